@@ -1,0 +1,289 @@
+"""How a question becomes a prompt, and how a completion is taken apart again.
+
+A profile says which tags carry the reasoning and the answer. It is stored beside the weights it was
+trained with (`model/tools.json`) and adopted by every later tool, so training, evaluation and sampling
+cannot disagree. Parsing is plain string search: linear in the length of the text, whatever the text.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tools_shared.errors import ToolError
+from tools_shared.records import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+BOXED = ("\\boxed{", "}")
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A completion taken apart.
+
+    `thinking` and `answer` are None when the completion does not carry them; `answer_span` is the half-open
+    character range of `answer` in the text. `well_formed`: one reasoning block, closed, then the answer, and
+    nothing that the profile does not allow.
+    """
+
+    thinking: str | None
+    answer: str | None
+    answer_span: tuple[int, int] | None
+    well_formed: bool
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Tags of the reasoning (`think`) and of the answer, and the system message that asks for them.
+
+    `think` is None when the reasoning is not tagged. `template_options` go to the chat template
+    (`enable_thinking` is what Qwen3's reads; templates ignore names that they do not know).
+    """
+
+    name: str
+    system: str
+    answer: tuple[str, str]
+    think: tuple[str, str] | None = None
+    template_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def completion(self, reasoning: str, answer: str, opened: bool = False) -> str:
+        """The gold completion. With `opened` the prompt has already written the opening thinking tag."""
+        if self.think is None:
+            return f"{reasoning}\n{self.answer[0]}{answer}{self.answer[1]}".lstrip()
+        start = "" if opened else self.think[0]
+        return f"{start}{reasoning}{self.think[1]}{self.answer[0]}{answer}{self.answer[1]}"
+
+    def parse(self, text: str, opened: bool = False) -> Parsed:
+        """Take a completion apart. With `opened` it begins inside the reasoning, because the prompt opened the tag."""
+        if self.think is None:
+            thinking, rest_start, closed_once = None, 0, True
+        else:
+            thinking, rest_start, closed_once = _thinking(text, *self.think, opened=opened)
+            if rest_start is None:
+                return Parsed(thinking, None, None, False)
+        span = last_block(text, *self.answer, start=rest_start)
+        if span is None:
+            return Parsed(thinking, None, None, False)
+        if self.think is None:
+            thinking = text[: span[0] - len(self.answer[0])].strip() or None
+        tidy = closed_once and (self.answer == BOXED or _only_block(text, span, rest_start, self.answer))
+        return Parsed(thinking, text[span[0] : span[1]].strip(), span, tidy and bool(thinking and thinking.strip()))
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], where: str = "profile") -> Profile:
+        """Build a profile from its stored or hand-written form; raises ToolError on a missing or unknown key."""
+        names = {f.name for f in dataclasses.fields(cls)}
+        required = {"name", "system", "answer"}
+        if not isinstance(data, Mapping) or not required <= set(data) <= names:
+            raise ToolError(f"{where}: a prompt profile has the keys {', '.join(sorted(names))} (the first two tags optional)")
+        pairs = {k: tuple(data[k]) if data.get(k) is not None else None for k in ("answer", "think")}
+        if any(p is not None and (len(p) != 2 or not all(isinstance(t, str) and t for t in p)) for p in pairs.values()):
+            raise ToolError(f"{where}: 'answer' and 'think' are each a pair of non-empty tags [open, close]")
+        return cls(**{**data, **pairs})
+
+
+def _thinking(text: str, open_tag: str, close_tag: str, opened: bool) -> tuple[str | None, int | None, bool]:
+    """The reasoning, where the rest begins (None: the tag was never closed), and whether it stands once and first."""
+    begin = 0 if opened else text.find(open_tag)
+    if begin < 0:
+        return None, 0, False
+    body = begin if opened else begin + len(open_tag)
+    end = text.find(close_tag, body)
+    if end < 0:
+        return text[body:].strip(), None, False
+    rest = end + len(close_tag)
+    once = text.find(open_tag, body) < 0 and text.find(close_tag, rest) < 0
+    return text[body:end].strip(), rest, once and not text[:begin].strip()
+
+
+def _only_block(text: str, span: tuple[int, int], start: int, tags: tuple[str, str]) -> bool:
+    """Whether the answer block is the only thing after the reasoning."""
+    before, after = text[start : span[0] - len(tags[0])], text[span[1] + len(tags[1]) :]
+    return not before.strip() and not after.strip()
+
+
+def last_block(text: str, open_tag: str, close_tag: str, start: int = 0) -> tuple[int, int] | None:
+    """The content's character range of the last closed `open_tag ... close_tag` at or after `start`.
+
+    A closing brace (as of `\\boxed{`) is matched to its opening one; linear in the length of the text.
+    """
+    if close_tag == "}":
+        return _last_braced(text, open_tag, start)
+    end = text.rfind(close_tag, start)
+    if end < 0:
+        return None
+    begin = text.rfind(open_tag, start, end)
+    return None if begin < 0 else (begin + len(open_tag), end)
+
+
+def _last_braced(text: str, open_tag: str, start: int) -> tuple[int, int] | None:
+    """The last outermost `open_tag` whose brace is closed, in one pass from left to right."""
+    found, position = None, text.find(open_tag, start)
+    while position >= 0:
+        begin, depth, end = position + len(open_tag), 1, -1
+        for i in range(begin, len(text)):
+            if text[i] == "{":
+                depth += 1
+            elif text[i] == "}":
+                depth -= 1
+                if depth == 0:
+                    end = i
+                    break
+        if end < 0:
+            return found
+        found = (begin, end)
+        position = text.find(open_tag, end)
+    return found
+
+
+PROFILES: dict[str, Profile] = {
+    p.name: p
+    for p in (
+        Profile(
+            name="gsm8k-tags",
+            system="Solve the problem. Write your reasoning between <start_working_out> and <end_working_out>, "
+            "then only the final answer between <SOLUTION> and </SOLUTION>.",
+            think=("<start_working_out>", "<end_working_out>"),
+            answer=("<SOLUTION>", "</SOLUTION>"),
+            template_options={"enable_thinking": False},
+        ),
+        Profile(
+            name="think",
+            system="Solve the problem. Reason step by step between <think> and </think>, "
+            "then give the final answer in \\boxed{}.",
+            think=("<think>", "</think>"),
+            answer=BOXED,
+            template_options={"enable_thinking": True},
+        ),
+        Profile(
+            name="boxed",
+            system="Solve the problem step by step and give the final answer in \\boxed{}.",
+            answer=BOXED,
+            template_options={"enable_thinking": False},
+        ),
+    )
+}
+DEFAULT_PROFILE = "gsm8k-tags"
+
+
+def load_profile(name_or_file: str) -> Profile:
+    """A built-in profile by name, or one described in a YAML file; raises ToolError naming the known ones."""
+    if name_or_file in PROFILES:
+        return PROFILES[name_or_file]
+    path = Path(name_or_file)
+    if not path.is_file():
+        raise ToolError(f"prompt profile '{name_or_file}' is unknown: use {', '.join(PROFILES)}, or a YAML file")
+    import yaml
+
+    try:
+        return Profile.from_json(yaml.safe_load(path.read_text(encoding="utf-8")), where=str(path))
+    except yaml.YAMLError as error:
+        raise ToolError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt as the model sees it. `opens_thinking`: its last words are the opening thinking tag."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    opens_thinking: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A training example. `loss_mask[i]` says whether token i is predicted in the loss; same length as `token_ids`."""
+
+    token_ids: tuple[int, ...]
+    loss_mask: tuple[bool, ...]
+
+
+def question_messages(profile: Profile, question: str) -> list[Message]:
+    return [Message("system", profile.system), Message("user", question)]
+
+
+def render_prompt(tokenizer: PreTrainedTokenizerBase, profile: Profile, messages: Sequence[Message]) -> Prompt:
+    """Messages up to the assistant's turn, as text and tokens.
+
+    Through the tokenizer's chat template where there is one, else in a plain layout:
+    the system message, then `Question:` and `Answer:` lines.
+    """
+    if tokenizer.chat_template:
+        text = _apply_template(tokenizer, profile, messages, add_generation_prompt=True)
+        token_ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    else:
+        text = _plain(messages)
+        token_ids = tokenizer(text)["input_ids"]
+        if token_ids and token_ids[-1] == tokenizer.eos_token_id and token_ids[-1] != tokenizer.bos_token_id:
+            token_ids = token_ids[:-1]
+    opens = profile.think is not None and text.rstrip().endswith(profile.think[0])
+    return Prompt(text, tuple(token_ids), opens)
+
+
+def render_question(tokenizer: PreTrainedTokenizerBase, profile: Profile, question: str) -> Prompt:
+    return render_prompt(tokenizer, profile, question_messages(profile, question))
+
+
+def encode_example(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, completion: str, loss_on: str = "completion"
+) -> Example:
+    """Prompt tokens, then the completion's, then end of turn; the last one is part of what is learned.
+
+    Prompt and completion are encoded apart, exactly as they meet when the model generates. `loss_on` is
+    `completion` or `all`.
+    """
+    target = tokenizer(completion, add_special_tokens=False)["input_ids"] + [end_of_turn_id(tokenizer)]
+    mask = [loss_on == "all"] * len(prompt.token_ids) + [True] * len(target)
+    return Example((*prompt.token_ids, *target), tuple(mask))
+
+
+def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that ends an assistant's turn: the special token that the chat template writes after the content,
+    else the end-of-text token. Raises ToolError when the tokenizer has neither."""
+    if tokenizer.chat_template:
+        mark = "x1y2z3"
+        text = tokenizer.apply_chat_template(
+            [{"role": "user", "content": "q"}, {"role": "assistant", "content": mark}], tokenize=False
+        )
+        after = tokenizer(text[text.rfind(mark) + len(mark) :], add_special_tokens=False)["input_ids"]
+        special = set(tokenizer.all_special_ids)
+        for token_id in after:
+            if token_id in special:
+                return token_id
+    if tokenizer.eos_token_id is None:
+        raise ToolError(f"the tokenizer of '{tokenizer.name_or_path}' has no end-of-text token; set eos_token in it")
+    return tokenizer.eos_token_id
+
+
+def _apply_template(
+    tokenizer: PreTrainedTokenizerBase, profile: Profile, messages: Sequence[Message], add_generation_prompt: bool
+) -> str:
+    from jinja2 import TemplateError
+
+    def render(turns: Sequence[Message]) -> str:
+        dicts = [{"role": m.role, "content": m.content} for m in turns]
+        return tokenizer.apply_chat_template(
+            dicts, tokenize=False, add_generation_prompt=add_generation_prompt, **profile.template_options
+        )
+
+    try:
+        return render(messages)
+    except TemplateError:
+        if messages[0].role != "system" or len(messages) < 2:
+            raise
+        # Templates without a system role (Gemma's) refuse one: its text then opens the user's turn.
+        first = Message("user", f"{messages[0].content}\n\n{messages[1].content}")
+        return render([first, *messages[2:]])
+
+
+def _plain(messages: Sequence[Message]) -> str:
+    labels = {"user": "Question: ", "assistant": "Answer: ", "system": ""}
+    return "\n\n".join(labels[m.role] + m.content for m in messages) + "\n\nAnswer:\n"

@@ -1,0 +1,3 @@
+"""Evaluate models and compare runs with intervals."""
+
+__version__ = "0.1.0"

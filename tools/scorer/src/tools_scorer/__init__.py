@@ -1,0 +1,3 @@
+"""Learn from hidden states how likely a trace is to be right."""
+
+__version__ = "0.1.0"
