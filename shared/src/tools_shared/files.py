@@ -1,0 +1,91 @@
+"""Writing files that are either whole or not there.
+
+A reader never sees half a file: everything is written to a temporary file beside its target, flushed to the disk and
+renamed. A full disk leaves the previous version as it was.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from tools_shared.errors import Incomplete, ToolError
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open `path` for writing (`mode` "w": UTF-8 text with \\n line ends, "wb": bytes); it appears when the block ends.
+
+    Missing folders are made. If the block raises, nothing changes under `path`. Raises Incomplete when the disk is
+    full, and ToolError when the folder cannot be written to.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # "x" and not a mkstemp file: the result then has the usual permissions, not 0600.
+        file = temporary.open(mode.replace("w", "x"), **({} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}))
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _replace(temporary, target)
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise _unwritable(target, error) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    try:
+        temporary.replace(target)
+    except IsADirectoryError as error:
+        raise ToolError(f"{target}: cannot write here (it is a folder); name a file") from error
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # without it a power cut may take the rename back
+    finally:
+        os.close(folder)
+
+
+def _unwritable(target: Path, error: OSError) -> ToolError:
+    if error.errno in _DISK_FULL:
+        return Incomplete(f"{target}: the disk is full and this file was not written; free space and run again")
+    return ToolError(f"{target}: cannot write here ({error.strerror}); choose another path")
+
+
+def write_json(path: str | Path, data: Any) -> None:
+    """Write one JSON value, indented, keys in their own order. NaN and infinities raise ValueError: JSON has none."""
+    with atomic_write(path) as file:
+        json.dump(data, file, ensure_ascii=False, allow_nan=False, indent=2)
+        file.write("\n")
+
+
+def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Write one JSON object a line, streaming, keys in their own order; returns how many there were."""
+    n_rows = 0
+    with atomic_write(path) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+            n_rows += 1
+    return n_rows
+
+
+def sha256_file(path: str | Path) -> str:
+    """The hex sha256 of a file's bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
