@@ -83,7 +83,9 @@ class Profile:
         names = {f.name for f in dataclasses.fields(cls)}
         required = {"name", "system", "answer"}
         if not isinstance(data, Mapping) or not required <= set(data) <= names:
-            raise ToolError(f"{where}: a prompt profile has the keys {', '.join(sorted(names))} (the first two tags optional)")
+            raise ToolError(
+                f"{where}: a prompt profile has the keys {', '.join(sorted(names))} (the first two tags optional)"
+            )
         pairs = {k: tuple(data[k]) if data.get(k) is not None else None for k in ("answer", "think")}
         if any(p is not None and (len(p) != 2 or not all(isinstance(t, str) and t for t in p)) for p in pairs.values()):
             raise ToolError(f"{where}: 'answer' and 'think' are each a pair of non-empty tags [open, close]")

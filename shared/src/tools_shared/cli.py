@@ -1,0 +1,179 @@
+"""What every command line shares: precedence of values, errors to exit codes, `--json`, logging, progress.
+
+Flag over environment over `--config FILE.yaml` over default. Exit codes: 0 done, 1 something the user can fix,
+2 wrong usage, 3 incomplete and resumable. What is a bug keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import logging
+import os
+import signal
+import sys
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from tools_shared import config as configs
+from tools_shared.config import Config
+from tools_shared.errors import Incomplete, ToolError
+
+C = TypeVar("C", bound=Config)
+T = TypeVar("T")
+
+ORIGINS = {
+    ParameterSource.COMMANDLINE: "flag",
+    ParameterSource.ENVIRONMENT: "environment",
+    ParameterSource.DEFAULT_MAP: "file",
+    ParameterSource.DEFAULT: "default",
+    ParameterSource.PROMPT: "flag",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Invocation:
+    """How a tool was called: its name and version, the words typed, and where each option's value came from.
+
+    A library call has no command line; `Invocation("tools-sft", "0.1.0")` is then enough.
+    """
+
+    tool: str
+    version: str
+    argv: tuple[str, ...] = ()
+    origins: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+class _Failure(click.ClickException):
+    """A ToolError on its way out: one line on stderr and the error's exit code."""
+
+    def __init__(self, error: ToolError) -> None:
+        super().__init__(" ".join(str(error).split()))
+        self.exit_code = error.exit_code
+
+
+class ToolCommand(click.Command):
+    """A command whose ToolErrors become one line and an exit code, and which stops in order on SIGTERM."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        _setup_logging()
+        signal.signal(signal.SIGTERM, _stop_on_sigterm)
+        try:
+            return super().invoke(ctx)
+        except ToolError as error:
+            raise _Failure(error) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise _Failure(disk_full(error)) from error
+
+
+class ToolGroup(click.Group):
+    """A tool with several commands."""
+
+    command_class = ToolCommand
+
+
+def disk_full(error: OSError) -> Incomplete:
+    where = error.filename or "the output directory"
+    return Incomplete(f"{where}: no space left on the device; free some and run the same command again, it goes on")
+
+
+def _stop_on_sigterm(signum: int, frame: Any) -> None:
+    raise Incomplete("stopped by SIGTERM; run the same command again to go on from what is finished")
+
+
+def _setup_logging() -> None:
+    level = os.environ.get("TOOLS_LOG_LEVEL", "WARNING").upper()
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+
+def config_options(config_class: type[Config]) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Give a command every field of `config_class` as an option, `--config FILE.yaml` and `--json`."""
+
+    def decorate(function: Callable[..., T]) -> Callable[..., T]:
+        function = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")(
+            function
+        )
+        for field in reversed(dataclasses.fields(config_class)):
+            function = _click_option(field, config_class)(function)
+        return click.option(
+            "--config",
+            metavar="FILE.yaml",
+            type=click.Path(path_type=Path),
+            is_eager=True,
+            expose_value=False,
+            callback=lambda ctx, _, path: _load_defaults(ctx, path, config_class),
+            help="Values for any of the options below; flags and environment variables win over it.",
+        )(function)
+
+    return decorate
+
+
+def _load_defaults(ctx: click.Context, path: Path | None, config_class: type[Config]) -> None:
+    if path is None:
+        return
+    try:
+        ctx.default_map = configs.read_yaml(path, config_class)
+    except ToolError as error:
+        raise _Failure(error) from error
+
+
+def _click_option(field: dataclasses.Field, config_class: type[Config]) -> Callable:
+    meta = field.metadata
+    hint = configs.without_none(config_class.hints()[field.name])
+    flag = configs.flag_of(field.name)
+    generated = f"TOOLS_{config_class.TOOL.upper()}_{field.name.upper()}"
+    settings: dict[str, Any] = {
+        "help": meta["help"],
+        "default": field.default,
+        "show_default": field.default not in (None, (), ""),
+        "envvar": [name for name in (meta["env"], generated) if name],
+    }
+    names = [flag, *meta["flags"], field.name]
+    if hint is bool:
+        names[0] = f"{flag}/--no-{flag[2:]}"
+    elif typing.get_origin(hint) is tuple:
+        settings |= {"type": typing.get_args(hint)[0], "multiple": True}
+    elif choices := configs.choices_of(hint):
+        settings["type"] = click.Choice(choices)
+    else:
+        settings["type"] = hint
+    if meta["flag_value"] is not None:
+        settings |= {"is_flag": False, "flag_value": meta["flag_value"]}
+    return click.option(*names, **settings)
+
+
+def resolve(config_class: type[C], options: Mapping[str, Any], version: str) -> tuple[C, Invocation]:
+    """The configuration from a command's options, and where each value came from."""
+    ctx = click.get_current_context()
+    names = [f.name for f in dataclasses.fields(config_class)]
+    values = {n: tuple(options[n]) if isinstance(options[n], (list, tuple)) else options[n] for n in names}
+    sources = {n: ctx.get_parameter_source(n) for n in names}
+    origins = {n: ORIGINS[source] for n, source in sources.items() if source is not None}
+    tool = f"tools-{config_class.TOOL}"
+    argv = (tool, *sys.argv[1:])
+    return config_class(**values), Invocation(tool, version, argv, origins)
+
+
+def show_result(result: Mapping[str, Any], as_json: bool, text: str) -> None:
+    """The command's answer on stdout: `text` for a person, the whole `result` as one line of JSON for a program."""
+    click.echo(json.dumps(result, ensure_ascii=False) if as_json else text)
+
+
+def say(message: str) -> None:
+    """A line about what goes on, on stderr: stdout belongs to the result."""
+    click.echo(message, err=True)
+
+
+def progress(items: Iterable[T] | None = None, *, total: int | None = None, label: str = "", unit: str = "it") -> Any:
+    """A progress bar on stderr, shown only on a terminal; the object is tqdm's."""
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, desc=label, unit=unit, disable=None, leave=False, dynamic_ncols=True)

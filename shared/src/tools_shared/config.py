@@ -1,0 +1,167 @@
+"""A tool's configuration: one frozen dataclass from which flags, environment names and YAML keys follow.
+
+    @dataclass(frozen=True)
+    class SftConfig(Config):
+        TOOL: ClassVar[str] = "sft"
+        epochs: float = option(1.0, "Passes over the training rows.", minimum=0)
+
+The default and the help stand here once; `tools_shared.cli.config_options` turns each field into `--epochs`,
+`TOOLS_SFT_EPOCHS` and the key `epochs` of a `--config` file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from tools_shared.errors import ToolError
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    env: str | None = None,
+    flags: tuple[str, ...] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+    identity: bool = True,
+    flag_value: str | None = None,
+) -> Any:
+    """A configuration field. `env` is a name that users already have, besides `TOOLS_<TOOL>_<OPTION>`; `flags` are
+    further spellings; `flag_value` is what the bare flag stands for. `identity=False` marks what does not change
+    the result (where it is written, on which device), so that it is left out when two configurations are compared.
+    """
+    metadata = {
+        "help": help,
+        "env": env,
+        "flags": flags,
+        "minimum": minimum,
+        "maximum": maximum,
+        "identity": identity,
+        "flag_value": flag_value,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Base of every tool's configuration; checks each field's bounds and choices."""
+
+    TOOL: ClassVar[str] = ""
+    ALIASES: ClassVar[Mapping[str, str]] = {}
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            check_value(field, getattr(self, field.name), self.hints()[field.name])
+
+    @classmethod
+    def hints(cls) -> dict[str, Any]:
+        return typing.get_type_hints(cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as they are written to `config.yaml`."""
+        return {
+            f.name: list(value) if isinstance(value := getattr(self, f.name), tuple) else value
+            for f in dataclasses.fields(self)
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide the result."""
+        names = {f.name for f in dataclasses.fields(self) if f.metadata.get("identity", True)}
+        return {name: value for name, value in self.to_dict().items() if name in names}
+
+
+def check_value(field: dataclasses.Field, value: Any, hint: Any) -> None:
+    """Raise ToolError naming the flag, the value and what is allowed."""
+    if value is None:
+        return
+    flag = flag_of(field.name)
+    choices = choices_of(hint)
+    if choices and value not in choices:
+        raise ToolError(f"{flag} must be one of {', '.join(choices)}, got {value!r}")
+    low, high = field.metadata.get("minimum"), field.metadata.get("maximum")
+    if low is None and high is None:
+        return
+    if value != value or (low is not None and value < low) or (high is not None and value > high):
+        bounds = (
+            f"at least {low}" if high is None else f"at most {high}" if low is None else f"between {low} and {high}"
+        )
+        raise ToolError(f"{flag} must be {bounds}, got {value}")
+
+
+def flag_of(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def choices_of(hint: Any) -> tuple[str, ...]:
+    inner = without_none(hint)
+    return typing.get_args(inner) if typing.get_origin(inner) is Literal else ()
+
+
+def without_none(hint: Any) -> Any:
+    """`X` of `X | None`."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return next(arg for arg in typing.get_args(hint) if arg is not type(None))
+    return hint
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'X'?)` when one of `known` is close to `word`, else nothing."""
+    match = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean '{match[0]}'?)" if match else ""
+
+
+def digest(value: Any) -> str:
+    """sha256 of a plain value's canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def read_yaml(path: Path, config_class: type[Config]) -> dict[str, Any]:
+    """Read a configuration file: flat keys, or nested in sections (`model: {base_model: ...}`).
+
+    Raises ToolError naming the file, an unknown key and its nearest known one, or the line of a syntax error.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ToolError(f"{path}: no such configuration file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ToolError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, Mapping):
+        raise ToolError(f"{path}: expected a mapping of option names to values")
+    known = {f.name for f in dataclasses.fields(config_class)}
+    values: dict[str, Any] = {}
+    for key, value in _leaves(content, known, config_class.ALIASES, str(path)):
+        if key in values:
+            raise ToolError(f"{path}: '{key}' is given twice")
+        values[key] = value
+    return values
+
+
+def _leaves(content: Mapping, known: set[str], aliases: Mapping[str, str], where: str) -> Iterable[tuple[str, Any]]:
+    for raw_key, value in content.items():
+        key = str(raw_key).replace("-", "_")
+        key = aliases.get(key, key)
+        if key in known:
+            yield key, value
+        elif isinstance(value, Mapping):
+            yield from _leaves(value, known, aliases, where)
+        elif key == "backend":
+            _check_backend(value, where)
+        else:
+            raise ToolError(f"{where}: unknown key '{raw_key}'{nearest(key, [*known, *aliases])}")
+
+
+def _check_backend(value: Any, where: str) -> None:
+    if value not in ("local", "trl"):
+        raise ToolError(f"{where}: backend '{value}' is not available: this tool trains on this machine; write 'local'")

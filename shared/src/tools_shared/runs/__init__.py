@@ -1,0 +1,20 @@
+"""The run directory: one format for every artifact.
+
+A run is written to `OUTPUT_DIR.partial/` and renamed when it is whole, its manifest (`run.json`) last; so a folder
+with a `run.json` is a finished run. A killed run is taken up again by the same command, or refused with a sentence
+that says what differs. A finished run is not overwritten unless `--overwrite` says so.
+"""
+
+from tools_shared.runs.draft import Draft, RunConfig, default_output_dir, draft, finished
+from tools_shared.runs.read import Manifest, read_manifest, read_metrics
+
+__all__ = [
+    "Draft",
+    "Manifest",
+    "RunConfig",
+    "default_output_dir",
+    "draft",
+    "finished",
+    "read_manifest",
+    "read_metrics",
+]

@@ -1,0 +1,292 @@
+"""A run while it is being written, and the rules for taking up, refusing and publishing one."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from tools_shared.cli import Invocation, say
+from tools_shared.config import Config, option
+from tools_shared.errors import ToolError
+from tools_shared.files import sha256_file, write_json, write_jsonl
+from tools_shared.records import Rejected
+from tools_shared.runs import facts
+from tools_shared.runs.card import card
+from tools_shared.runs.read import MANIFEST, SCHEMA_VERSION, Manifest, partial_dir, read_manifest
+
+STATE = "draft.json"
+LOCK = ".lock"
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class RunConfig(Config):
+    """The options of every command that makes a run directory."""
+
+    output_dir: str | None = option(
+        None, "Run directory to make. Default: $OUTPUT_DIR/<stage>, with OUTPUT_DIR=artifacts.", identity=False
+    )
+    overwrite: bool = option(False, "Replace a finished run in the output directory.", identity=False)
+    resume: Literal["auto", "never"] = option(
+        "auto",
+        "What to do with a run that was cut off: go on from it, or start anew.",
+        identity=False,
+        flag_value="auto",
+    )
+
+
+def default_output_dir(stage: str) -> Path:
+    return Path(os.environ.get("OUTPUT_DIR", "artifacts")) / stage
+
+
+def finished(output_dir: Path, config: RunConfig) -> Manifest | None:
+    """The run that already stands in `output_dir`, if it has this configuration.
+
+    None when there is none, or `--overwrite` asks for a new one. Raises ToolError when another run or other
+    files stand there. A run that was whole but not yet renamed when its process died is published now.
+    """
+    if not output_dir.exists() and (partial_dir(output_dir) / MANIFEST).exists():
+        _publish(partial_dir(output_dir), output_dir)
+    if not output_dir.exists() or config.overwrite:
+        return None
+    if not output_dir.is_dir() or any(output_dir.iterdir()):
+        manifest = read_manifest(output_dir)
+        _refuse_difference(
+            manifest.identity, config.identity(), output_dir, "choose another --output-dir or pass --overwrite"
+        )
+        say(f"{output_dir}: already finished, nothing to do")
+        return manifest
+    return None
+
+
+def _refuse_difference(there: Mapping[str, Any], here: Mapping[str, Any], path: Path, remedy: str) -> None:
+    differs = [
+        f"{k} is {there.get(k)!r} there, {here.get(k)!r} here" for k in {**there, **here} if there.get(k) != here.get(k)
+    ]
+    if differs:
+        more = f" (and {len(differs) - 3} more)" if len(differs) > 3 else ""
+        raise ToolError(f"{path} holds another configuration: {'; '.join(differs[:3])}{more}; {remedy}")
+
+
+@contextmanager
+def draft(output_dir: Path, config: RunConfig, invocation: Invocation, kind: str) -> Iterator[Draft]:
+    """Open the draft of a run, new or taken up again; `Draft.finish` publishes it.
+
+    If the block raises, the draft stays for the next try. Raises ToolError when another process writes it, or when
+    a draft of another configuration stands there.
+    """
+    partial = partial_dir(output_dir)
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ToolError(
+            f"{partial}: cannot make this folder ({error.strerror}); choose another --output-dir"
+        ) from error
+    with (partial / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ToolError(
+                f"{partial}: another process is writing this run; wait for it or choose another --output-dir"
+            ) from None
+        yield Draft(output_dir, partial, config, invocation, kind)
+
+
+class Draft:
+    """A run being written: where its files go, and what its manifest will say."""
+
+    def __init__(self, final: Path, path: Path, config: RunConfig, invocation: Invocation, kind: str) -> None:
+        self.final, self.path, self.kind = final, path, kind
+        self.config, self.invocation = config, invocation
+        self._metrics_path = path / "metrics.jsonl"
+        self._began = time.monotonic()
+        self._state = self._take_up() or self._begin()
+        self.resumed = len(self._state["sessions"]) > 1
+        if not (path / "rejected.jsonl").exists():
+            self.reject([])
+
+    @property
+    def run_id(self) -> str:
+        return self._state["run_id"]
+
+    @property
+    def model_dir(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Where training keeps what it needs to go on; not part of the finished run."""
+        return self.path / CHECKPOINTS
+
+    def debug_path(self, ending: str) -> Path:
+        """`debug/STAGE_RUNID<ending>`, its folder made."""
+        folder = self.path / "debug"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{self.kind}_{self.run_id}{ending}"
+
+    def add_input(self, name: str, path: str, sha256: str, run_sha256: str | None = None, **more: Any) -> None:
+        """Note what the run is made from; raises ToolError when the data changed since it began."""
+        entry = {"name": name, "path": path, "sha256": sha256, "run_sha256": run_sha256, **more}
+        before = self._state["inputs"].get(name)
+        if before is not None and before["sha256"] != sha256:
+            raise ToolError(
+                f"{path}: has changed since this run began ({self.path}); restore it or pass --resume never"
+            )
+        self._state["inputs"][name] = entry
+        self._save_state()
+
+    def reject(self, rows: Iterable[Rejected]) -> None:
+        """Write `rejected.jsonl`: every input row that is not used, with file, line and reason."""
+        write_jsonl(self.path / "rejected.jsonl", (row.to_json() for row in rows))
+
+    def log(self, values: Mapping[str, Any]) -> None:
+        """Append one line to `metrics.jsonl`."""
+        with self._metrics_path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values, ensure_ascii=False) + "\n")
+
+    def rewind(self, step: int) -> None:
+        """Forget logged steps after `step`, from which training goes on; notes in the manifest that it did."""
+        if self._metrics_path.exists():
+            lines = self._metrics_path.read_text(encoding="utf-8").splitlines()
+            kept = [row for line in lines if (row := _whole_line(line)) is not None and row.get("step", 0) <= step]
+            write_jsonl(self._metrics_path, kept)
+        self._state["sessions"][-1]["from_step"] = step
+        self._save_state()
+
+    def finish(self, metrics: Mapping[str, Any], seed: int | None = None, profile: str | None = None) -> Manifest:
+        """Publish the run: configuration, card and manifest are written, then the folder takes its final name."""
+        shutil.rmtree(self.checkpoint_dir, ignore_errors=True)
+        (self.path / "config.yaml").write_text(_yaml(self.config.to_dict()), encoding="utf-8")
+        manifest = self._manifest(metrics, seed, profile)
+        (self.path / "README.md").write_text(card(self.final.name, manifest), encoding="utf-8")
+        manifest["outputs"] = self._outputs()
+        write_json(self.path / MANIFEST, manifest)
+        _publish(self.path, self.final)
+        return read_manifest(self.final)
+
+    def _take_up(self) -> dict[str, Any] | None:
+        """The state of a draft that was cut off, after the checks; None when there is none to go on from."""
+        state_path = self.path / STATE
+        if not state_path.exists():
+            self._refuse_strangers()
+            return None
+        if self.config.resume == "never" or (self.config.overwrite and self._whole()):
+            self._clear()
+            return None
+        state = json.loads(state_path.read_text(encoding="utf-8"))
+        remedy = "finish it with its own options, pass --resume never to start anew, or choose another --output-dir"
+        _refuse_difference(state["identity"], self._identity(), self.path, remedy)
+        state["sessions"].append({"started": _now()})
+        self._save(state)
+        say(f"{self.path}: taking up the run that was cut off")
+        return state
+
+    def _whole(self) -> bool:
+        return (self.path / MANIFEST).exists()
+
+    def _refuse_strangers(self) -> None:
+        """A folder without our state that holds anything else is not ours to clear."""
+        for entry in self.path.iterdir():
+            if entry.name != LOCK and not entry.name.startswith(f".{STATE}."):
+                raise ToolError(
+                    f"{self.path} is not the draft of a run (it holds '{entry.name}'); choose another --output-dir"
+                )
+
+    def _clear(self) -> None:
+        for entry in self.path.iterdir():
+            if entry.name == LOCK:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+    def _begin(self) -> dict[str, Any]:
+        run_id = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        state = {"identity": self._identity(), "run_id": run_id, "sessions": [{"started": _now()}], "inputs": {}}
+        self._save(state)
+        return state
+
+    def _identity(self) -> dict[str, Any]:
+        return json.loads(json.dumps(self.config.identity()))
+
+    def _save_state(self) -> None:
+        self._save(self._state)
+
+    def _save(self, state: dict[str, Any]) -> None:
+        write_json(self.path / STATE, state)
+
+    def _manifest(self, metrics: Mapping[str, Any], seed: int | None, profile: str | None) -> dict[str, Any]:
+        origins = self.invocation.origins
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "kind": self.kind,
+            "status": "finished",
+            "tool": self.invocation.tool,
+            "tool_version": self.invocation.version,
+            "argv": list(self.invocation.argv),
+            "options": {
+                f.name: {"value": self.config.to_dict()[f.name], "from": origins.get(f.name, "call")}
+                for f in fields(self.config)
+            },
+            "identity": self._identity(),
+            "profile": profile,
+            "seed": seed,
+            "run_id": self.run_id,
+            "inputs": list(self._state["inputs"].values()),
+            "outputs": {},
+            "metrics": dict(metrics),
+            "sessions": self._state["sessions"],
+            "started": self._state["sessions"][0]["started"],
+            "finished": _now(),
+            "seconds_last_session": round(time.monotonic() - self._began, 3),
+            "host": facts.host(),
+            "environment": facts.environment(),
+            "packages": facts.package_versions(),
+            "git": facts.git_state(),
+        }
+
+    def _outputs(self) -> dict[str, Any]:
+        paths = sorted(p for p in self.path.rglob("*") if p.is_file() and p.name not in (LOCK, STATE, MANIFEST))
+        return {
+            p.relative_to(self.path).as_posix(): {"bytes": p.stat().st_size, "sha256": sha256_file(p)} for p in paths
+        }
+
+
+def _publish(partial: Path, final: Path) -> None:
+    """Give the whole draft its final name; an older run there is set aside first and deleted last."""
+    old = final.with_name(final.name + ".old")
+    if final.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        final.rename(old)
+    partial.rename(final)
+    shutil.rmtree(old, ignore_errors=True)
+    for name in (STATE, LOCK):
+        (final / name).unlink(missing_ok=True)
+
+
+def _whole_line(line: str) -> dict[str, Any] | None:
+    """The row of a journal's line; None for the torn one that a kill can leave at the end."""
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        return None
+
+
+def _yaml(values: Mapping[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,88 @@
+"""Reading a finished run back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools_shared.errors import ToolError
+
+SCHEMA_VERSION = 1
+MANIFEST = "run.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A finished run's `run.json`; `sha256` is that of the file, by which a child run names its parent."""
+
+    path: Path
+    data: Mapping[str, Any]
+    sha256: str
+
+    @property
+    def kind(self) -> str:
+        return self.data["kind"]
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        return self.data["metrics"]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Each option's value."""
+        return {name: entry["value"] for name, entry in self.data["options"].items()}
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The options that decided the result."""
+        return self.data["identity"]
+
+    def parents(self) -> list[str]:
+        """Manifest hashes of the runs that this one was made from."""
+        return [entry["run_sha256"] for entry in self.data["inputs"] if entry.get("run_sha256")]
+
+
+def read_manifest(run_dir: str | Path) -> Manifest:
+    """Read `run.json`; raises ToolError when the run is missing, unfinished, or of a newer format."""
+    run_dir = Path(run_dir)
+    path = run_dir / MANIFEST
+    try:
+        raw = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ToolError(_why_missing(run_dir)) from None
+    try:
+        data = json.loads(raw)
+        version = data["schema_version"]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ToolError(f"{path}: not a run manifest ({error}); make the run again") from error
+    if version > SCHEMA_VERSION:
+        raise ToolError(f"{path}: format {version} is newer than this tool reads ({SCHEMA_VERSION}); update the tool")
+    return Manifest(run_dir, data, hashlib.sha256(raw).hexdigest())
+
+
+def _why_missing(run_dir: Path) -> str:
+    partial = partial_dir(run_dir)
+    if partial.is_dir():
+        return f"{run_dir}: this run has not finished ({partial.name} is there); run its command again to finish it"
+    if not run_dir.exists():
+        return f"{run_dir}: no such run directory"
+    return f"{run_dir}: not a run directory (no {MANIFEST} in it)"
+
+
+def partial_dir(run_dir: Path) -> Path:
+    return run_dir.with_name(run_dir.name + ".partial")
+
+
+def read_metrics(run_dir: str | Path) -> Iterator[dict[str, Any]]:
+    """The steps of `metrics.jsonl`, in order; a torn last line, left by a kill, is passed over."""
+    path = Path(run_dir) / "metrics.jsonl"
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.endswith("\n"):
+                yield json.loads(line)
