@@ -1,0 +1,23 @@
+"""Take an answer out of a text, and decide whether two answers are equal.
+
+Both work on whatever a model writes, so both are bounded: linear patterns over the text, limits on the
+length of an answer and on its exponents, and a process that can be killed for everything symbolic.
+Nothing here evaluates text as code.
+"""
+
+from tools_shared.answers.equal import Status, Verdict, equal, equal_many
+from tools_shared.answers.extract import Extraction, extract, gold_answer
+from tools_shared.answers.numbers import Number, OutOfBounds, parse_number
+
+__all__ = [
+    "Extraction",
+    "Number",
+    "OutOfBounds",
+    "Status",
+    "Verdict",
+    "equal",
+    "equal_many",
+    "extract",
+    "gold_answer",
+    "parse_number",
+]

@@ -1,0 +1,131 @@
+"""The process behind `symbolic.py`: reads `{"gold", "given"}` lines, writes `{"status"}` lines.
+
+Only math-verify's LaTeX grammar sees the text. Its other way in, for plain expressions, ends in sympy's
+`parse_expr`, which is `eval`; and even the grammar hands its number tokens to `sympy.Number(str)`, which ends
+there as well. So `parse_expr` is replaced by a reader of number literals that refuses everything else, and
+an audit hook stops this process from starting programs, opening sockets, or opening files for writing.
+
+Run by `symbolic.py` as `python -P -m tools_shared.answers.worker MEMORY_BYTES DEADLINE_S`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+import resource
+import select
+import sys
+from typing import Any
+
+_LITERAL = re.compile(r"(?:[0-9]{1,500}(?:\.[0-9]{0,500})?|\.[0-9]{1,500})(?:[eE][-+]?[0-9]{1,3})?")
+_FORBIDDEN = (
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "os.forkpty",
+    "os.spawn",
+    "pty.spawn",
+    "subprocess.Popen",
+)
+_FORBIDDEN_PREFIXES = ("socket.", "ctypes.", "os.remove", "os.rename", "os.rmdir", "os.mkdir", "shutil.")
+
+
+def read_literal(text: str, *_: Any, **__: Any) -> Any:
+    """A number literal as an exact sympy number, in the place of `parse_expr`. Raises ValueError on anything else."""
+    import sympy
+
+    if not _LITERAL.fullmatch(text.strip()):
+        raise ValueError("only number literals are read from strings here")
+    return sympy.Rational(text.strip())
+
+
+def replace_evaluators() -> None:
+    """Put `read_literal` wherever sympy or math-verify would evaluate a string."""
+    import latex2sympy2_extended.latex2sympy2
+    import math_verify.parser
+    import sympy.parsing.sympy_parser
+
+    for module in (sympy.parsing.sympy_parser, latex2sympy2_extended.latex2sympy2, math_verify.parser):
+        module.parse_expr = read_literal
+
+
+def forbid_side_effects() -> None:
+    """From here on this process computes and answers, nothing else. An audit hook cannot be removed."""
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        writes = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        if writes or event in _FORBIDDEN or event.startswith(_FORBIDDEN_PREFIXES):
+            raise PermissionError(f"{event} is not allowed in the grading process")
+
+    sys.addaudithook(hook)
+
+
+def judge(gold: str, given: str) -> str:
+    """The verdict on two LaTeX answers, without math-verify's timeouts (SIGALRM): the parent has the clock."""
+    from math_verify import verify
+
+    want, have = _parse(gold), _parse(given)
+    if not want:
+        return "gold_invalid" if "\\" in gold else "wrong"
+    if not have:
+        return "unparseable"
+    return "correct" if verify(want, have, timeout_seconds=None) else "wrong"
+
+
+def _parse(latex: str) -> list[Any]:
+    from math_verify import LatexExtractionConfig, parse
+
+    return parse(f"${latex}$", [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None)
+
+
+def limit_cpu(deadline_s: float) -> None:
+    """Let the kernel end this process should one question use more CPU time than its deadline and nobody kills it."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = math.ceil(used.ru_utime + used.ru_stime + deadline_s) + 2
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def serve(questions: int, answers: int, deadline_s: float) -> None:
+    """Answer lines until the other end closes or the parent is gone (a forked sibling may hold the pipe open)."""
+    parent, buffer = os.getppid(), b""
+    os.write(answers, b'{"status": "ready"}\n')
+    while os.getppid() == parent:
+        if not select.select([questions], [], [], 5.0)[0]:
+            continue
+        chunk = os.read(questions, 65536)
+        if not chunk:
+            return
+        *lines, buffer = (buffer + chunk).split(b"\n")
+        for line in lines:
+            limit_cpu(deadline_s)
+            os.write(answers, json.dumps({"status": _answer(json.loads(line))}).encode() + b"\n")
+
+
+def _answer(question: dict[str, str]) -> str:
+    try:
+        return judge(question["gold"], question["given"])
+    except MemoryError:
+        return "timeout"
+    except RecursionError:
+        return "unparseable"
+
+
+def main(memory_bytes: int, deadline_s: float) -> None:
+    # What libraries print must not mix with the answers.
+    answers, silent = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
+    logging.disable(logging.CRITICAL)
+    replace_evaluators()
+    judge("\\frac{1}{2}", "\\sqrt{4}")  # imports what is imported late, before files are closed to it
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    os.dup2(silent, 2)
+    forbid_side_effects()
+    serve(0, answers, deadline_s)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]))
