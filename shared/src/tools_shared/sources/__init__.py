@@ -1,0 +1,30 @@
+"""Reading rows from anywhere, so that every tool accepts the same inputs and reports the same faults.
+
+    read_rows("data/*.jsonl.gz")                            files: jsonl, json, csv, tsv, parquet, arrow; .gz, .zst
+    read_rows("-")                                          JSON lines on standard input
+    read_rows("hf://openai/gsm8k?config=main&split=train")  the Hugging Face hub, through `datasets`
+    read_rows("demo://problems?split=train&size=100")       generated, no network
+
+What cannot be opened at all is a `ToolError`, at once; what cannot be used inside it is a `Rejected` with file, line
+and reason. `read_problems` and `read_conversations` go on from rows to what the tools train and measure on.
+"""
+
+from tools_shared.sources.collect import Collected, read_conversations, read_problems
+from tools_shared.sources.fields import as_list, lookup
+from tools_shared.sources.rows import read_rows, source_sha256
+from tools_shared.sources.shapes import conversation_from, detect_shape, problem_from, procedure_text, split_gsm8k
+
+__all__ = [
+    "Collected",
+    "as_list",
+    "conversation_from",
+    "detect_shape",
+    "lookup",
+    "problem_from",
+    "procedure_text",
+    "read_conversations",
+    "read_problems",
+    "read_rows",
+    "source_sha256",
+    "split_gsm8k",
+]

@@ -1,0 +1,107 @@
+"""Rows made into the records that tools train and measure on, with everything that was left out and why."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from tools_shared.errors import ToolError
+from tools_shared.records import Conversation, Problem, Rejected, Row
+from tools_shared.sources.rows import read_rows, source_sha256
+from tools_shared.sources.shapes import UnusableError, conversation_from, problem_from
+
+T = TypeVar("T", Problem, Conversation)
+
+
+@dataclass(frozen=True)
+class Collected(Generic[T]):
+    """What was read: `n_read` rows are `items` and `rejected` together.
+
+    `sha256` identifies the data: for files that of their bytes (see `source_sha256`), whole even under a limit; for
+    standard input, hub and demo that of the rows that were read, each as JSON with sorted keys and a line end.
+    """
+
+    items: list[T]
+    rejected: list[Rejected]
+    n_read: int
+    sha256: str
+
+
+def read_problems(
+    spec: str | os.PathLike[str],
+    *,
+    question_key: str | None = None,
+    answer_key: str | None = None,
+    limit: int | None = None,
+) -> Collected[Problem]:
+    """Problems from any source (see `problem_from` for the shapes). `limit` stops after that many usable ones.
+
+    Ids are unique: the second row with an id gets `-2`. Raises ToolError when the source cannot be opened or no row
+    of it is usable.
+    """
+    return _collect(spec, lambda row: problem_from(row, question_key, answer_key), limit)
+
+
+def read_conversations(spec: str | os.PathLike[str], *, limit: int | None = None) -> Collected[Conversation]:
+    """Conversations from any source (see `conversation_from` for the shapes); else as `read_problems`."""
+    return _collect(spec, conversation_from, limit)
+
+
+def _collect(spec: str | os.PathLike[str], make: Callable[[Row], T], limit: int | None) -> Collected[T]:
+    if limit is not None and limit < 1:
+        raise ToolError(f"the limit for {spec} must be 1 or more, got {limit}")
+    digest = hashlib.sha256()
+    items: list[T] = []
+    rejected: list[Rejected] = []
+    seen: set[str] = set()
+    sha256 = source_sha256(spec)
+    for found in read_rows(spec):
+        if sha256 is None:
+            digest.update(_canonical(found))
+        made = _make(found, make)
+        if isinstance(made, Rejected):
+            rejected.append(made)
+            continue
+        items.append(_with_unique_id(made, seen))
+        if len(items) == limit:
+            break
+    n_read = len(items) + len(rejected)
+    if not items:
+        raise ToolError(_nothing_usable(spec, rejected))
+    return Collected(items, rejected, n_read, sha256 or digest.hexdigest())
+
+
+def _make(found: Row | Rejected, make: Callable[[Row], T]) -> T | Rejected:
+    if isinstance(found, Rejected):
+        return found
+    try:
+        return make(found)
+    except UnusableError as error:
+        return Rejected(found.origin, str(error), json.dumps(found.data, ensure_ascii=False, default=str)[:200])
+
+
+def _with_unique_id(item: T, seen: set[str]) -> T:
+    unique, count = item.id, 1
+    while unique in seen:
+        count += 1
+        unique = f"{item.id}-{count}"
+    seen.add(unique)
+    return item if unique == item.id else dataclasses.replace(item, id=unique)
+
+
+def _canonical(found: Row | Rejected) -> bytes:
+    data = found.to_json() if isinstance(found, Rejected) else found.data
+    return (json.dumps(data, sort_keys=True, ensure_ascii=False, default=str) + "\n").encode()
+
+
+def _nothing_usable(spec: str | os.PathLike[str], rejected: list[Rejected]) -> str:
+    if not rejected:
+        return f"{spec}: no usable row (the source is empty)"
+    first = rejected[0]
+    n = len(rejected)
+    return f"{spec}: no usable row ({n} read, {n} rejected; first: line {first.origin.line}: {first.reason})"

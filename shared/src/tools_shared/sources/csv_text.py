@@ -1,0 +1,99 @@
+"""CSV and TSV: the header names the fields; a record may span lines and keeps the line where it begins."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from typing import IO, Any
+
+from tools_shared.errors import ToolError
+from tools_shared.records import Origin, Row
+from tools_shared.sources.fields import as_list
+from tools_shared.sources.json_text import TOO_LONG, Rows, rejected
+from tools_shared.sources.streams import MAX_LINE, BrokenStreamError, lines
+
+
+class _LongLineError(Exception):
+    """A physical line over the limit, inside or outside a record."""
+
+
+class _Lines:
+    """Decoded lines for csv.reader, counting them. Bytes that are not UTF-8 become lone surrogates, found later."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._lines, self.number, self.last = lines(stream), 0, ""
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        self.number, line = next(self._lines)
+        if line is None:
+            raise _LongLineError(TOO_LONG)
+        self.last = line.decode("utf-8", "surrogateescape")
+        return self.last
+
+
+def read_csv(path: str, stream: IO[bytes], delimiter: str, parse_lists: bool = False) -> Rows:
+    """Records as rows of text; with `parse_lists` a cell that holds a list becomes one.
+
+    Raises ToolError on a header that cannot be used (broken, or a name twice).
+    """
+    csv.field_size_limit(MAX_LINE)
+    source = _Lines(stream)
+    reader = csv.reader(source, delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    while True:
+        start = source.number + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except BrokenStreamError as error:
+            yield rejected(path, source.number + 1, str(error))
+            return
+        except (csv.Error, _LongLineError) as error:
+            if header is None:
+                raise ToolError(f"{path}:{start}: the header cannot be read ({error}); fix the first line") from error
+            yield rejected(path, start, _csv_reason(error, start, source.number), source.last)
+            continue
+        if not any(cell.strip() for cell in cells) and len(cells) <= 1:
+            continue
+        if header is None:
+            header = _check_header(path, start, cells)
+        else:
+            yield _record(path, start, header, cells, parse_lists)
+
+
+def _csv_reason(error: Exception, start: int, end: int) -> str:
+    span = f" (it spans lines {start} to {end})" if end > start else ""
+    return f"{error}{span}" if isinstance(error, _LongLineError) else f"not CSV: {error}{span}"
+
+
+def _check_header(path: str, line: int, names: list[str]) -> list[str]:
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise ToolError(f"{path}:{line}: the column '{twice[0]}' occurs twice in the header; rename one")
+    if not _is_utf8(names):
+        raise ToolError(f"{path}:{line}: the header is not UTF-8; save the file as UTF-8")
+    return names
+
+
+def _record(path: str, line: int, header: list[str], cells: list[str], parse_lists: bool) -> Any:
+    raw = ",".join(cells)[:200]
+    if len(cells) != len(header):
+        return rejected(path, line, f"{len(cells)} fields where the header has {len(header)}", raw)
+    if not _is_utf8(cells):
+        return rejected(path, line, "not UTF-8", raw)
+    data: dict[str, Any] = dict(zip(header, cells, strict=True))
+    if parse_lists:
+        data = {k: found if (found := as_list(v)) is not None else v for k, v in data.items()}
+    return Row(data, Origin(path, line))
+
+
+def _is_utf8(cells: list[str]) -> bool:
+    try:
+        "".join(cells).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,184 @@
+"""JSON lines and JSON: every object a row with its line, every fault a rejected row with its line and column."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import IO, Any
+
+from tools_shared.records import Origin, Rejected, Row
+from tools_shared.sources.shapes import detect_shape
+from tools_shared.sources.streams import MAX_LINE, BrokenStreamError, lines, read_all
+
+Rows = Iterator[Row | Rejected]
+TOO_LONG = f"the line is longer than {MAX_LINE >> 20} MiB"
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+def rejected(path: str, line: int, reason: str, raw: bytes | str = "") -> Rejected:
+    """A rejected row whose `raw` is the first 200 characters, always encodable as UTF-8."""
+    text = raw[:800].decode("utf-8", "replace") if isinstance(raw, bytes) else raw[:200]
+    return Rejected(Origin(path, line), reason, text[:200].encode("utf-8", "replace").decode().rstrip("\r\n"))
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON; write null")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"the number {text[:20]} is too large for a float")
+    return value
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+
+
+def reason_for(error: ValueError | RecursionError) -> str:
+    """Why a line of JSON is refused, with the column where the decoder knows it."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8 (byte 0x{error.object[error.start]:02x} at column {error.start + 1})"
+    if isinstance(error, json.JSONDecodeError):
+        return f"not JSON: {error.msg} at column {error.colno}"
+    if isinstance(error, RecursionError):
+        return "not JSON: nested too deeply"
+    return f"not JSON: {error}"
+
+
+def has_lone_surrogate(value: Any) -> bool:
+    """Whether any text in a JSON value holds half a surrogate pair, which no UTF-8 file can hold."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _row(path: str, number: int, data: Any, raw: bytes | str, escaped: bool) -> Row | Rejected:
+    if not isinstance(data, dict):
+        return rejected(path, number, f"not an object but {_KINDS[type(data)]}", raw)
+    if escaped and has_lone_surrogate(data):
+        return rejected(path, number, "the text holds half a surrogate pair (\\ud800 to \\udfff)", raw)
+    return Row(data, Origin(path, number))
+
+
+_KINDS = {list: "a list", str: "text", int: "a number", float: "a number", bool: "true or false", type(None): "null"}
+
+
+def read_jsonl(path: str, stream: IO[bytes]) -> Rows:
+    """One JSON object a line; blank lines are skipped."""
+    number = 0
+    try:
+        for number, line in lines(stream):
+            if line is None:
+                yield rejected(path, number, TOO_LONG)
+            elif line.strip():
+                yield _parse_line(path, number, line)
+    except BrokenStreamError as error:
+        yield rejected(path, number + 1, str(error))
+
+
+def _parse_line(path: str, number: int, line: bytes) -> Row | Rejected:
+    try:
+        data = _DECODER.decode(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        return rejected(path, number, reason_for(error), line)
+    return _row(path, number, data, line, escaped=b"\\u" in line)
+
+
+def read_json(path: str, stream: IO[bytes]) -> Rows:
+    """A list of objects, an object that holds one such list, one object, or (as often found) JSON lines.
+
+    Held in memory as a whole, unlike the other formats. After a fault in a list nothing further can be read.
+    """
+    try:
+        content = read_all(stream)
+        if not content.strip():
+            return
+        if _is_json_lines(content):
+            yield from read_jsonl(path, io.BytesIO(content))
+            return
+        text = content.decode("utf-8")
+        yield from _values(path, text, _SPACE.match(text).end())
+    except BrokenStreamError as error:
+        yield rejected(path, 1, str(error))
+    except UnicodeDecodeError as error:
+        yield rejected(path, content.count(b"\n", 0, error.start) + 1, f"not UTF-8 (byte 0x{content[error.start]:02x})")
+
+
+def _is_json_lines(content: bytes) -> bool:
+    """Whether the first line is a whole object and more lines follow."""
+    first, _, rest = content.lstrip().partition(b"\n")
+    if not first.startswith(b"{") or not rest.strip():
+        return False
+    try:
+        json.loads(first)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _values(path: str, text: str, start: int) -> Rows:
+    """The rows of a JSON text: the list's elements, or the one value itself."""
+    if text[start] == "[":
+        yield from _elements(path, text, start)
+        return
+    try:
+        data = _DECODER.decode(text)
+    except (ValueError, RecursionError) as error:
+        yield rejected(path, getattr(error, "lineno", 1), reason_for(error), text)
+        return
+    lists = _lists_of_rows(data)
+    if len(lists) == 1:
+        yield from _elements(path, text, _member_start(text, start, lists[0]))
+    elif lists:
+        yield rejected(path, 1, f"the object holds {len(lists)} lists of rows ({', '.join(lists[:5])}); keep one", text)
+    else:
+        yield _row(path, 1, data, text, escaped=True)
+
+
+def _lists_of_rows(data: Any) -> list[str]:
+    """The keys of an object that hold lists of objects; none if it is itself a row, as a conversation is."""
+    if not isinstance(data, dict) or detect_shape(data) is not None:
+        return []
+    return [k for k, v in data.items() if isinstance(v, list) and v and all(isinstance(e, dict) for e in v)]
+
+
+def _member_start(text: str, start: int, wanted: str) -> int:
+    """Where the value of the key `wanted` begins in the object at `start`; the text has been decoded before."""
+    position, found = start + 1, -1
+    while text[position - 1] != "}":
+        key, position = _DECODER.raw_decode(text, _SPACE.match(text, position).end())
+        value = _SPACE.match(text, text.index(":", position) + 1).end()
+        found = value if key == wanted else found  # the last one of equal keys, as the decoder takes it
+        _, position = _DECODER.raw_decode(text, value)
+        position = _SPACE.match(text, position).end() + 1
+    return found
+
+
+def _elements(path: str, text: str, start: int) -> Rows:
+    """The list that begins at `start`, element by element, each with the line where it begins."""
+    line, counted, position = 1, 0, start
+    while text[position] != "]":
+        position = _SPACE.match(text, position + 1).end()
+        if (
+            position < len(text)
+            and text[position] == "]"
+            and text[start + 1 : position].isspace() | (position == start + 1)
+        ):
+            return
+        line, counted = line + text.count("\n", counted, position), position
+        try:
+            data, end = _DECODER.raw_decode(text, position)
+            following = _SPACE.match(text, end).end()
+            if following == len(text) or text[following] not in ",]":
+                raise json.JSONDecodeError("Expecting ',' or ']'", text, following)
+        except (ValueError, RecursionError) as error:
+            yield rejected(path, getattr(error, "lineno", line), reason_for(error), text[position : position + 200])
+            return
+        yield _row(path, line, data, text[position : position + 200], escaped=True)
+        position = following

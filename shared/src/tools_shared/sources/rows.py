@@ -1,0 +1,77 @@
+"""`read_rows`: from an address to rows. Opening faults are raised at once, before the first row is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tools_shared.errors import ToolError
+from tools_shared.files import sha256_file
+from tools_shared.records import Origin, Row
+from tools_shared.sources.csv_text import read_csv
+from tools_shared.sources.hub import read_hub
+from tools_shared.sources.json_text import Rows, read_json, read_jsonl
+from tools_shared.sources.spec import STDIN, files_of, parse_address, scheme_of, suffixes
+from tools_shared.sources.streams import open_bytes
+from tools_shared.sources.tables import read_table
+
+DEMO_KEYS = ("split", "size", "seed")
+
+
+def read_rows(spec: str | os.PathLike[str], *, parse_lists: bool = False) -> Rows:
+    """Rows and rejected rows of a path, a glob, `-`, `hf://...` or `demo://...`, in order, one at a time.
+
+    `parse_lists` turns CSV cells that hold a list into one. Raises ToolError at once when the address is wrong or
+    names nothing that can be opened; everything after that is a `Rejected`.
+    """
+    spec = os.fspath(spec)
+    if spec == STDIN:
+        return read_jsonl("<stdin>", sys.stdin.buffer)
+    scheme = scheme_of(spec)
+    if scheme == "hf":
+        return read_hub(spec)
+    if scheme == "demo":
+        return _read_demo(spec)
+    return itertools.chain.from_iterable(_read_file(file, parse_lists) for file in files_of(spec))
+
+
+def _read_file(file: Path, parse_lists: bool) -> Rows:
+    suffix, compression = suffixes(file)
+    path = str(file)
+    if suffix in (".parquet", ".arrow", ".feather"):
+        yield from read_table(path, file, suffix)
+        return
+    with open_bytes(file, compression) as stream:
+        if suffix in (".csv", ".tsv"):
+            yield from read_csv(path, stream, "," if suffix == ".csv" else "\t", parse_lists)
+        elif suffix == ".json":
+            yield from read_json(path, stream)
+        else:
+            yield from read_jsonl(path, stream)
+
+
+def _read_demo(spec: str) -> Iterator[Row]:
+    name, options = parse_address(spec, DEMO_KEYS)
+    if name != "problems":
+        raise ToolError(f"{spec}: there is no demo set '{name}'; use demo://problems")
+    for key in ("size", "seed"):
+        if not options.get(key, "0").isdecimal():
+            raise ToolError(f"{spec}: '{key}' is a whole number, got '{options[key]}'")
+    from tools_shared.demo.problems import problems
+
+    drawn = problems(options.get("split", "train"), int(options.get("size", 1000)), int(options.get("seed", 0)))
+    return (Row(data, Origin(spec, number)) for number, data in enumerate(drawn, start=1))
+
+
+def source_sha256(spec: str | os.PathLike[str]) -> str | None:
+    """The hex sha256 of the files an address names: of the file's bytes as stored, and for several files of their
+    hex digests, one a line, in sorted order of path. None for what is no file (standard input, hub, demo)."""
+    spec = os.fspath(spec)
+    if spec == STDIN or scheme_of(spec) is not None:
+        return None
+    digests = [sha256_file(file) for file in files_of(spec)]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(f"{d}\n" for d in digests).encode()).hexdigest()
