@@ -1,0 +1,5 @@
+"""One way to draw completions, whatever draws them: `engine.generate(prompts, params)`."""
+
+from tools_shared.engines.base import Completion, Engine, EngineConfig, SamplingParams, open_engine
+
+__all__ = ["Completion", "Engine", "EngineConfig", "SamplingParams", "open_engine"]

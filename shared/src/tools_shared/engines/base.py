@@ -1,0 +1,107 @@
+"""What every engine takes and returns."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from tools_shared.config import option
+from tools_shared.errors import ToolError
+from tools_shared.models import ModelConfig, ModelRef
+from tools_shared.prompts import Prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How completions are drawn.
+
+    `temperature` 0 means greedy; `top_k` 0, `top_p` 1 and `min_p` 0 leave all tokens in. Draw k of the prompt with key
+    p depends on (seed, p, k) alone, so a resumed or sharded run draws what an unbroken one would.
+    """
+
+    temperature: float = 0.0
+    max_new_tokens: int = 512
+    n: int = 1
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    seed: int = 0
+    logprobs: bool = False
+
+    def __post_init__(self) -> None:
+        _require("temperature", self.temperature, self.temperature >= 0, "0 or more")
+        _require("max_new_tokens", self.max_new_tokens, self.max_new_tokens >= 1, "at least 1")
+        _require("n", self.n, self.n >= 1, "at least 1")
+        _require("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1")
+        _require("top_k", self.top_k, self.top_k >= 0, "0 or more")
+        _require("min_p", self.min_p, 0 <= self.min_p <= 1, "between 0 and 1")
+
+
+def _require(name: str, value: float, holds: bool, allowed: str) -> None:
+    if not holds:
+        raise ToolError(f"{name} must be {allowed}, got {value}")
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One completion. `token_ids` end with the stop token when there was one; `text` leaves special tokens out.
+
+    `logprobs` (on request), one a token: under the model at the sampling temperature (1 when greedy), before
+    top-k, top-p and min-p.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+    logprobs: tuple[float, ...] | None = None
+
+
+class Engine(Protocol):
+    """Draws completions. `tokenizer` is the one that prompts have to be made with."""
+
+    tokenizer: PreTrainedTokenizerBase
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        params: SamplingParams,
+        *,
+        keys: Sequence[str] | None = None,
+        first_sample: int = 0,
+        on_done: Callable[[int, list[Completion]], None] | None = None,
+    ) -> list[list[Completion]]:
+        """`params.n` completions of each prompt, in the order of the prompts.
+
+        `keys` name the prompts for the draws (default: their positions); `first_sample` is the number of the first
+        draw; `on_done(i, completions)` is called as soon as those of prompt i are complete. Raises ToolError for a
+        prompt that does not fit into the model's context.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class EngineConfig(ModelConfig):
+    """The options of every command that samples."""
+
+    engine: Literal["transformers"] = option("transformers", "What draws the completions.", identity=False)
+
+
+def open_engine(ref: ModelRef, config: EngineConfig) -> Engine:
+    """Load a model for sampling."""
+    from tools_shared.engines.transformers import TransformersEngine
+    from tools_shared.models import load
+
+    loaded = load(ref, config.dtype, config.device)
+    return TransformersEngine(loaded.model, loaded.tokenizer)
+
+
+def draw_key(seed: int, key: str, sample: int) -> int:
+    """The 128-bit number that one draw's random stream starts from."""
+    return int.from_bytes(hashlib.sha256(f"{seed}\x1f{key}\x1f{sample}".encode()).digest()[:16])

@@ -1,0 +1,148 @@
+"""Loading weights and tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tools_shared.config import Config, option
+from tools_shared.errors import ToolError
+from tools_shared.files import sha256_file
+from tools_shared.models.resolve import ModelRef
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+@dataclass(frozen=True)
+class ModelConfig(Config):
+    """The options of every command that loads a model."""
+
+    profile: str | None = option(
+        None, "Prompt profile: gsm8k-tags, think, boxed, or a YAML file. Default: the model's own, else gsm8k-tags."
+    )
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = option(
+        "auto", "Number format of the weights. auto: bf16 on a GPU that has it, else fp32."
+    )
+    device: Literal["auto", "cpu", "cuda"] = option(
+        "auto", "Where to run. auto: a GPU when there is one.", identity=False
+    )
+
+
+@dataclass
+class Loaded:
+    """A model in memory with its tokenizer, and where both came from."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    ref: ModelRef
+
+
+def pick_device(device: str) -> str:
+    """`cuda` or `cpu`; raises ToolError when a GPU is asked for and none is there."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ToolError("--device cuda: torch sees no GPU here; check the driver, or pass --device cpu")
+    return device
+
+
+def pick_dtype(dtype: str, device: str) -> torch.dtype:
+    import torch
+
+    if dtype != "auto":
+        return getattr(torch, DTYPES[dtype])
+    return torch.bfloat16 if device == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+
+
+def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
+    """The tokenizer that was saved with the adapter, if any, else the base's."""
+    from transformers import AutoTokenizer
+
+    with_adapter = ref.adapter is not None and (ref.adapter / "tokenizer_config.json").exists()
+    source = str(ref.adapter) if with_adapter else ref.weights
+    tokenizer = _from_pretrained(AutoTokenizer, source, ref)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "left"
+    return tokenizer
+
+
+def load(ref: ModelRef, dtype: str = "auto", device: str = "auto", with_adapter: bool = True) -> Loaded:
+    """Load weights, the adapter on them (unless told not to) and the tokenizer.
+
+    Raises ToolError, in one sentence, when the hub cannot be reached, files are missing or broken, or the adapter
+    belongs to another base.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    place = pick_device(device)
+    tokenizer = load_tokenizer(ref)
+    model = _from_pretrained(AutoModelForCausalLM, ref.weights, ref, dtype=pick_dtype(dtype, place))
+    if ref.adapter is not None:
+        check_base(ref)
+        if with_adapter:
+            model = attach(model, ref.adapter, trainable=False)
+    return Loaded(model.to(place).eval(), tokenizer, ref)
+
+
+def attach(model: PreTrainedModel, adapter: Path, trainable: bool) -> PreTrainedModel:
+    """Put a saved adapter on its base; raises ToolError when its shapes do not fit."""
+    from peft import PeftModel
+
+    try:
+        return PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ToolError(f"{adapter}: this adapter is for another base model ({reason})") from error
+
+
+def check_base(ref: ModelRef) -> None:
+    """Raise ToolError when the base's weights are not those that the adapter was trained on."""
+    if ref.base_sha256 is not None and weights_sha256(ref.weights) != ref.base_sha256:
+        raise ToolError(
+            f"{ref.adapter}: trained on other weights than {ref.weights} holds now; restore that base model"
+        )
+
+
+def _from_pretrained(auto_class: type, source: str, ref: ModelRef, **options: object):
+    try:
+        return auto_class.from_pretrained(source, trust_remote_code=False, **options)
+    except OSError as error:
+        first = " ".join(str(error).split())[:300]
+        where = "its files are missing or broken" if Path(source).is_dir() else "not found on the hub, or no network"
+        raise ToolError(f"{ref.spec}: cannot load {source}: {where} ({first})") from error
+
+
+def weights_sha256(weights: str) -> str:
+    """One hash over configuration and weights: of a folder's files, or of a hub id's files in the local cache.
+
+    The hub's cache names large files by their sha256 already; those are not read again.
+    """
+    folder = Path(weights) if Path(weights).is_dir() else _hub_snapshot(weights)
+    total = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.name == "config.json" or path.suffix == ".safetensors":
+            total.update(f"{path.name} {_file_sha256(path)}\n".encode())
+    return total.hexdigest()
+
+
+def _hub_snapshot(repo_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(repo_id, local_files_only=True, allow_patterns=["config.json", "*.safetensors"]))
+
+
+def _file_sha256(path: Path) -> str:
+    blob = path.resolve().name
+    return blob if path.is_symlink() and re.fullmatch(r"[0-9a-f]{64}", blob) else sha256_file(path)

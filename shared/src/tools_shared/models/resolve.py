@@ -1,0 +1,124 @@
+"""Find out what a model name means, before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools_shared.errors import ToolError
+from tools_shared.prompts import DEFAULT_PROFILE, PROFILES, Profile, load_profile
+from tools_shared.runs.read import MANIFEST, Manifest, partial_dir, read_manifest
+
+NOTES = "tools.json"
+"""Beside the weights: the prompt profile they were trained with, and the base that an adapter belongs to."""
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?\Z", re.ASCII)
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model, found but not loaded.
+
+    `spec` is what the user wrote; `weights` a hub id or the folder of the full weights, `weights_name` how an
+    adapter's files name them; `adapter` the folder of a LoRA adapter on them; `run` the run directory that it is from.
+    """
+
+    spec: str
+    weights: str
+    weights_name: str
+    adapter: Path | None = None
+    profile: Profile | None = None
+    run: Manifest | None = None
+    base_sha256: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        return Path(self.weights).is_dir()
+
+
+def resolve(spec: str) -> ModelRef:
+    """Find a hub id, a model folder, an adapter folder, a run directory (its `model/`), or `demo`.
+
+    Raises ToolError when a folder holds no model, a run is unfinished or its adapter's base is gone.
+    """
+    if spec == "demo":
+        return _demo()
+    path = Path(spec)
+    if path.is_dir():
+        return _folder(spec, path)
+    if partial_dir(path).is_dir():
+        read_manifest(path)  # says which run has to be finished first
+    if ":" in spec and not path.exists():
+        raise ToolError(
+            f"'{spec}' is not a model id: an Ollama tag names no weights here; use one such as Qwen/Qwen3-8B"
+        )
+    if path.exists() or not _HUB_ID.match(spec) or (len(path.parts) > 1 and path.parent.is_dir()):
+        raise ToolError(
+            f"{spec}: no such model folder; name a hub id, a model or adapter folder, a run directory, or 'demo'"
+        )
+    return ModelRef(spec, spec, spec)
+
+
+def _demo() -> ModelRef:
+    from tools_shared.demo import model_path
+
+    return ModelRef("demo", str(model_path()), "demo")
+
+
+def _folder(spec: str, path: Path) -> ModelRef:
+    manifest = None
+    if (path / MANIFEST).exists():
+        manifest = read_manifest(path)
+        path = path / "model"
+        if not path.is_dir():
+            raise ToolError(f"{spec}: this {manifest.kind} run holds no model; name the run that trained one")
+    notes = _read_json(path / NOTES) if (path / NOTES).exists() else {}
+    profile = Profile.from_json(notes["profile"], str(path / NOTES)) if notes.get("profile") else None
+    if (path / "adapter_config.json").exists():
+        base = _base_of(path, notes)
+        sha256 = (notes.get("base") or {}).get("sha256")
+        return ModelRef(spec, base.weights, base.weights_name, path, profile or base.profile, manifest, sha256)
+    if (path / "config.json").exists():
+        return ModelRef(spec, str(path), str(path.resolve()), None, profile, manifest)
+    raise ToolError(f"{path}: not a model folder (no config.json, adapter_config.json or {MANIFEST} in it)")
+
+
+def _base_of(adapter: Path, notes: Mapping[str, Any]) -> ModelRef:
+    """The base of an adapter: beside it as noted when it was saved, else by the name in its own configuration."""
+    relative = (notes.get("base") or {}).get("relative")
+    if relative is not None and (adapter / relative).is_dir():
+        return _folder(str(adapter / relative), adapter / relative)
+    name = _read_json(adapter / "adapter_config.json").get("base_model_name_or_path")
+    if not name:
+        raise ToolError(f"{adapter / 'adapter_config.json'}: names no base model; set base_model_name_or_path in it")
+    base = resolve(name)
+    if base.adapter is not None:
+        raise ToolError(f"{adapter}: its base {name} is itself an adapter; merge that one first (--merge)")
+    return base
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ToolError(f"{path}: not valid JSON ({error})") from error
+
+
+def choose_profile(ref: ModelRef, asked: str | None) -> Profile:
+    """The profile to use: the one the model was trained with, else the one asked for, else the default.
+
+    Raises ToolError when a model is asked to speak another profile than it was trained with.
+    """
+    wanted = load_profile(asked) if asked is not None else None
+    if ref.profile is None:
+        return wanted or PROFILES[DEFAULT_PROFILE]
+    if wanted is not None and wanted != ref.profile:
+        raise ToolError(
+            f"{ref.spec}: was trained with the prompt profile '{ref.profile.name}', not '{wanted.name}'; "
+            "leave --profile out, or start from a model that was not"
+        )
+    return ref.profile

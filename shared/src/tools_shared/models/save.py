@@ -1,0 +1,92 @@
+"""Saving what was trained, so that every later tool finds it again wherever the folder goes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tools_shared.errors import ToolError
+from tools_shared.files import write_json
+from tools_shared.models.load import Loaded, weights_sha256
+from tools_shared.models.resolve import NOTES
+from tools_shared.prompts import Profile
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+MERGE_TOLERANCE = 1e-3
+"""Largest difference of log-probabilities between merged weights and adapter, in float32, relative to their spread."""
+
+
+def save(loaded: Loaded, folder: Path, final_folder: Path, profile: Profile, full_weights: bool) -> None:
+    """Save adapter or full weights, tokenizer, and the notes that later tools read.
+
+    `final_folder` is where the folder will stand once its run is published: the base is noted relative to it too,
+    so that artifacts can be moved or mounted together.
+    """
+    model = loaded.model
+    if full_weights and _is_adapter(model):
+        model = model.merge_and_unload(safe_merge=True)
+    if _is_adapter(model):
+        model.peft_config["default"].base_model_name_or_path = loaded.ref.weights_name
+    model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+    notes: dict[str, Any] = {"profile": profile.to_json(), "base": None}
+    if not full_weights:
+        notes["base"] = {"name": loaded.ref.weights_name, "relative": _relative(loaded, final_folder)}
+        notes["base"]["sha256"] = weights_sha256(loaded.ref.weights)
+    write_json(folder / NOTES, notes)
+
+
+def _relative(loaded: Loaded, final_folder: Path) -> str | None:
+    """The way from the adapter to a base that is itself a folder of the user's; None for the hub's and the demo's."""
+    if not loaded.ref.is_local or loaded.ref.weights_name == "demo":
+        return None
+    return os.path.relpath(loaded.ref.weights, final_folder)
+
+
+def _is_adapter(model: PreTrainedModel) -> bool:
+    from peft import PeftModel
+
+    return isinstance(model, PeftModel)
+
+
+def save_merged(loaded: Loaded, folder: Path, profile: Profile) -> float:
+    """Merge a trained adapter into its base and save the whole weights; the model is merged in place.
+
+    Returns the largest difference of next-token log-probabilities, merged against adapter, on a probe text. Raises
+    ToolError when that is above MERGE_TOLERANCE of their spread, or when merging changed nothing.
+    """
+    import torch
+
+    if not _is_adapter(loaded.model):
+        raise ToolError("--merge: there is no adapter to merge; leave it out with --full-finetune")
+    model = loaded.model.eval().to(torch.float32)
+    with model.disable_adapter():
+        base = _probe(model, loaded)
+    adapted = _probe(model, loaded)
+    merged_model = model.merge_and_unload(safe_merge=True)
+    merged = _probe(merged_model, loaded)
+    if torch.equal(merged, base):
+        raise ToolError(f"{folder}: the merged weights are the base's; the adapter has not learned anything")
+    difference = (merged - adapted).abs().max().item()
+    if difference > MERGE_TOLERANCE * adapted.std().item():
+        raise ToolError(
+            f"{folder}: merged weights differ from the adapter by {difference:.2e}; use the adapter instead"
+        )
+    merged_model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+    write_json(folder / NOTES, {"profile": profile.to_json(), "base": None})
+    return difference
+
+
+def _probe(model: PreTrainedModel, loaded: Loaded) -> torch.Tensor:
+    """Log-probabilities (tokens, vocabulary) on a fixed text."""
+    import torch
+
+    text = "Question: A farmer has 12 cows and buys 30 more. How many cows are there now? Answer: 12 + 30 = 42."
+    batch = loaded.tokenizer(text, return_tensors="pt").to(model.device)
+    with torch.inference_mode():
+        return torch.log_softmax(model(input_ids=batch["input_ids"]).logits[0].float(), dim=-1)
