@@ -1,0 +1,68 @@
+"""Single rates and sets of p-values; plain arithmetic, no arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its confidence interval; `n` is the number of items behind it."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+
+
+def z_of(confidence: float) -> float:
+    """The two-sided normal quantile: 1.96 for 0.95. Raises ValueError outside (0, 1)."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval for a rate of `n` independent items (Wilson 1927, JASA 22: 209), without continuity
+    correction.
+
+    Raises ValueError when `n` is 0 or `successes` is not in 0..n.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"a rate needs n >= 1 and 0 <= successes <= n, got {successes} of {n}")
+    z2 = z_of(confidence) ** 2
+    centre = (successes + z2 / 2) / (n + z2)
+    half = math.sqrt(z2 * (successes * (n - successes) / n + z2 / 4)) / (n + z2)
+    low = 0.0 if successes == 0 else centre - half  # exact in theory, one rounding off in floats
+    high = 1.0 if successes == n else centre + half
+    return Interval(successes / n, low, high, n)
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """The unbiased chance that one of `k` samples is right, from `c` right ones among `n`: 1 - C(n-c, k) / C(n, k).
+
+    Chen et al. 2021, "Evaluating Large Language Models Trained on Code", section 2.1. Raises ValueError unless
+    0 <= c <= n and 1 <= k <= n.
+    """
+    if not (0 <= c <= n and 1 <= k <= n):
+        raise ValueError(f"pass@k needs 0 <= c <= n and 1 <= k <= n, got n={n}, c={c}, k={k}")
+    return 1.0 - math.comb(n - c, k) / math.comb(n, k)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p-values, in the order given (Holm 1979, Scand. J. Statist. 6).
+
+    Rejecting where the result is at most alpha keeps the chance of any false rejection at most alpha, however the
+    tests depend on each other. Raises ValueError on a p-value outside [0, 1].
+    """
+    if wrong := [p for p in p_values if not 0 <= p <= 1]:
+        raise ValueError(f"p-values lie between 0 and 1, got {wrong[0]}")
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
