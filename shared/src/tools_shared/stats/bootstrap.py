@@ -68,11 +68,22 @@ def bootstrap_means(
     means = sums.sum(axis=1) / totals
     replicates = _replicates(sums - means[:, None] * counts, counts, n_resamples, seed)
     tails = np.broadcast_to([_tail(int(k), confidence) for k in n_clusters], means.shape)
+    # NaN where a resample holds nothing that the metric applies to.
+    ends = [np.nanquantile(row, [tail, 1 - tail]) for row, tail in zip(replicates, tails, strict=True)]
     n_items = np.broadcast_to(totals, means.shape)
     return [
-        Interval(float(mean), *(float(mean + q) for q in np.nanquantile(row, [tail, 1 - tail])), int(n))
-        for mean, row, tail, n in zip(means, replicates, tails, n_items, strict=True)
+        Interval(float(mean), float(max(low, mean + ends_[0])), float(min(high, mean + ends_[1])), int(n))
+        for mean, ends_, n, low, high in zip(means, ends, n_items, *_range(sums, counts), strict=True)
     ]
+
+
+def _range(sums: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and highest cluster mean of each metric: only float32's error takes a mean beyond them."""
+    import numpy as np
+
+    held = np.broadcast_to(counts > 0, sums.shape)
+    means = sums / np.where(counts > 0, counts, 1.0)
+    return np.where(held, means, np.inf).min(axis=1), np.where(held, means, -np.inf).max(axis=1)
 
 
 def _by_cluster(

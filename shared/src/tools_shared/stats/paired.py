@@ -178,7 +178,9 @@ def _score(difference: float, a_only: int, b_only: int, n: int) -> float:
     q = (math.sqrt(max(linear * linear - 8 * n * constant, 0.0)) - linear) / (4 * n)
     variance = n * (2 * q + difference * (1 - difference))
     distance = b_only - a_only - n * difference
-    return distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance)
+    if variance > 0:
+        return distance / math.sqrt(variance)
+    return math.copysign(math.inf, distance) if distance else 0.0
 
 
 def paired_mde(discordance: float, n: int, confidence: float = 0.95, power: float = 0.8) -> float:
