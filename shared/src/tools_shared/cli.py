@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import inspect
 import json
 import logging
 import os
@@ -94,15 +95,21 @@ def _setup_logging() -> None:
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 
 
-def config_options(config_class: type[Config]) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """Give a command every field of `config_class` as an option, `--config FILE.yaml` and `--json`."""
+def config_options(
+    config_class: type[Config], leave_out: tuple[str, ...] = ()
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Give a command every field of `config_class` as an option, `--config FILE.yaml` and `--json`.
+
+    `leave_out` names fields that the command takes as arguments.
+    """
 
     def decorate(function: Callable[..., T]) -> Callable[..., T]:
         function = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")(
             function
         )
-        for field in reversed(dataclasses.fields(config_class)):
-            function = _click_option(field, config_class)(function)
+        for field in reversed(_own_first(config_class)):
+            if field.name not in leave_out:
+                function = _click_option(field, config_class)(function)
         return click.option(
             "--config",
             metavar="FILE.yaml",
@@ -114,6 +121,13 @@ def config_options(config_class: type[Config]) -> Callable[[Callable[..., T]], C
         )(function)
 
     return decorate
+
+
+def _own_first(config_class: type[Config]) -> list[dataclasses.Field]:
+    """The fields with the class's own before those that it shares with other tools."""
+    own = list(inspect.get_annotations(config_class))
+    fields = dataclasses.fields(config_class)
+    return sorted(fields, key=lambda field: own.index(field.name) if field.name in own else len(own))
 
 
 def _load_defaults(ctx: click.Context, path: Path | None, config_class: type[Config]) -> None:
@@ -162,9 +176,13 @@ def resolve(config_class: type[C], options: Mapping[str, Any], version: str) -> 
     return config_class(**values), Invocation(tool, version, argv, origins)
 
 
-def show_result(result: Mapping[str, Any], as_json: bool, text: str) -> None:
-    """The command's answer on stdout: `text` for a person, the whole `result` as one line of JSON for a program."""
-    click.echo(json.dumps(result, ensure_ascii=False) if as_json else text)
+def show_run(manifest: Any, as_json: bool) -> None:
+    """A finished run on stdout: its path, or for a program one line of JSON with path, kind and metrics."""
+    if as_json:
+        result = {"path": str(manifest.path), "kind": manifest.kind, "metrics": manifest.metrics}
+        click.echo(json.dumps(result, ensure_ascii=False))
+    else:
+        click.echo(manifest.path)
 
 
 def say(message: str) -> None:

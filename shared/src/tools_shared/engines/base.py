@@ -64,9 +64,11 @@ class Completion:
 
 
 class Engine(Protocol):
-    """Draws completions. `tokenizer` is the one that prompts have to be made with."""
+    """Draws completions. `tokenizer` is the one that prompts have to be made with; `context_length` the most tokens,
+    prompt and completion together, None when not known."""
 
     tokenizer: PreTrainedTokenizerBase
+    context_length: int | None
 
     def generate(
         self,
@@ -100,6 +102,16 @@ def open_engine(ref: ModelRef, config: EngineConfig) -> Engine:
 
     loaded = load(ref, config.dtype, config.device)
     return TransformersEngine(loaded.model, loaded.tokenizer)
+
+
+def check_fits(prompts: Sequence[Prompt], names: Sequence[str], context_length: int | None, new_tokens: int) -> None:
+    """Raise ToolError naming the first prompt that leaves no room for its completion."""
+    for prompt, name in zip(prompts, names, strict=True):
+        if context_length is not None and len(prompt.token_ids) + new_tokens > context_length:
+            raise ToolError(
+                f"{name}: the prompt has {len(prompt.token_ids)} tokens; with {new_tokens} new ones it exceeds "
+                f"the model's {context_length}; lower the completion length or leave the row out"
+            )
 
 
 def draw_key(seed: int, key: str, sample: int) -> int:

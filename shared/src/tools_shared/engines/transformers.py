@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tools_shared.engines.base import Completion, SamplingParams
+from tools_shared.engines.base import Completion, SamplingParams, check_fits
 from tools_shared.engines.cache import reserved_cache
 from tools_shared.engines.sampling import log_probs, pick, uniforms
-from tools_shared.errors import ToolError
+from tools_shared.models.load import context_length
 from tools_shared.prompts import Prompt, end_of_turn_id
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class TransformersEngine:
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.model, self.tokenizer = model, tokenizer
         self.stop_ids = stop_ids(model, tokenizer)
+        self.context_length = context_length(model.config)
 
     def generate(
         self,
@@ -62,8 +63,8 @@ class TransformersEngine:
         on_done: Callable[[int, list[Completion]], None] | None = None,
     ) -> list[list[Completion]]:
         """See `Engine.generate`."""
-        self._check_lengths(prompts, params)
         names = keys if keys is not None else [str(i) for i in range(len(prompts))]
+        check_fits(prompts, names, self.context_length, params.max_new_tokens)
         results: list[list[Completion]] = [[] for _ in prompts]
         was_training = self.model.training
         self.model.eval()
@@ -78,15 +79,6 @@ class TransformersEngine:
         finally:
             self.model.train(was_training)
         return results
-
-    def _check_lengths(self, prompts: Sequence[Prompt], params: SamplingParams) -> None:
-        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        for i, prompt in enumerate(prompts):
-            if limit is not None and len(prompt.token_ids) + params.max_new_tokens > limit:
-                raise ToolError(
-                    f"prompt {i} has {len(prompt.token_ids)} tokens; with {params.max_new_tokens} new ones it exceeds "
-                    f"the model's {limit}: lower the completion length or leave the row out ({prompt.text[:60]!r}...)"
-                )
 
     def _batches(
         self, prompts: Sequence[Prompt], names: Sequence[str], params: SamplingParams, first_sample: int

@@ -15,7 +15,7 @@ from tools_shared.models.resolve import ModelRef
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -74,6 +74,17 @@ def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
     return tokenizer
+
+
+def load_config(ref: ModelRef) -> PreTrainedConfig:
+    from transformers import AutoConfig
+
+    return _from_pretrained(AutoConfig, ref.weights, ref)
+
+
+def context_length(config: PreTrainedConfig) -> int | None:
+    """Most tokens that the model was made for, prompt and completion together; None when it does not say."""
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
 def load(ref: ModelRef, dtype: str = "auto", device: str = "auto", with_adapter: bool = True) -> Loaded:

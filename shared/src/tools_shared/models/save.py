@@ -31,7 +31,9 @@ def save(loaded: Loaded, folder: Path, final_folder: Path, profile: Profile, ful
         model = model.merge_and_unload(safe_merge=True)
     if _is_adapter(model):
         model.peft_config["default"].base_model_name_or_path = loaded.ref.weights_name
-    model.save_pretrained(folder)
+        model.save_pretrained(folder, selected_adapters=["default"])
+    else:
+        model.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
     notes: dict[str, Any] = {"profile": profile.to_json(), "base": None}
     if not full_weights:

@@ -1,0 +1,238 @@
+"""Evaluating a model on problems with checkable answers: the same way after training and from `tools-bench`.
+
+Strict accuracy asks for the right answer inside the profile's tags; lenient accuracy for the right answer anywhere.
+Every rate carries its 95 % Wilson interval and its n.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools_shared.answers import equal, extract
+from tools_shared.cli import progress, say
+from tools_shared.config import option
+from tools_shared.engines import Completion, Engine, EngineConfig, SamplingParams
+from tools_shared.engines.base import check_fits
+from tools_shared.errors import ToolError
+from tools_shared.files import atomic_write
+from tools_shared.models import Loaded
+from tools_shared.prompts import Profile, Prompt, render_question
+from tools_shared.records import Problem
+from tools_shared.runs import Draft
+from tools_shared.runs.card import show_metric
+from tools_shared.sources import Collected, read_problems
+from tools_shared.stats import wilson
+
+DEMO_TEST = "demo://problems?split=test&size=512"
+
+COLUMNS = (
+    "question",
+    "labeled_cot",
+    "labeled_answer",
+    "generated_text",
+    "extracted_thinking",
+    "extracted_answer",
+    "correct",
+    "id",
+    "verdict",
+    "method",
+    "lenient_answer",
+    "lenient_correct",
+    "well_formed",
+    "finish_reason",
+    "n_tokens",
+)
+"""The columns of the per-example CSV; the first seven are those that users' notebooks read."""
+
+RATES = {
+    "accuracy": "correct",
+    "accuracy_lenient": "lenient_correct",
+    "thinking_proportion": "has_thinking",
+    "answer_proportion": "has_answer",
+    "truncated_proportion": "truncated",
+}
+
+
+@dataclass(frozen=True)
+class EvalConfig(EngineConfig):
+    """The options of every command that evaluates."""
+
+    eval_file: str = option(DEMO_TEST, "Test problems: any source.", flags=("--eval-path",))
+    eval_samples: int | None = option(
+        None, "How many of the test problems, from the first. Default: all.", env="EVAL_SAMPLES", minimum=1
+    )
+    eval_max_new_tokens: int = option(512, "Longest completion when evaluating, in tokens.", minimum=1)
+    eval_temperature: float = option(0.0, "Sampling temperature when evaluating; 0 is greedy.", minimum=0)
+    question_key: str | None = option(None, "Field that holds the question; dots reach into objects.")
+    answer_key: str | None = option(None, "Field that holds the answer; dots reach into objects.")
+    seed: int = option(0, "Seed of everything that is drawn.")
+
+
+@dataclass(frozen=True)
+class Graded:
+    """One test problem with the model's completion, taken apart and graded."""
+
+    problem: Problem
+    completion: Completion
+    thinking: str | None
+    answer: str | None
+    verdict: str
+    method: str
+    well_formed: bool
+    lenient_answer: str | None
+    lenient_correct: bool
+
+    @property
+    def correct(self) -> bool:
+        return self.verdict == "correct"
+
+    @property
+    def has_thinking(self) -> bool:
+        return bool(self.thinking)
+
+    @property
+    def has_answer(self) -> bool:
+        return self.answer is not None
+
+    @property
+    def truncated(self) -> bool:
+        return self.completion.finish_reason == "length"
+
+    def row(self) -> dict[str, Any]:
+        """The row of the per-example CSV."""
+        return {
+            "question": self.problem.question,
+            "labeled_cot": self.problem.reasoning,
+            "labeled_answer": self.problem.answer,
+            "generated_text": self.completion.text,
+            "extracted_thinking": self.thinking,
+            "extracted_answer": self.answer,
+            "correct": self.correct,
+            "id": self.problem.id,
+            "verdict": self.verdict,
+            "method": self.method,
+            "lenient_answer": self.lenient_answer,
+            "lenient_correct": self.lenient_correct,
+            "well_formed": self.well_formed,
+            "finish_reason": self.completion.finish_reason,
+            "n_tokens": len(self.completion.token_ids),
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Graded completions, in the order of the problems, and the rates over them."""
+
+    graded: list[Graded]
+    metrics: dict[str, Any]
+
+
+def read_test_problems(config: EvalConfig) -> Collected[Problem]:
+    """The problems to evaluate on; raises ToolError when there is none that can be used."""
+    return read_problems(
+        config.eval_file, question_key=config.question_key, answer_key=config.answer_key, limit=config.eval_samples
+    )
+
+
+def sampling_params(config: EvalConfig) -> SamplingParams:
+    return SamplingParams(config.eval_temperature, config.eval_max_new_tokens, seed=config.seed)
+
+
+def evaluate(
+    engine: Engine, problems: Sequence[Problem], profile: Profile, params: SamplingParams, label: str = "evaluating"
+) -> Evaluation:
+    """Draw one completion a problem and grade it."""
+    prompts = [render_question(engine.tokenizer, profile, problem.question) for problem in problems]
+    check_fits(prompts, [str(p.origin or p.id) for p in problems], engine.context_length, params.max_new_tokens)
+    with progress(total=len(prompts), label=label, unit="problem") as bar:
+        drawn = engine.generate(
+            prompts, params, keys=[problem.id for problem in problems], on_done=lambda *_: bar.update()
+        )
+    graded = [
+        grade(problem, prompt, completions[0], profile)
+        for problem, prompt, completions in zip(problems, prompts, drawn, strict=True)
+    ]
+    return Evaluation(graded, rates(graded))
+
+
+def evaluate_in_run(
+    run: Draft, loaded: Loaded, problems: Sequence[Problem], profile: Profile, config: EvalConfig, ending: str = ""
+) -> Evaluation:
+    """Evaluate a model that is in memory; the result is written into the run and shown."""
+    from tools_shared.engines.transformers import TransformersEngine
+
+    engine = TransformersEngine(loaded.model, loaded.tokenizer)
+    evaluation = evaluate(engine, problems, profile, sampling_params(config))
+    write_evaluation(run, evaluation, ending)
+    say(describe(evaluation.metrics))
+    return evaluation
+
+
+def grade(problem: Problem, prompt: Prompt, completion: Completion, profile: Profile) -> Graded:
+    """Take a completion apart and compare its answer with the gold one, strictly and leniently."""
+    opened = prompt.opens_thinking
+    parsed = profile.parse(completion.text, opened)
+    strict = extract(completion.text, profile, opened=opened)
+    lenient = extract(completion.text, profile, opened=opened, lenient=True)
+    verdict = equal(problem.answer, strict.answer) if strict.answer is not None else None
+    same = verdict is not None and lenient.answer == strict.answer
+    lenient_verdict = verdict if same else equal(problem.answer, lenient.answer) if lenient.answer is not None else None
+    return Graded(
+        problem=problem,
+        completion=completion,
+        thinking=parsed.thinking,
+        answer=strict.answer,
+        verdict=verdict.status if verdict else "no_answer",
+        method=verdict.method if verdict else strict.method,
+        well_formed=parsed.well_formed,
+        lenient_answer=lenient.answer,
+        lenient_correct=lenient_verdict is not None and lenient_verdict.status == "correct",
+    )
+
+
+def rates(graded: Sequence[Graded]) -> dict[str, Any]:
+    """Each rate with its interval and n; and the mean length of a completion in tokens."""
+    n = len(graded)
+    metrics: dict[str, Any] = {}
+    for name, attribute in RATES.items():
+        interval = wilson(sum(getattr(g, attribute) for g in graded), n)
+        metrics[name] = {"estimate": interval.estimate, "low": interval.low, "high": interval.high, "n": n}
+    metrics["mean_tokens"] = sum(len(g.completion.token_ids) for g in graded) / n
+    return metrics
+
+
+def write_evaluation(run: Draft, evaluation: Evaluation, ending: str = "", csv_path: Path | None = None) -> None:
+    """Write `debug/STAGE_RUNID.csv` and `..._metrics.txt`, and the CSV once more under `csv_path` if it is given."""
+    for path in filter(None, (run.debug_path(f"{ending}.csv"), csv_path)):
+        write_csv(path, evaluation.graded)
+    with atomic_write(run.debug_path(f"{ending}_metrics.txt")) as file:
+        file.write("".join(f"{name}: {show_metric(value)}\n" for name, value in evaluation.metrics.items()))
+
+
+def write_csv(path: Path, graded: Sequence[Graded]) -> None:
+    with atomic_write(path) as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(g.row() for g in graded)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The per-example rows of an evaluation; raises ToolError when the file is not one."""
+    csv.field_size_limit(2**31 - 1)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        raise ToolError(f"{path}: no such file") from None
+    if not rows or not {"id", "correct", "lenient_correct"} <= set(rows[0]):
+        raise ToolError(f"{path}: not the per-example CSV of an evaluation (columns {', '.join(COLUMNS[:8])}, ...)")
+    return rows
+
+
+def describe(metrics: dict[str, Any]) -> str:
+    """The rates as lines of text."""
+    return "\n".join(f"{name:>21}  {show_metric(value)}" for name, value in metrics.items())

@@ -1,0 +1,26 @@
+"""The options of every command that trains, apart from the trainers so that `--help` needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tools_shared.config import Config, option
+
+
+@dataclass(frozen=True)
+class TrainingOptions(Config):
+    """Optimiser, schedule and checkpoints."""
+
+    max_steps: int = option(-1, "Stop after so many optimiser steps; -1: when the epochs are over.", minimum=-1)
+    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = option(
+        "cosine", "How the learning rate changes over the run."
+    )
+    warmup_ratio: float = option(
+        0.05, "Share of the steps over which the learning rate rises.", minimum=0, maximum=0.99
+    )
+    weight_decay: float = option(0.0, "Weight decay of AdamW.", minimum=0)
+    max_grad_norm: float = option(1.0, "Gradients are scaled down to this norm.", minimum=0)
+    gradient_checkpointing: bool = option(False, "Compute activations again in the backward pass: slower, less memory.")
+    save_steps: int = option(50, "Steps between checkpoints.", minimum=1, identity=False)
+    logging_steps: int = option(10, "Steps between logged lines.", minimum=1, identity=False)

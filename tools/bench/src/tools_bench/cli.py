@@ -1,0 +1,50 @@
+"""The command line of tools-bench."""
+
+from __future__ import annotations
+
+import click
+
+from tools_bench import __version__
+from tools_bench.config import CompareConfig, EvaluateConfig
+from tools_shared.cli import ToolGroup, config_options, resolve, show_run
+
+
+@click.group(cls=ToolGroup)
+@click.version_option(__version__, prog_name="tools-bench")
+def main() -> None:
+    """Evaluate models and compare runs: every rate with its interval, every difference paired.
+
+    \b
+    tools-bench evaluate --model-path artifacts/grpo --output-dir artifacts/grpo_eval --output-file grpo_eval.csv
+    tools-bench compare artifacts/prep_sft artifacts/grpo
+    """
+
+
+@main.command()
+@config_options(EvaluateConfig)
+def evaluate(as_json: bool, **options) -> None:
+    """Evaluate a model on test problems with checkable answers.
+
+    \b
+    tools-bench evaluate --model-path artifacts/grpo --output-dir artifacts/grpo_eval --output-file grpo_eval.csv
+    EVAL_SAMPLES=100 tools-bench evaluate --model-path Qwen/Qwen3-0.6B --eval-file "hf://openai/gsm8k?config=main&split=test"
+    """
+    from tools_bench.evaluate import run_evaluation
+
+    config, invocation = resolve(EvaluateConfig, options, __version__)
+    show_run(run_evaluation(config, invocation), as_json)
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True)
+@config_options(CompareConfig, leave_out=("runs",))
+def compare(as_json: bool, **options) -> None:
+    """Compare evaluated RUNS on the same questions: table, paired differences and a bar chart.
+
+    \b
+    tools-bench compare artifacts/base_eval artifacts/prep_sft artifacts/grpo --baseline prep_sft
+    """
+    from tools_bench.compare import run_comparison
+
+    config, invocation = resolve(CompareConfig, options, __version__)
+    show_run(run_comparison(config, invocation), as_json)

@@ -1,0 +1,78 @@
+"""Options of tools-grpo."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from tools_shared.config import option
+from tools_shared.errors import ToolError
+from tools_shared.evaluation import EvalConfig
+from tools_shared.models import LoraOptions
+from tools_shared.runs import RunConfig
+from tools_shared.training_options import TrainingOptions
+
+
+@dataclass(frozen=True)
+class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
+    """Group relative policy optimisation of `base_model` with verifiable rewards."""
+
+    TOOL: ClassVar[str] = "grpo"
+    ALIASES: ClassVar[Mapping[str, str]] = {
+        "num_epochs": "epochs",
+        "num_train_epochs": "epochs",
+        "train_path": "train_file",
+        "eval_path": "eval_file",
+        "rewards": "reward",
+    }
+
+    base_model: str = option("demo", "Hub id, model folder, adapter folder, run directory, or 'demo'.")
+    train_file: str = option(
+        "demo://problems?split=train&size=2048", "Training problems: any source.", flags=("--train-path",)
+    )
+    train_samples: int | None = option(
+        None, "Training problems, from the first. Default: all.", env="TRAIN_SAMPLES", minimum=1
+    )
+    reward: tuple[str, ...] = option(
+        ("verified",), "Reward as NAME[:WEIGHT] or file.py:function[:WEIGHT]; repeatable, the weighted sum counts."
+    )
+    num_generations: int = option(8, "Completions of each prompt: the group.", env="NUM_GENERATIONS", minimum=2)
+    prompts_per_step: int = option(8, "Prompts in one optimiser step.", minimum=1)
+    batch_size: int = option(16, "Completions in one forward pass on a device.", minimum=1)
+    epochs: float = option(1.0, "Passes over the training problems, unless --max-steps says less.", minimum=0)
+    learning_rate: float = option(1e-5, "Peak learning rate.", minimum=0)
+    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = option(
+        "constant_with_warmup", "How the learning rate changes over the run."
+    )
+    loss: Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = option("dapo", "TRL's loss.")
+    importance_sampling: Literal["token", "sequence"] = option(
+        "token", "Level of the probability ratio; sequence is GSPO's."
+    )
+    beta: float = option(0.0, "Weight of the KL penalty against the base model.", minimum=0)
+    epsilon: float = option(0.2, "How far the probability ratio may fall (and rise) before it is clipped.", minimum=0)
+    epsilon_high: float | None = option(None, "How far it may rise. Default: as --epsilon.", minimum=0)
+    scale_rewards: Literal["group", "batch", "none"] = option(
+        "group", "Whose standard deviation the advantages are divided by."
+    )
+    mask_truncated: bool = option(False, "Leave completions that hit the length limit out of the loss.")
+    temperature: float = option(1.0, "Sampling temperature of the rollouts.", minimum=0.01)
+    top_p: float = option(1.0, "Nucleus of the rollouts; 1 leaves all tokens in.", minimum=0.01, maximum=1)
+    top_k: int = option(0, "Most likely tokens of the rollouts; 0 leaves all in.", minimum=0)
+    max_completion_length: int = option(512, "Longest rollout, in tokens.", minimum=1)
+    logging_steps: int = option(1, "Steps between logged lines.", minimum=1, identity=False)
+    save_steps: int = option(20, "Steps between checkpoints.", minimum=1, identity=False)
+    eval: bool = option(True, "Evaluate before and after training, on the same problems.")
+
+    @property
+    def n_completions(self) -> int:
+        """Completions in one optimiser step."""
+        return self.prompts_per_step * self.num_generations
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n_completions % self.batch_size:
+            raise ToolError(
+                f"--batch-size {self.batch_size} does not divide the {self.n_completions} completions of a step "
+                f"({self.prompts_per_step} prompts x {self.num_generations}); take a divisor of it"
+            )

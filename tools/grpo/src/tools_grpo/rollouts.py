@@ -1,0 +1,95 @@
+"""Drawing the groups, and the ledger of every completion that was trained on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tools_shared.engines import Completion, SamplingParams
+from tools_shared.prompts import Prompt
+
+if TYPE_CHECKING:
+    from trl import GRPOTrainer
+
+    from tools_grpo.config import GrpoConfig
+
+
+class Sampler:
+    """TRL's rollout function on our engine.
+
+    Draw k of a problem at a step depends on (seed, problem, step, k) alone, so a run that is taken up again draws
+    what an unbroken one would.
+    """
+
+    def __init__(self, prompts: dict[str, tuple[str, Prompt]], config: GrpoConfig) -> None:
+        """`prompts` maps a prompt's text to its problem's id and its tokens."""
+        self.prompts, self.config = prompts, config
+        self.last: list[Completion] = []
+
+    def __call__(self, texts: Sequence[str], trainer: GRPOTrainer) -> dict[str, Any]:
+        """Completions for `texts`, in which each prompt stands once for every completion of its group."""
+        from tools_shared.engines.transformers import TransformersEngine
+
+        engine = TransformersEngine(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
+        self.last = self.draw(engine, texts, trainer.state.global_step)
+        return {
+            "prompt_ids": [list(self.prompts[text][1].token_ids) for text in texts],
+            "completion_ids": [list(completion.token_ids) for completion in self.last],
+            "logprobs": None,
+        }
+
+    def draw(self, engine: Any, texts: Sequence[str], step: int) -> list[Completion]:
+        """One completion for each text; equal neighbours are a group and share the reading of their prompt."""
+        groups = [text for i, text in enumerate(texts) if i % self.config.num_generations == 0]
+        drawn = engine.generate(
+            [self.prompts[text][1] for text in groups],
+            self.params(),
+            keys=[f"{self.prompts[text][0]}@{step}" for text in groups],
+        )
+        return [completion for group in drawn for completion in group]
+
+    def params(self) -> SamplingParams:
+        c = self.config
+        return SamplingParams(
+            temperature=c.temperature,
+            max_new_tokens=c.max_completion_length,
+            n=c.num_generations,
+            top_p=c.top_p,
+            top_k=c.top_k,
+            seed=c.seed,
+        )
+
+
+def write_rollouts(
+    folder: Path,
+    step: int,
+    sampler: Sampler,
+    texts: Sequence[str],
+    rewards: dict[str, list[float]],
+    advantages: list[float],
+) -> None:
+    """Write `step-NNNNNN.jsonl`: one line a completion, in the order of the groups."""
+    folder.mkdir(exist_ok=True)
+    lines = []
+    for i, (text, completion) in enumerate(zip(texts, sampler.last, strict=True)):
+        row = {
+            "step": step,
+            "problem": sampler.prompts[text][0],
+            "sample": i % sampler.config.num_generations,
+            "completion": completion.text,
+            "finish_reason": completion.finish_reason,
+            "n_tokens": len(completion.token_ids),
+            "rewards": {name: values[i] for name, values in rewards.items()},
+            "advantage": advantages[i],
+        }
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    (folder / f"step-{step:06d}.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def forget_after(folder: Path, step: int) -> None:
+    """Delete the rollouts of steps that are going to be trained again: those from `step` on (the first is 0)."""
+    for path in folder.glob("step-*.jsonl"):
+        if int(path.stem.split("-")[1]) >= step:
+            path.unlink()

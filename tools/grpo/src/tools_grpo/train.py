@@ -1,0 +1,169 @@
+"""GRPO: rewards checked first, then TRL's trainer on our sampler, then the same questions as before, paired."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tools_grpo.config import GrpoConfig
+from tools_grpo.rollouts import Sampler, forget_after
+from tools_shared.cli import Invocation, say
+from tools_shared.engines.base import check_fits
+from tools_shared.errors import ToolError
+from tools_shared.evaluation import evaluate_in_run, read_csv, read_test_problems
+from tools_shared.models import choose_profile, load, make_trainable, resolve, save, save_merged
+from tools_shared.models.load import Loaded, context_length, load_config, load_tokenizer, weights_sha256
+from tools_shared.models.resolve import ModelRef
+from tools_shared.models.train import saves_full_weights
+from tools_shared.prompts import Profile, Prompt, render_question
+from tools_shared.records import Problem
+from tools_shared.rewards import Reward, check_rewards, load_rewards
+from tools_shared.runs import Draft, default_output_dir, draft, finished
+from tools_shared.runs.read import Manifest
+from tools_shared.sources import read_problems
+from tools_shared.stats import paired_difference
+
+
+def train(config: GrpoConfig, invocation: Invocation) -> Manifest:
+    """Train, save and evaluate; returns the finished run's manifest.
+
+    Everything that a user can have got wrong in data, rewards and options is found before the weights are loaded.
+    """
+    output_dir = Path(config.output_dir or default_output_dir("grpo"))
+    if done := finished(output_dir, config):
+        return done
+    ref = resolve(config.base_model)
+    profile = choose_profile(ref, config.profile)
+    problems = read_problems(
+        config.train_file, question_key=config.question_key, answer_key=config.answer_key, limit=config.train_samples
+    )
+    tests = read_test_problems(config) if config.eval else None
+    rewards = load_rewards(config.reward, profile)
+    say(str(check_rewards(rewards, problems.items, profile)))
+    prompts = _prompts(ref, profile, problems.items, config)
+    with draft(output_dir, config, invocation, "grpo") as run:
+        run.add_input("base_model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
+        run.add_input("train", config.train_file, problems.sha256, n_read=problems.n_read, n_used=len(problems.items))
+        run.reject([*problems.rejected, *(tests.rejected if tests else [])])
+        if tests:
+            run.add_input("eval", config.eval_file, tests.sha256, n_read=tests.n_read, n_used=len(tests.items))
+        before = _correct_before(run, config, ref, profile, tests.items) if tests else []
+        loaded, metrics = _fit(run, config, ref, profile, problems.items, prompts, rewards)
+        if tests:
+            metrics |= _after(run, config, loaded, profile, tests.items, before)
+        if config.merge:
+            metrics["merge_difference"] = save_merged(loaded, run.path / "merged", profile)
+        return run.finish(metrics, seed=config.seed, profile=profile.name)
+
+
+def _prompts(ref: ModelRef, profile: Profile, problems: Sequence[Problem], config: GrpoConfig) -> list[Prompt]:
+    """The prompt of each problem; raises ToolError for one too long, and when one step needs more than there are."""
+    if len(problems) < config.prompts_per_step:
+        raise ToolError(
+            f"{config.train_file}: {len(problems)} problems are fewer than --prompts-per-step "
+            f"{config.prompts_per_step}; lower it or give more rows"
+        )
+    tokenizer = load_tokenizer(ref)
+    prompts = [render_question(tokenizer, profile, problem.question) for problem in problems]
+    names = [str(problem.origin or problem.id) for problem in problems]
+    check_fits(prompts, names, context_length(load_config(ref)), config.max_completion_length)
+    return prompts
+
+
+def _correct_before(
+    run: Draft, config: GrpoConfig, ref: ModelRef, profile: Profile, tests: Sequence[Problem]
+) -> list[bool]:
+    """Which test problems the base model solves; read back when a run that was cut off has found out already."""
+    path = run.debug_path("_before.csv")
+    if not path.exists():
+        evaluate_in_run(run, load(ref, config.dtype, config.device), tests, profile, config, "_before")
+    return [row["correct"] == "True" for row in read_csv(path)]
+
+
+def _fit(
+    run: Draft,
+    config: GrpoConfig,
+    ref: ModelRef,
+    profile: Profile,
+    problems: Sequence[Problem],
+    prompts: Sequence[Prompt],
+    rewards: Sequence[Reward],
+) -> tuple[Loaded, dict[str, Any]]:
+    """The trained model, saved in the draft, and what training said about itself."""
+    import torch
+
+    from tools_grpo.trainer import make_trainer
+    from tools_shared.training import full_disk_is_resumable, resume_point, step_of
+
+    torch.manual_seed(config.seed)
+    loaded = make_trainable(load(ref, config.dtype, config.device, with_adapter=False), config)
+    sampler = Sampler({p.text: (problem.id, p) for p, problem in zip(prompts, problems, strict=True)}, config)
+    rows = [
+        {"prompt": prompt.text, "answer": problem.answer, "opens_thinking": prompt.opens_thinking}
+        for prompt, problem in zip(prompts, problems, strict=True)
+    ]
+    with full_disk_is_resumable():
+        checkpoint = resume_point(run)
+        forget_after(run.path / "rollouts", step_of(checkpoint) if checkpoint else 0)
+        trainer = make_trainer(run, config, loaded, rows, rewards, sampler)
+        if checkpoint is None:
+            _show_spread(loaded, sampler, rows, rewards, config)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        save(loaded, run.model_dir, run.final / "model", profile, saves_full_weights(loaded, config))
+    logged = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]
+    tail = logged[-max(1, len(logged) // 10) :]
+    return loaded, {
+        "n_train": len(problems),
+        "steps": trainer.state.global_step,
+        "first_reward": logged[0] if logged else None,
+        "last_reward": sum(tail) / len(tail) if tail else None,
+    }
+
+
+def _show_spread(
+    loaded: Loaded, sampler: Sampler, rows: Sequence[dict[str, Any]], rewards: Sequence[Reward], config: GrpoConfig
+) -> None:
+    """Draw one batch and print how the reward spreads: groups whose completions all score the same teach nothing."""
+    from statistics import fmean, pstdev
+
+    from tools_shared.engines.transformers import TransformersEngine
+
+    first = [row for row in rows[: config.prompts_per_step] for _ in range(config.num_generations)]
+    engine = TransformersEngine(loaded.model, loaded.tokenizer)
+    completions = sampler.draw(engine, [row["prompt"] for row in first], step=-1)
+    scores = [0.0] * len(first)
+    for reward in rewards:
+        values = reward(
+            prompts=[row["prompt"] for row in first],
+            completions=[completion.text for completion in completions],
+            completion_ids=[list(completion.token_ids) for completion in completions],
+            answer=[row["answer"] for row in first],
+            opens_thinking=[row["opens_thinking"] for row in first],
+        )
+        scores = [score + reward.weight * (value or 0.0) for score, value in zip(scores, values, strict=True)]
+    n = config.num_generations
+    flat = sum(len(set(scores[i : i + n])) == 1 for i in range(0, len(scores), n))
+    say(
+        f"first batch: reward {fmean(scores):.3f}, standard deviation {pstdev(scores):.3f}, "
+        f"{flat} of {config.prompts_per_step} groups without spread"
+    )
+    if flat == config.prompts_per_step:
+        say("no group has spread: the model solves all of these problems or none, and such steps teach nothing")
+
+
+def _after(
+    run: Draft, config: GrpoConfig, loaded: Loaded, profile: Profile, tests: Sequence[Problem], before: list[bool]
+) -> dict[str, Any]:
+    """The rates after training, and the paired difference of strict accuracy to before."""
+    evaluation = evaluate_in_run(run, loaded, tests, profile, config)
+    after = [graded.correct for graded in evaluation.graded]
+    gain = paired_difference(before, after)
+    say(
+        f"strict accuracy before {100 * sum(before) / len(before):.1f} %, after {100 * sum(after) / len(after):.1f} %: "
+        f"difference {100 * gain.difference:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}], n={gain.n}"
+    )
+    return evaluation.metrics | {
+        "accuracy_before": sum(before) / len(before),
+        "accuracy_gain": {"difference": gain.difference, "low": gain.low, "high": gain.high, "n": gain.n},
+    }

@@ -1,0 +1,26 @@
+"""The command line of tools-sft."""
+
+from __future__ import annotations
+
+import click
+
+from tools_sft import __version__
+from tools_sft.config import SftConfig
+from tools_shared.cli import ToolCommand, config_options, resolve, show_run
+
+
+@click.command(cls=ToolCommand)
+@config_options(SftConfig)
+@click.version_option(__version__, prog_name="tools-sft")
+def main(as_json: bool, **options) -> None:
+    """Supervised fine-tuning: teach the answer format (--stage prep), then the task (--stage full).
+
+    \b
+    tools-sft --stage prep --output-dir artifacts/prep_sft
+    tools-sft --stage full --base-model artifacts/prep_sft --output-dir artifacts/full_sft
+    tools-sft --config configs/sft.yaml
+    """
+    from tools_sft.train import train
+
+    config, invocation = resolve(SftConfig, options, __version__)
+    show_run(train(config, invocation), as_json)

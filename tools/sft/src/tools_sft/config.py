@@ -1,0 +1,68 @@
+"""Options of tools-sft."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from tools_shared.config import option
+from tools_shared.evaluation import EvalConfig
+from tools_shared.models import LoraOptions
+from tools_shared.runs import RunConfig
+from tools_shared.training_options import TrainingOptions
+
+
+@dataclass(frozen=True)
+class SftConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
+    """Supervised fine-tuning of `base_model` on one data set."""
+
+    TOOL: ClassVar[str] = "sft"
+    ALIASES: ClassVar[Mapping[str, str]] = {
+        "num_epochs": "epochs",
+        "num_train_epochs": "epochs",
+        "train_path": "train_file",
+        "eval_path": "eval_file",
+    }
+
+    stage: Literal["prep", "full"] = option(
+        "full",
+        "prep: a few rows, to teach the answer format; full: the task. Names the output and picks the row count.",
+    )
+    base_model: str = option("demo", "Hub id, model folder, adapter folder, run directory, or 'demo'.")
+    train_file: str = option(
+        "demo://problems?split=train&size=2048", "Training rows: any source.", flags=("--train-path",)
+    )
+    traces_file: str | None = option(
+        None,
+        'Training rows made by a model, {"question", "answer": "reasoning\\n\\n#### 42"}; instead of --train-file.',
+    )
+    train_samples: int | None = option(
+        None, "Rows of stage full, from the first. Default: all.", env="TRAIN_SAMPLES", minimum=1
+    )
+    prep_train_samples: int | None = option(
+        128, "Rows of stage prep, from the first.", env="PREP_TRAIN_SAMPLES", minimum=1
+    )
+    epochs: float = option(1.0, "Passes over the training rows.", minimum=0)
+    batch_size: int = option(8, "Examples in one forward pass on a device.", minimum=1)
+    gradient_accumulation: int = option(1, "Forward passes summed into one optimiser step.", minimum=1)
+    learning_rate: float = option(2e-4, "Peak learning rate.", minimum=0)
+    max_length: int = option(2048, "Longest example, prompt and completion together, in tokens.", minimum=8)
+    on_overlong: Literal["error", "drop", "truncate"] = option("error", "What to do with longer examples.")
+    loss_on: Literal["completion", "all"] = option("completion", "Which tokens are learned.")
+    packing: bool = option(False, "Put several short examples in one row of the batch, without attention between them.")
+    eval: bool = option(True, "Evaluate the trained model.")
+    eval_before: bool = option(False, "Evaluate the base model before training too.")
+
+    @property
+    def n_train(self) -> int | None:
+        """How many training rows this stage takes; None is all."""
+        return self.prep_train_samples if self.stage == "prep" else self.train_samples
+
+    @property
+    def source(self) -> str:
+        return self.traces_file or self.train_file
+
+    @property
+    def run_name(self) -> str:
+        return "sft_from_traces" if self.traces_file else f"{self.stage}_sft"

@@ -1,0 +1,122 @@
+"""From rows to masked token sequences: nothing is dropped or cut without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tools_shared.errors import ToolError
+from tools_shared.prompts import Example, Profile, encode_example, render_prompt, render_question
+from tools_shared.records import Conversation, Origin, Problem, Rejected
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from tools_sft.config import SftConfig
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Examples ready for training; `rejected` are those left out, `n_truncated` those cut at the maximum length."""
+
+    examples: list[Example]
+    rejected: list[Rejected]
+    n_truncated: int
+
+    @property
+    def n_tokens(self) -> int:
+        return sum(len(example.token_ids) for example in self.examples)
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase, profile: Profile, records: Sequence[Problem | Conversation], config: SftConfig
+) -> Encoded:
+    """Each record's tokens and loss mask, and the verdict on those longer than `max_length`.
+
+    Raises ToolError for an overlong example unless it may be dropped or cut, and when none is left.
+    """
+    examples, rejected, n_truncated = [], [], 0
+    for record in records:
+        example = encode_record(tokenizer, profile, record, config.loss_on)
+        length = len(example.token_ids)
+        if length > config.max_length:
+            reason = f"{length} tokens, more than --max-length {config.max_length}"
+            if config.on_overlong == "error":
+                raise ToolError(f"{record.origin}: {reason}; raise it, or pass --on-overlong drop or truncate")
+            cut = Example(example.token_ids[: config.max_length], example.loss_mask[: config.max_length])
+            if config.on_overlong == "drop" or not any(cut.loss_mask):
+                rejected.append(Rejected(record.origin or Origin(config.source, 0), reason))
+                continue
+            example, n_truncated = cut, n_truncated + 1
+        examples.append(example)
+    if not examples:
+        raise ToolError(f"{config.source}: every example is longer than --max-length {config.max_length}; raise it")
+    return Encoded(examples, rejected, n_truncated)
+
+
+def encode_record(
+    tokenizer: PreTrainedTokenizerBase, profile: Profile, record: Problem | Conversation, loss_on: str
+) -> Example:
+    """A problem through the profile, or a conversation as it stands: its last turn is what is learned."""
+    if isinstance(record, Problem):
+        prompt = render_question(tokenizer, profile, record.question)
+        completion = profile.completion(record.reasoning, record.answer, prompt.opens_thinking)
+    else:
+        prompt = render_prompt(tokenizer, profile, record.messages[:-1])
+        completion = record.messages[-1].content
+    return encode_example(tokenizer, prompt, completion, loss_on)
+
+
+def pack(examples: Sequence[Example], max_length: int) -> list[list[Example]]:
+    """Bins of examples of at most `max_length` tokens each: first fit, longest first.
+
+    Bins are searched by remaining room, so packing a million rows stays fast.
+    """
+    bins: list[list[Example]] = []
+    room: dict[int, list[int]] = {}
+    for example in sorted(examples, key=lambda e: -len(e.token_ids)):
+        need = len(example.token_ids)
+        left = next((r for r in range(need, max_length + 1) if room.get(r)), None)
+        if left is None:
+            index, left = len(bins), max_length
+            bins.append([])
+        else:
+            index = room[left].pop()
+        bins[index].append(example)
+        room.setdefault(left - need, []).append(index)
+    return bins
+
+
+def collate(rows: Sequence[dict[str, list[Example]]], pad_token_id: int) -> dict:
+    """A batch as tensors. A row is a list of examples: one, padded on the right, or several, told apart by positions.
+
+    Padding and everything not learned has the label -100. Packed rows carry `position_ids` that begin anew with every
+    example and no attention mask, from which the model keeps them apart.
+    """
+    import torch
+
+    packed = any(len(row["examples"]) > 1 for row in rows)
+    width = max(sum(len(e.token_ids) for e in row["examples"]) for row in rows)
+    shape = (len(rows), width)
+    input_ids = torch.full(shape, pad_token_id)
+    labels = torch.full(shape, -100)
+    attention_mask = torch.zeros(shape, dtype=torch.long)
+    position_ids = torch.zeros(shape, dtype=torch.long)
+    for i, row in enumerate(rows):
+        start = 0
+        for example in row["examples"]:
+            end = start + len(example.token_ids)
+            input_ids[i, start:end] = torch.tensor(example.token_ids)
+            # An example's first token has nothing before it to be predicted from.
+            learned = [
+                t if m else -100 for t, m in zip(example.token_ids, (False, *example.loss_mask[1:]), strict=True)
+            ]
+            labels[i, start:end] = torch.tensor(learned)
+            attention_mask[i, start:end] = 1
+            position_ids[i, start:end] = torch.arange(end - start)
+            start = end
+        position_ids[i, start:] = torch.arange(width - start)
+    if packed:
+        return {"input_ids": input_ids, "labels": labels, "position_ids": position_ids}
+    return {"input_ids": input_ids, "labels": labels, "attention_mask": attention_mask}
