@@ -1,0 +1,109 @@
+"""From what `--reward` says to reward objects: names, presets, and functions in a user's own Python file."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tools_shared.errors import ToolError
+from tools_shared.prompts import Profile
+from tools_shared.rewards.named import (
+    DEFAULT_LENGTH_LIMIT,
+    PRESETS,
+    SCORES,
+    Completion,
+    NamedReward,
+    Reward,
+    Scores,
+)
+
+DEFAULT_REWARD = "verified"
+
+
+@dataclass(frozen=True)
+class FileReward(Reward):
+    """A function in a user's own Python file. Pickled by its path: the file is loaded again on the other side."""
+
+    path: Path
+    function_name: str
+    _function: Callable[..., Scores] = field(repr=False, compare=False)
+
+    @classmethod
+    def load(cls, path: Path, function_name: str, weight: float) -> FileReward:
+        return cls(function_name, weight, path, function_name, _load_function(path, function_name))
+
+    def __call__(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> Scores:
+        scores = self._function(prompts=prompts, completions=completions, **columns)
+        if len(scores) != len(completions):
+            raise ToolError(
+                f"{self.path}:{self.function_name} returned {len(scores)} rewards for {len(completions)} completions; "
+                "return one for each"
+            )
+        return list(scores)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FileReward.load, (self.path, self.function_name, self.weight)
+
+
+def load_rewards(specs: Sequence[str], profile: Profile, *, length_limit: int = DEFAULT_LENGTH_LIMIT) -> list[Reward]:
+    """The rewards that `--reward` names: `NAME[:WEIGHT]` or `file.py:function[:WEIGHT]`, each.
+
+    A preset becomes its parts, each with the preset's weight. `length_limit` is in tokens. Raises ToolError for an
+    unknown name, a missing file or function, a weight that is not a number, and a name given twice.
+    """
+    rewards: list[Reward] = []
+    for spec in specs:
+        rewards += _load(spec, profile, length_limit)
+    names = [reward.name for reward in rewards]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise ToolError(f"the reward '{twice}' is given twice; give it once, with the sum of its weights")
+    if not rewards:
+        raise ToolError(f"no reward is given; use --reward {DEFAULT_REWARD}")
+    return rewards
+
+
+def _load(spec: str, profile: Profile, length_limit: int) -> list[Reward]:
+    file, colon, rest = spec.partition(".py:")
+    if colon:
+        name, _, weight = rest.partition(":")
+        return [FileReward.load(Path(file + ".py"), name, _weight(spec, weight))]
+    name, _, weight = spec.partition(":")
+    parts = PRESETS.get(name, (name,))
+    if name not in PRESETS and name not in SCORES:
+        known = ", ".join([*SCORES, *PRESETS])
+        raise ToolError(f"--reward {spec}: '{name}' is unknown; use one of {known}, or file.py:function")
+    return [NamedReward(part, _weight(spec, weight), profile, SCORES[part], length_limit) for part in parts]
+
+
+def _weight(spec: str, text: str) -> float:
+    if not text:
+        return 1.0
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not math.isfinite(weight) or weight == 0:
+        raise ToolError(f"--reward {spec}: the weight '{text}' must be a number other than 0, as in verified:0.5")
+    return weight
+
+
+def _load_function(path: Path, name: str) -> Callable[..., Scores]:
+    """A function of a Python file; what the file itself raises when it is loaded passes through."""
+    if not path.is_file():
+        beside = ", ".join(sorted(p.name for p in path.parent.glob("*.py"))[:8]) or "no Python file"
+        raise ToolError(f"--reward {path}:{name}: the file does not exist; '{path.parent}' holds {beside}")
+    spec = importlib.util.spec_from_file_location(f"reward_file_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = {n: f for n, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module.__name__}
+    if name not in found:
+        raise ToolError(f"--reward {path}:{name}: no such function; {path.name} defines {', '.join(found) or 'none'}")
+    if all(p.kind is not p.VAR_KEYWORD for p in inspect.signature(found[name]).parameters.values()):
+        raise ToolError(f"--reward {path}:{name}: must accept (prompts, completions, **columns), as TRL's rewards do")
+    return found[name]
