@@ -9,7 +9,7 @@ What cannot be opened at all is a `ToolError`, at once; what cannot be used insi
 and reason. `read_problems` and `read_conversations` go on from rows to what the tools train and measure on.
 """
 
-from tools_shared.sources.collect import Collected, read_conversations, read_problems
+from tools_shared.sources.collect import Collected, read_conversations, read_examples, read_problems
 from tools_shared.sources.fields import as_list, lookup
 from tools_shared.sources.rows import read_rows, source_sha256
 from tools_shared.sources.shapes import conversation_from, detect_shape, problem_from, procedure_text, split_gsm8k
@@ -23,6 +23,7 @@ __all__ = [
     "problem_from",
     "procedure_text",
     "read_conversations",
+    "read_examples",
     "read_problems",
     "read_rows",
     "source_sha256",

@@ -13,9 +13,9 @@ from typing import Generic, TypeVar
 from tools_shared.errors import ToolError
 from tools_shared.records import Conversation, Problem, Rejected, Row
 from tools_shared.sources.rows import read_rows, source_sha256
-from tools_shared.sources.shapes import UnusableError, conversation_from, problem_from
+from tools_shared.sources.shapes import UnusableError, conversation_from, detect_shape, problem_from
 
-T = TypeVar("T", Problem, Conversation)
+T = TypeVar("T", Problem, Conversation, Problem | Conversation)
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,23 @@ def read_problems(
 def read_conversations(spec: str | os.PathLike[str], *, limit: int | None = None) -> Collected[Conversation]:
     """Conversations from any source (see `conversation_from` for the shapes); else as `read_problems`."""
     return _collect(spec, conversation_from, limit)
+
+
+def read_examples(
+    spec: str | os.PathLike[str],
+    *,
+    question_key: str | None = None,
+    answer_key: str | None = None,
+    limit: int | None = None,
+) -> Collected[Problem | Conversation]:
+    """Rows to be trained on: `messages` and `prompt`/`response` rows as conversations, all others as problems."""
+
+    def make(row: Row) -> Problem | Conversation:
+        if question_key is None and detect_shape(row.data) in ("messages", "prompt-response"):
+            return conversation_from(row)
+        return problem_from(row, question_key, answer_key)
+
+    return _collect(spec, make, limit)
 
 
 def _collect(spec: str | os.PathLike[str], make: Callable[[Row], T], limit: int | None) -> Collected[T]:

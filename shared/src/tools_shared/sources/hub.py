@@ -80,11 +80,12 @@ def _need_cached(spec: str, name: str, revision: str | None, why: str) -> None:
 
 def _load(spec: str, name: str, options: Mapping[str, str]) -> Dataset:
     from datasets import Dataset, load_dataset
+    from datasets.exceptions import DatasetsError
 
     split = options.get("split")
     try:
         loaded = load_dataset(name, options.get("config"), split=split, revision=options.get("revision"))
-    except (ValueError, OSError) as error:  # ConnectionError and DatasetNotFoundError are kinds of OSError
+    except (DatasetsError, ValueError, OSError) as error:
         raise ToolError(f"{spec}: {str(error).splitlines()[0]}") from error
     if isinstance(loaded, Dataset):
         return loaded

@@ -19,9 +19,13 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def rejected(path: str, line: int, reason: str, raw: bytes | str = "") -> Rejected:
-    """A rejected row whose `raw` is the first 200 characters, always encodable as UTF-8."""
-    text = raw[:800].decode("utf-8", "replace") if isinstance(raw, bytes) else raw[:200]
-    return Rejected(Origin(path, line), reason, text[:200].encode("utf-8", "replace").decode().rstrip("\r\n"))
+    """A rejected row whose `raw` is the first 200 characters; always encodable as UTF-8, as it will be written."""
+    text = raw[:800].decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+    return Rejected(Origin(path, line), _encodable(reason), _encodable(text[:200]).rstrip("\r\n"))
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def _refuse_constant(name: str) -> Any:
@@ -49,20 +53,14 @@ def reason_for(error: ValueError | RecursionError) -> str:
     return f"not JSON: {error}"
 
 
-def has_lone_surrogate(value: Any) -> bool:
-    """Whether any text in a JSON value holds half a surrogate pair, which no UTF-8 file can hold."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
 def _row(path: str, number: int, data: Any, raw: bytes | str, escaped: bool) -> Row | Rejected:
     if not isinstance(data, dict):
         return rejected(path, number, f"not an object but {_KINDS[type(data)]}", raw)
-    if escaped and has_lone_surrogate(data):
-        return rejected(path, number, "the text holds half a surrogate pair (\\ud800 to \\udfff)", raw)
+    if escaped:
+        try:
+            json.dumps(data, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return rejected(path, number, "the text holds half a surrogate pair (\\ud800 to \\udfff)", raw)
     return Row(data, Origin(path, number))
 
 
@@ -125,7 +123,7 @@ def _is_json_lines(content: bytes) -> bool:
 def _values(path: str, text: str, start: int) -> Rows:
     """The rows of a JSON text: the list's elements, or the one value itself."""
     if text[start] == "[":
-        yield from _elements(path, text, start)
+        yield from _elements(path, text, start, whole=True)
         return
     try:
         data = _DECODER.decode(text)
@@ -134,7 +132,7 @@ def _values(path: str, text: str, start: int) -> Rows:
         return
     lists = _lists_of_rows(data)
     if len(lists) == 1:
-        yield from _elements(path, text, _member_start(text, start, lists[0]))
+        yield from _elements(path, text, _member_start(text, start, lists[0]), whole=False)
     elif lists:
         yield rejected(path, 1, f"the object holds {len(lists)} lists of rows ({', '.join(lists[:5])}); keep one", text)
     else:
@@ -160,25 +158,28 @@ def _member_start(text: str, start: int, wanted: str) -> int:
     return found
 
 
-def _elements(path: str, text: str, start: int) -> Rows:
-    """The list that begins at `start`, element by element, each with the line where it begins."""
-    line, counted, position = 1, 0, start
-    while text[position] != "]":
-        position = _SPACE.match(text, position + 1).end()
-        if (
-            position < len(text)
-            and text[position] == "]"
-            and text[start + 1 : position].isspace() | (position == start + 1)
-        ):
-            return
+def _elements(path: str, text: str, start: int, whole: bool) -> Rows:
+    """The list that begins at `start`, element by element, each with the line where it begins.
+
+    `whole`: the list is all that the text may hold.
+    """
+    line, counted, position = 1, 0, _SPACE.match(text, start + 1).end()
+    closed = text.startswith("]", position)
+    while not closed:
         line, counted = line + text.count("\n", counted, position), position
+        raw = text[position : position + 200]
         try:
             data, end = _DECODER.raw_decode(text, position)
-            following = _SPACE.match(text, end).end()
-            if following == len(text) or text[following] not in ",]":
-                raise json.JSONDecodeError("Expecting ',' or ']'", text, following)
+            position = _SPACE.match(text, end).end()
+            if text[position : position + 1] not in (",", "]"):
+                raise json.JSONDecodeError("expecting ',' or ']'", text, position)
         except (ValueError, RecursionError) as error:
-            yield rejected(path, getattr(error, "lineno", line), reason_for(error), text[position : position + 200])
+            reason = f"{reason_for(error)}; the rest of the file is not read"
+            yield rejected(path, getattr(error, "lineno", line), reason, raw)
             return
-        yield _row(path, line, data, text[position : position + 200], escaped=True)
-        position = following
+        yield _row(path, line, data, raw, escaped="\\u" in text[counted:end])
+        closed = text[position] == "]"
+        position = position if closed else _SPACE.match(text, position + 1).end()
+    if whole and (more := text[position + 1 :].strip()):
+        number = text.count("\n", 0, text.index(more[:200], position + 1)) + 1
+        yield rejected(path, number, "more text after the list; the rest of the file is not read", more)

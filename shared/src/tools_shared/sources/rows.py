@@ -15,7 +15,7 @@ from tools_shared.records import Origin, Row
 from tools_shared.sources.csv_text import read_csv
 from tools_shared.sources.hub import read_hub
 from tools_shared.sources.json_text import Rows, read_json, read_jsonl
-from tools_shared.sources.spec import STDIN, files_of, parse_address, scheme_of, suffixes
+from tools_shared.sources.spec import STDIN, TABLES, files_of, parse_address, scheme_of, suffixes
 from tools_shared.sources.streams import open_bytes
 from tools_shared.sources.tables import read_table
 
@@ -42,11 +42,10 @@ def read_rows(spec: str | os.PathLike[str], *, parse_lists: bool = False) -> Row
 def _read_file(file: Path, parse_lists: bool) -> Rows:
     suffix, compression = suffixes(file)
     path = str(file)
-    if suffix in (".parquet", ".arrow", ".feather"):
-        yield from read_table(path, file, suffix)
-        return
     with open_bytes(file, compression) as stream:
-        if suffix in (".csv", ".tsv"):
+        if suffix in TABLES:
+            yield from read_table(path, stream, suffix)
+        elif suffix in (".csv", ".tsv"):
             yield from read_csv(path, stream, "," if suffix == ".csv" else "\t", parse_lists)
         elif suffix == ".json":
             yield from read_json(path, stream)

@@ -62,7 +62,7 @@ def split_gsm8k(text: str) -> tuple[str, str] | None:
     The last such line counts. The reasoning loses its calculator annotations (`48/2 = <<48/2=24>>24` becomes
     `48/2 = 24`); the answer stays text (`1,000`). Layout: https://github.com/openai/grade-school-math
     """
-    start = text.rfind("\n####") + 1 if not text.startswith("####") or "\n####" in text else 0
+    start = text.rfind("\n####") + 1
     if not text.startswith("####", start) or text.startswith("#####", start):
         return None
     return _ANNOTATION.sub("", text[:start]).strip(), text[start + 4 :].strip()
@@ -148,7 +148,7 @@ def _message(turn: Any, where: str) -> Message:
         raise UnusableError(f'"{where}" is not an object with "role" and "content"')
     role = field_of(turn, "role")
     if role not in ROLES:
-        raise UnusableError(f'"{where}" has the role "{role}"; known: {", ".join(ROLES)}')
+        raise UnusableError(f'"{where}" has the role {str(role)[:40]!r}; known: {", ".join(ROLES)}')
     return Message(role, text_of(field_of(turn, "content"), f"{where}.content"))
 
 

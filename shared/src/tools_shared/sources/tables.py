@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from tools_shared.records import Origin, Rejected, Row
 from tools_shared.sources.json_text import Rows, rejected
@@ -17,12 +16,12 @@ BATCH_ROWS = 1024
 _IPC_FILE = b"ARROW1"
 
 
-def read_table(path: str, file: Path, suffix: str) -> Rows:
+def read_table(path: str, stream: IO[bytes], suffix: str) -> Rows:
     """Rows of a Parquet, Arrow (file or stream) or Feather (version 2) file. Raises ToolError without pyarrow."""
     arrow = require("pyarrow", f"{suffix} files")
     number = 0
     try:
-        for batch in _parquet(file) if suffix == ".parquet" else _ipc(file):
+        for batch in _parquet(stream) if suffix == ".parquet" else _ipc(stream):
             for data in _rows(batch):
                 number += 1
                 yield _row(path, number, data)
@@ -30,24 +29,22 @@ def read_table(path: str, file: Path, suffix: str) -> Rows:
         yield rejected(path, number + 1, f"not readable as {suffix[1:]} from here on: {str(error).splitlines()[0]}")
 
 
-def _parquet(file: Path) -> Iterator[pyarrow.RecordBatch]:
-    import pyarrow.parquet as parquet
+def _parquet(stream: IO[bytes]) -> Iterator[pyarrow.RecordBatch]:
+    from pyarrow.parquet import ParquetFile
 
-    with parquet.ParquetFile(file) as table:
-        yield from table.iter_batches(batch_size=BATCH_ROWS)
+    yield from ParquetFile(stream).iter_batches(batch_size=BATCH_ROWS)
 
 
-def _ipc(file: Path) -> Iterator[pyarrow.RecordBatch]:
-    import pyarrow
+def _ipc(stream: IO[bytes]) -> Iterator[pyarrow.RecordBatch]:
+    from pyarrow import ipc
 
-    with file.open("rb") as raw:
-        is_file = raw.read(len(_IPC_FILE)) == _IPC_FILE
-    with pyarrow.memory_map(str(file)) as source:
-        if is_file:
-            table = pyarrow.ipc.open_file(source)
-            yield from (table.get_batch(i) for i in range(table.num_record_batches))
-        else:
-            yield from pyarrow.ipc.open_stream(source)
+    is_file = stream.read(len(_IPC_FILE)) == _IPC_FILE
+    stream.seek(0)
+    if is_file:
+        table = ipc.open_file(stream)
+        yield from (table.get_batch(i) for i in range(table.num_record_batches))
+    else:
+        yield from ipc.open_stream(stream)
 
 
 def _rows(batch: pyarrow.RecordBatch) -> Iterator[dict[str, Any] | UnicodeDecodeError]:
