@@ -37,6 +37,7 @@ def test_wilson_gives_newcombes_published_values(successes, n, low, high):
     assert interval.estimate == successes / n
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10_000), st.data())
 def test_wilson_stays_inside_and_around_its_estimate(n, data):
     successes = data.draw(st.integers(0, n))
@@ -67,6 +68,7 @@ def test_holm_gives_what_r_gives():
         holm([0.1, 1.5])
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holm_keeps_the_order_and_lies_between_raw_and_bonferroni(p_values):
     adjusted = holm(p_values)
@@ -75,6 +77,7 @@ def test_holm_keeps_the_order_and_lies_between_raw_and_bonferroni(p_values):
     assert all(adjusted[i] <= adjusted[j] for i, j in itertools.pairwise(order))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 12), st.data())
 def test_pass_at_k_is_the_share_of_subsets_with_a_right_one(n, data):
     c, k = data.draw(st.integers(0, n)), data.draw(st.integers(1, n))
@@ -90,6 +93,7 @@ def test_pass_at_k_bounds():
         pass_at_k(2, 1, 3)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mcnemar_is_the_exact_binomial(a_only, b_only):
     n = a_only + b_only
@@ -131,6 +135,7 @@ def test_tango_ends_where_the_likelihood_score_is_1_96(a_only, b_only, n):
     assert likelihood_score(interval.high, a_only, b_only, n) == pytest.approx(-1.959964, abs=1e-4)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000), st.data())
 def test_tango_holds_its_estimate_mirrors_and_agrees_with_mcnemars_chi_squared(n, data):
     a_only = data.draw(st.integers(0, n))
