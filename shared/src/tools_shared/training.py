@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
 
 from tools_shared.cli import disk_full, say
 from tools_shared.errors import Incomplete
@@ -98,6 +99,12 @@ class RunCallback(TrainerCallback):
                 _flush(path)
         with (folder / WHOLE).open("w") as mark:
             os.fsync(mark.fileno())
+
+
+def without_printer(trainer: Trainer) -> Trainer:
+    """The trainer without its habit of printing every log as a dict on stdout, which belongs to the result."""
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def _flush(path: Path) -> None:

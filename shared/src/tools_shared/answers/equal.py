@@ -15,7 +15,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from tools_shared.answers.clean import clean
-from tools_shared.answers.numbers import MAX_LENGTH, NAME, Number, OutOfBounds, literals, parse_clean, parse_simple
+from tools_shared.answers.numbers import MAX_LENGTH, NAME, Number, OutOfBounds, literals, parse_clean, simple_integer
 
 
 class Status(StrEnum):
@@ -59,8 +59,11 @@ _CHOICE = re.compile(r"\(?([A-Za-z])\)?")
 _LOOSE_BLANK = re.compile(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
 _LATEX_NAME = re.compile(r"\\[A-Za-z]+")
 _LISTED = re.compile(r"[,;]|[0-9.] [0-9.]")
-_LISTED = re.compile(r"[,;]|[0-9.] [0-9.]")
 _BASE = re.compile(r"([0-9A-F]+)_\{?([0-9]{1,2})\}?")
+
+
+_SAME_NUMBER = Verdict(Status.CORRECT, "number")
+_OTHER_NUMBER = Verdict(Status.WRONG, "number")
 
 
 def equal(gold: str, given: str) -> Verdict:
@@ -88,6 +91,9 @@ def equal_many(pairs: Iterable[tuple[str, str]], threads: int = 4) -> list[Verdi
 
 def _decide(gold: str, given: str) -> Verdict | None:
     """The verdict where no algebra is needed, else None."""
+    quick_gold, quick_given = simple_integer(gold), simple_integer(given)
+    if quick_gold is not None and quick_given is not None:
+        return _SAME_NUMBER if quick_gold == quick_given else _OTHER_NUMBER
     if len(gold) > MAX_LENGTH:
         return Verdict(Status.GOLD_INVALID, "limit")
     if len(given) > MAX_LENGTH:
@@ -101,7 +107,7 @@ def _decide(gold: str, given: str) -> Verdict | None:
     if have.invalid:
         return Verdict(Status.UNPARSEABLE, "limit")
     if want.number and have.number:
-        return _verdict(want.number.same(have.number), "number")
+        return _SAME_NUMBER if want.number.same(have.number) else _OTHER_NUMBER
     if want.key == have.key:
         return Verdict(Status.CORRECT, "text")
     if want.number:
@@ -127,15 +133,8 @@ def _against_number(have: _Answer) -> Verdict | None:
     return None
 
 
-def _verdict(same: bool, method: str) -> Verdict:
-    return Verdict(Status.CORRECT if same else Status.WRONG, method)
-
-
 @lru_cache(maxsize=4096)
 def _read(answer: str) -> _Answer:
-    simple = parse_simple(answer)
-    if simple is not None:
-        return _Answer(answer, answer, simple)
     text = clean(answer)
     try:
         number = parse_clean(text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tools_shared.answers.numbers import OutOfBounds, parse_number
+from tools_shared.answers.numbers import OutOfBounds, parse_number, simple_integer
 from tools_shared.prompts import BOXED, Profile, last_block
 
 MAX_LINE = 300
@@ -20,7 +20,7 @@ _ANSWER_LINE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s)|\.$")
-_LAST_NUMBER = re.compile(
+_NUMBER = re.compile(
     r"""(?:(?<![\w)\]}])-)?[$€£]?(?:
         \\[dt]?frac\{-?[0-9]{1,20}\}\{[0-9]{1,20}\}
       | (?:[0-9]+(?:,[0-9]{3}(?![0-9]))*(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][-+]?[0-9]+|/[0-9]+)?%?
@@ -95,9 +95,7 @@ def _hash(text: str, start: int) -> Extraction | None:
 
 def _answer_line(text: str, start: int) -> Extraction | None:
     """What follows the last `A:`, `Answer:` or `the answer is`, to the end of the line or sentence."""
-    last = None
-    for last in _ANSWER_LINE.finditer(text, start):  # noqa: B007 - the last one is wanted
-        pass
+    last = _last_match(_ANSWER_LINE, text, start)
     if last is None:
         return None
     whole = _line(text, last.end(), "answer-line")
@@ -108,10 +106,19 @@ def _answer_line(text: str, start: int) -> Extraction | None:
 
 
 def _last_number(text: str, start: int) -> Extraction:
-    last = None
-    for last in _LAST_NUMBER.finditer(text, start):  # noqa: B007 - the last one is wanted
-        pass
+    last = _last_match(_NUMBER, text, start)
     return Extraction(last[0], "last-number", last.span()) if last else NONE
+
+
+def _last_match(pattern: re.Pattern[str], text: str, start: int) -> re.Match[str] | None:
+    """The last match: looked for in the last line first, where answers nearly always are."""
+    last, tail = None, text.rfind("\n", start) + 1
+    for begin in (max(tail, start), start):
+        for last in pattern.finditer(text, begin):  # noqa: B007 - the last one is wanted
+            pass
+        if last is not None:
+            break
+    return last
 
 
 def _line(text: str, begin: int, method: str) -> Extraction | None:
@@ -131,6 +138,8 @@ def _trimmed(text: str, begin: int, end: int, method: str) -> Extraction | None:
 
 
 def _is_number(text: str) -> bool:
+    if simple_integer(text) is not None:
+        return True
     try:
         return parse_number(text) is not None
     except OutOfBounds:

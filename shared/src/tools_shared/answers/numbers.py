@@ -84,13 +84,16 @@ class Number:
 
 def parse_number(text: str) -> Number | None:
     """The one number that `text` is, or None. Raises OutOfBounds for one that is too large or divides by zero."""
-    return parse_simple(text) or (None if len(text) > MAX_LENGTH else parse_clean(clean(text)))
+    whole = simple_integer(text)
+    if whole is not None:
+        return Number(Fraction(whole))
+    return None if len(text) > MAX_LENGTH else parse_clean(clean(text))
 
 
-def parse_simple(text: str) -> Number | None:
+def simple_integer(text: str) -> int | None:
     """The quick way for what nearly every answer looks like: `18`, `$18`, `18.00`."""
     simple = _SIMPLE.fullmatch(text)
-    return Number(Fraction(int(simple[1]))) if simple else None
+    return int(simple[1]) if simple else None
 
 
 def parse_clean(text: str) -> Number | None:

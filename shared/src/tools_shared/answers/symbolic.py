@@ -94,7 +94,11 @@ class Pool:
             with self._lock:
                 worker = self._idle.pop() if self._idle else None
             worker = worker or _Worker.start(self.memory_bytes, self.deadline_s)
-            reply = worker.ask({"gold": gold, "given": given}, self.deadline_s)
+            try:
+                reply = worker.ask({"gold": gold, "given": given}, self.deadline_s)
+            except BaseException:  # an interrupted question leaves its answer in the pipe: not a worker to reuse
+                worker.kill()
+                raise
             if reply is None:
                 worker.kill()
                 return "timeout"

@@ -22,6 +22,7 @@ from tools_shared.records import Rejected
 from tools_shared.runs import facts
 from tools_shared.runs.card import card
 from tools_shared.runs.read import MANIFEST, SCHEMA_VERSION, Manifest, partial_dir, read_manifest
+from tools_shared.sources import source_sha256
 
 STATE = "draft.json"
 LOCK = ".lock"
@@ -63,9 +64,22 @@ def finished(output_dir: Path, config: RunConfig) -> Manifest | None:
         _refuse_difference(
             manifest.identity, config.identity(), output_dir, "choose another --output-dir or pass --overwrite"
         )
+        _refuse_changed_inputs(manifest)
         say(f"{output_dir}: already finished, nothing to do")
         return manifest
     return None
+
+
+def _refuse_changed_inputs(manifest: Manifest) -> None:
+    """A run that was made from what has changed since does not pass for one of today's."""
+    for entry in manifest.data["inputs"]:
+        path = Path(entry["path"])
+        if entry["run_sha256"] is not None and (path / MANIFEST).exists():
+            changed = read_manifest(path).sha256 != entry["run_sha256"]
+        else:
+            changed = path.is_file() and source_sha256(path) != entry["sha256"]
+        if changed:
+            raise ToolError(f"{manifest.path}: {path} has changed since; pass --overwrite to make this run again")
 
 
 def _refuse_difference(there: Mapping[str, Any], here: Mapping[str, Any], path: Path, remedy: str) -> None:

@@ -18,7 +18,7 @@ from tools_grpo.rollouts import Sampler, write_rollouts
 from tools_shared.models.load import Loaded
 from tools_shared.rewards import Reward
 from tools_shared.runs import Draft
-from tools_shared.training import RunCallback, trainer_options
+from tools_shared.training import RunCallback, trainer_options, without_printer
 
 SHOWN = {
     "reward": "reward",
@@ -86,4 +86,4 @@ def make_trainer(
         callbacks=[RunCallback(run, SHOWN)],
     )
     trainer.run, trainer.sampler = run, sampler
-    return trainer
+    return without_printer(trainer)

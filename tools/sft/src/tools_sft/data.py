@@ -11,6 +11,7 @@ from tools_shared.prompts import Example, Profile, encode_example, render_prompt
 from tools_shared.records import Conversation, Origin, Problem, Rejected
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerBase
 
     from tools_sft.config import SftConfig
@@ -88,35 +89,35 @@ def pack(examples: Sequence[Example], max_length: int) -> list[list[Example]]:
     return bins
 
 
-def collate(rows: Sequence[dict[str, list[Example]]], pad_token_id: int) -> dict:
-    """A batch as tensors. A row is a list of examples: one, padded on the right, or several, told apart by positions.
+def collate(rows: Sequence[dict[str, list]], pad_token_id: int) -> dict[str, torch.Tensor]:
+    """A batch as tensors, each (rows, tokens), padded on the right.
 
-    Padding and everything not learned has the label -100. Packed rows carry `position_ids` that begin anew with every
-    example and no attention mask, from which the model keeps them apart.
+    A row holds the `token_ids` and `loss_mask` of its examples. Padding and everything not learned has the label -100.
+    Rows with several examples carry `position_ids` that begin anew with each, and no attention mask: the model
+    keeps the examples apart by them.
     """
     import torch
 
-    packed = any(len(row["examples"]) > 1 for row in rows)
-    width = max(sum(len(e.token_ids) for e in row["examples"]) for row in rows)
-    shape = (len(rows), width)
-    input_ids = torch.full(shape, pad_token_id)
-    labels = torch.full(shape, -100)
-    attention_mask = torch.zeros(shape, dtype=torch.long)
-    position_ids = torch.zeros(shape, dtype=torch.long)
+    width = max(sum(map(len, row["token_ids"])) for row in rows)
+    batch = {
+        "input_ids": torch.full((len(rows), width), pad_token_id),
+        "labels": torch.full((len(rows), width), -100),
+        "attention_mask": torch.zeros((len(rows), width), dtype=torch.long),
+        "position_ids": torch.zeros((len(rows), width), dtype=torch.long),
+    }
     for i, row in enumerate(rows):
         start = 0
-        for example in row["examples"]:
-            end = start + len(example.token_ids)
-            input_ids[i, start:end] = torch.tensor(example.token_ids)
+        for token_ids, loss_mask in zip(row["token_ids"], row["loss_mask"], strict=True):
+            end = start + len(token_ids)
             # An example's first token has nothing before it to be predicted from.
-            learned = [
-                t if m else -100 for t, m in zip(example.token_ids, (False, *example.loss_mask[1:]), strict=True)
-            ]
-            labels[i, start:end] = torch.tensor(learned)
-            attention_mask[i, start:end] = 1
-            position_ids[i, start:end] = torch.arange(end - start)
+            learned = [False, *loss_mask[1:]]
+            labels = [token if learn else -100 for token, learn in zip(token_ids, learned, strict=True)]
+            batch["input_ids"][i, start:end] = torch.tensor(token_ids)
+            batch["labels"][i, start:end] = torch.tensor(labels)
+            batch["attention_mask"][i, start:end] = 1
+            batch["position_ids"][i, start:end] = torch.arange(end - start)
             start = end
-        position_ids[i, start:] = torch.arange(width - start)
-    if packed:
-        return {"input_ids": input_ids, "labels": labels, "position_ids": position_ids}
-    return {"input_ids": input_ids, "labels": labels, "attention_mask": attention_mask}
+        batch["position_ids"][i, start:] = torch.arange(width - start)
+    packed = any(len(row["token_ids"]) > 1 for row in rows)
+    del batch["attention_mask" if packed else "position_ids"]
+    return batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tools_shared.evaluation import evaluate_in_run, read_test_problems
 from tools_shared.models import choose_profile, load, make_trainable, resolve, save, save_merged
 from tools_shared.models.load import Loaded, load_tokenizer, weights_sha256
 from tools_shared.models.train import saves_full_weights
-from tools_shared.prompts import Profile
+from tools_shared.prompts import Example, Profile
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
 from tools_shared.sources import Collected, read_examples
@@ -92,7 +93,7 @@ def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded
     from trl import SFTTrainer
 
     from tools_sft.data import collate
-    from tools_shared.training import RunCallback, trainer_options
+    from tools_shared.training import RunCallback, trainer_options, without_printer
 
     bins = pack(encoded.examples, config.max_length) if config.packing else [[e] for e in encoded.examples]
     args = TrlConfig(
@@ -105,7 +106,7 @@ def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded
         max_length=None,
     )
     callback = RunCallback(run, {"loss": "loss", "mean_token_accuracy": "token accuracy", "learning_rate": "lr"})
-    return SFTTrainer(
+    trainer = SFTTrainer(
         model=loaded.model,
         args=args,
         train_dataset=as_dataset(bins),
@@ -113,19 +114,16 @@ def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded
         processing_class=loaded.tokenizer,
         callbacks=[callback],
     )
+    return without_printer(trainer)
 
 
-def as_dataset(bins: list):
-    """Rows for the trainer, each a list of examples."""
-    from torch.utils.data import Dataset
+def as_dataset(bins: Sequence[Sequence[Example]]):
+    """One row a bin: the token ids and loss masks of its examples, each (examples, tokens)."""
+    from datasets import Dataset
 
-    class Bins(Dataset):
-        column_names = ("examples",)
-
-        def __len__(self) -> int:
-            return len(bins)
-
-        def __getitem__(self, index: int) -> dict:
-            return {"examples": bins[index]}
-
-    return Bins()
+    return Dataset.from_dict(
+        {
+            "token_ids": [[example.token_ids for example in one] for one in bins],
+            "loss_mask": [[example.loss_mask for example in one] for one in bins],
+        }
+    )

@@ -1,0 +1,134 @@
+# The pipeline from nothing to the comparison, and the targets of those who work on the tools.
+# `make help` lists the targets; every variable below can be given on the command line or in the environment.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# What the pipeline works on. A model: hub id, folder or run directory. Data: a file or hf://owner/name?config=&split=.
+BASE_MODEL ?= demo
+TRAIN ?= demo://problems?split=train&size=2048
+TEST ?= demo://problems?split=test&size=512
+ARTIFACTS ?= artifacts
+# How many rows. Empty means: what the configuration says, else all.
+TRAIN_SAMPLES ?=
+PREP_TRAIN_SAMPLES ?=
+EVAL_SAMPLES ?=
+NUM_GENERATIONS ?=
+# Learning rates, batch sizes and lengths of each stage: a folder with one YAML file a stage.
+CONFIGS ?= $(if $(filter demo,$(BASE_MODEL)),configs/demo,configs/lora)
+# OVERWRITE=1 makes stages again that have finished with other settings.
+OVERWRITE ?=
+
+export PREP_TRAIN_SAMPLES TRAIN_SAMPLES EVAL_SAMPLES NUM_GENERATIONS
+ifeq ($(strip $(TRAIN_SAMPLES)),)
+unexport TRAIN_SAMPLES
+endif
+ifeq ($(strip $(PREP_TRAIN_SAMPLES)),)
+unexport PREP_TRAIN_SAMPLES
+endif
+ifeq ($(strip $(EVAL_SAMPLES)),)
+unexport EVAL_SAMPLES
+endif
+ifeq ($(strip $(NUM_GENERATIONS)),)
+unexport NUM_GENERATIONS
+endif
+
+TOOLS := dedup sft grpo traces scorer bench
+PACKAGES := shared $(TOOLS:%=tools/%)
+OVER := $(if $(OVERWRITE),--overwrite)
+DATA = --train-path '$(TRAIN)' --eval-path '$(TEST)'
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-zA-Z_%/$$().-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([^:]+):.*## /\1\t/' | while IFS=$$'\t' read -r target words; do printf '  %-14s %s\n' "$$target" "$$words"; done
+
+# ---- The environment -------------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(VENV)/.installed ## Make .venv with all tools, editable, at the pinned versions
+
+$(VENV)/.installed: constraints.txt pyproject.toml $(PACKAGES:%=%/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11; give another with PYTHON=" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt pip hatchling editables
+	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation --group dev $(PACKAGES:%=-e %)
+	@touch $@
+
+# ---- The pipeline ----------------------------------------------------------------------------------------------
+
+.PHONY: pipeline
+pipeline: $(ARTIFACTS)/compare/run.json ## Base model, prep SFT, full SFT, GRPO, and their comparison
+	@cat $(ARTIFACTS)/compare/comparison.txt
+	@echo "picture: $(ARTIFACTS)/compare/comparison.png"
+
+# What every stage depends on: the settings, and the files among its data.
+ALWAYS = $(ARTIFACTS)/.settings $(VENV)/.installed $(wildcard $(TRAIN)) $(wildcard $(TEST))
+
+$(ARTIFACTS)/base_eval/run.json: $(CONFIGS)/eval.yaml $(ALWAYS)
+	$(BIN)/tools-bench evaluate --config $(CONFIGS)/eval.yaml --model-path $(BASE_MODEL) --eval-path '$(TEST)' --output-dir $(@D) --output-file base_model_eval.csv $(OVER)
+	@touch $@
+
+$(ARTIFACTS)/prep_sft/run.json: $(CONFIGS)/prep_sft.yaml $(ALWAYS)
+	$(BIN)/tools-sft --config $(CONFIGS)/prep_sft.yaml --stage prep --base-model $(BASE_MODEL) $(DATA) --output-dir $(@D) $(OVER)
+	@touch $@
+
+$(ARTIFACTS)/full_sft/run.json: $(CONFIGS)/full_sft.yaml $(ARTIFACTS)/prep_sft/run.json
+	$(BIN)/tools-sft --config $(CONFIGS)/full_sft.yaml --stage full --base-model $(ARTIFACTS)/prep_sft $(DATA) --output-dir $(@D) $(OVER)
+	@touch $@
+
+$(ARTIFACTS)/grpo/run.json: $(CONFIGS)/grpo.yaml $(ARTIFACTS)/prep_sft/run.json
+	$(BIN)/tools-grpo --config $(CONFIGS)/grpo.yaml --base-model $(ARTIFACTS)/prep_sft $(DATA) --output-dir $(@D) $(OVER)
+	@touch $@
+
+COMPARED := base_eval prep_sft full_sft grpo
+
+# The comparison is made again whenever one of its runs is newer; it costs nothing.
+$(ARTIFACTS)/compare/run.json: $(COMPARED:%=$(ARTIFACTS)/%/run.json)
+	$(BIN)/tools-bench compare $(COMPARED:%=$(ARTIFACTS)/%) --baseline prep_sft --output-dir $(@D) --overwrite
+	@touch $@
+
+.PHONY: $(COMPARED) compare
+$(COMPARED) compare: %: $(ARTIFACTS)/%/run.json ## One stage of the pipeline and what it needs
+
+# Written anew only when a variable has changed, so that a stage never passes for one with other settings.
+SETTINGS := BASE_MODEL=$(BASE_MODEL) TRAIN=$(TRAIN) TEST=$(TEST) TRAIN_SAMPLES=$(TRAIN_SAMPLES) PREP_TRAIN_SAMPLES=$(PREP_TRAIN_SAMPLES) EVAL_SAMPLES=$(EVAL_SAMPLES) NUM_GENERATIONS=$(NUM_GENERATIONS) CONFIGS=$(CONFIGS)
+
+$(ARTIFACTS)/.settings: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(SETTINGS)' | cmp -s - $@ || printf '%s\n' '$(SETTINGS)' > $@
+
+.PHONY: FORCE
+FORCE:
+
+# ---- For those who work on the tools ---------------------------------------------------------------------------
+
+.PHONY: test
+test: setup ## The tests that need no more than minutes
+	$(BIN)/pytest -m "not slow and not gpu and not docker and not vllm and not network" -n 2
+
+.PHONY: test-all
+test-all: setup ## All tests that this machine can run, the slow ones too
+	$(BIN)/pytest -m "not gpu and not docker and not vllm and not network"
+
+.PHONY: lint
+lint: setup ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: benchmarks
+benchmarks: setup ## Time our code side by side with what one would use otherwise
+	$(BIN)/pytest tests/benchmarks --benchmark-only --benchmark-group-by=group
+
+.PHONY: demo-model
+demo-model: setup ## Make the demo model again from nothing, in shared/
+	$(BIN)/python -m tools_shared.demo.pretrain --output-dir shared/src/tools_shared/demo/model
+
+.PHONY: clean
+clean: ## Delete .venv and caches; artifacts stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
