@@ -1,0 +1,145 @@
+import errno
+import json
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from tools_shared.cli import ToolCommand, config_options, resolve
+from tools_shared.config import Config, option, read_yaml
+from tools_shared.errors import Incomplete, ToolError
+
+
+@dataclass(frozen=True)
+class PaintConfig(Config):
+    TOOL: ClassVar[str] = "paint"
+    ALIASES: ClassVar[dict[str, str]] = {"num_coats": "coats"}
+
+    coats: int = option(1, "How many coats.", env="COATS", minimum=1, maximum=9)
+    colour: Literal["red", "blue"] = option("red", "Which colour.")
+    rooms: tuple[str, ...] = option((), "Which rooms.")
+    primer: bool = option(True, "Whether to prime first.", identity=False)
+    ladder: str | None = option(None, "Which ladder.", flags=("--steps",))
+    resume: Literal["auto", "never"] = option("auto", "Go on.", flag_value="auto")
+
+
+@click.command(cls=ToolCommand)
+@config_options(PaintConfig)
+def paint(as_json, **options):
+    config, invocation = resolve(PaintConfig, options, "1.0")
+    click.echo(json.dumps({"values": config.to_dict(), "origins": dict(invocation.origins)}))
+
+
+def run(*args, **env):
+    return CliRunner().invoke(paint, args, env=env, catch_exceptions=False)
+
+
+def values(result):
+    assert result.exit_code == 0, result.output
+    return json.loads(result.output)
+
+
+def test_flag_over_environment_over_file_over_default(tmp_path):
+    file = tmp_path / "paint.yaml"
+    file.write_text("coats: 3\n")
+    read = [
+        values(run()),
+        values(run("--config", str(file))),
+        values(run("--config", str(file), COATS="4")),
+        values(run("--config", str(file), "--coats", "5", COATS="4")),
+    ]
+    assert [(r["values"]["coats"], r["origins"]["coats"]) for r in read] == [
+        (1, "default"),
+        (3, "file"),
+        (4, "environment"),
+        (5, "flag"),
+    ]
+
+
+def test_generated_environment_name_works_beside_the_known_one():
+    assert values(run(TOOLS_PAINT_COATS="7"))["values"]["coats"] == 7
+    assert values(run(TOOLS_PAINT_COLOUR="blue"))["values"]["colour"] == "blue"
+
+
+def test_options_of_every_kind():
+    read = values(run("--rooms", "hall", "--rooms", "attic", "--no-primer", "--steps", "A", "--resume"))["values"]
+    assert read == {
+        "coats": 1,
+        "colour": "red",
+        "rooms": ["hall", "attic"],
+        "primer": False,
+        "ladder": "A",
+        "resume": "auto",
+    }
+
+
+def test_file_may_be_nested_and_use_aliases(tmp_path):
+    file = tmp_path / "paint.yaml"
+    file.write_text("backend: local\nwalls: {colour: blue, num-coats: 2}\nrooms: [hall]\n")
+    read = values(run("--config", str(file)))["values"]
+    assert (read["colour"], read["coats"], read["rooms"]) == ("blue", 2, ["hall"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("coat: 2", "unknown key 'coat' (did you mean 'coats'?)"),
+        ("walls: {colr: red}", "unknown key 'colr'"),
+        ("coats: 2\nnum_coats: 3", "'coats' is given twice"),
+        ("- 1", "expected a mapping"),
+        ("coats: [", "not valid YAML"),
+        ("backend: tinker", "backend 'tinker' is not available"),
+    ],
+)
+def test_wrong_file_is_one_line_with_its_path(tmp_path, text, message):
+    file = tmp_path / "paint.yaml"
+    file.write_text(text)
+    result = run("--config", str(file))
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert str(file) in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(ToolError, match="no such configuration file"):
+        read_yaml(tmp_path / "none.yaml", PaintConfig)
+
+
+@pytest.mark.parametrize(("args", "exit_code"), [(("--coats", "0"), 1), (("--coats", "x"), 2), (("--colour", "x"), 2)])
+def test_wrong_value_has_its_exit_code(args, exit_code):
+    result = run(*args)
+    assert result.exit_code == exit_code
+    assert args[0] in result.stderr
+
+
+def test_bounds_hold_from_python_too():
+    with pytest.raises(ToolError, match="--coats must be between 1 and 9, got 10"):
+        PaintConfig(coats=10)
+    with pytest.raises(ToolError, match="--colour must be one of red, blue, got 'green'"):
+        PaintConfig(colour="green")
+
+
+def test_identity_leaves_out_what_does_not_change_the_result():
+    assert PaintConfig(primer=False).identity() == PaintConfig().identity()
+    assert PaintConfig(coats=2).identity() != PaintConfig().identity()
+
+
+def failing(error):
+    @click.command(cls=ToolCommand)
+    def command():
+        raise error
+
+    return CliRunner().invoke(command, [])
+
+
+def test_errors_have_their_exit_codes_and_bugs_their_traceback():
+    assert failing(ToolError("a\nb")).exit_code == 1
+    assert failing(ToolError("a\nb")).stderr == "Error: a b\n"
+    assert failing(Incomplete("later")).exit_code == 3
+    full = failing(OSError(errno.ENOSPC, "No space left on device", "out.bin"))
+    assert full.exit_code == 3
+    assert "out.bin: no space left" in full.stderr
+    assert isinstance(failing(KeyError("bug")).exception, KeyError)
