@@ -2,7 +2,8 @@
 
 Numbers are compared exactly, words by their letters, and what is left (roots, intervals, sets, matrices,
 expressions) by math-verify in a process of its own. A number with decimals is that number and no other:
-`0.333` is not `1/3`, and `1.414` is not the root of 2.
+`0.333` is not `1/3`, and `1.414` is not the root of 2. math-verify's own conventions hold for the rest: the case of
+a variable does not matter, `(2,3)` is a point and an interval, `y = 2x` is also `2x`.
 """
 
 from __future__ import annotations
@@ -151,13 +152,16 @@ def _is_words(text: str) -> bool:
     found = _LETTERS.findall(text)
     if any(w.lower() in _FUNCTIONS for w in found):
         return False
-    return bool(_CHOICE.fullmatch(text)) or text.lower() in ("no", "am", "pm") or any(len(w) > 2 for w in found)
+    choice = _CHOICE.fullmatch(text)
+    if choice:
+        return text != choice[1] or choice[1] in "ABCDE"
+    return text.lower() in ("no", "am", "pm") or any(len(w) > 2 for w in found)
 
 
 def _key(text: str, words: bool) -> str:
     """What two answers share that are written alike: blanks that separate nothing are left out; for words, case too."""
     choice = _CHOICE.fullmatch(text)
-    if choice and (text != choice[1] or choice[1] in "ABCDE"):
+    if choice and (text != choice[1] or choice[1].upper() in "ABCDE"):
         return choice[1].upper()
     if words:
         return " ".join(text.casefold().split())

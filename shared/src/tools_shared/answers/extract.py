@@ -99,8 +99,8 @@ def _answer_line(text: str, start: int) -> Extraction | None:
     if last is None:
         return None
     whole = _line(text, last.end(), "answer-line")
-    if whole is None or _is_number(whole.answer):
-        return whole
+    if whole is None:
+        return None
     end = _SENTENCE_END.search(text, whole.span[0], whole.span[1])
     return _trimmed(text, whole.span[0], end.start(), "answer-line") if end else whole
 
@@ -113,7 +113,7 @@ def _last_number(text: str, start: int) -> Extraction:
 def _last_match(pattern: re.Pattern[str], text: str, start: int) -> re.Match[str] | None:
     """The last match: looked for in the last line first, where answers nearly always are."""
     last, tail = None, text.rfind("\n", start) + 1
-    for begin in (max(tail, start), start):
+    for begin in (tail, start) if tail > start else (start,):
         for last in pattern.finditer(text, begin):  # noqa: B007 - the last one is wanted
             pass
         if last is not None:

@@ -37,7 +37,7 @@ _NUMBER = re.compile(
 )
 NAME = re.compile(r"(?P<name>[A-Za-z][A-Za-z _]{0,40}|\\[a-z]{2,10})\s?=(?!=)\s?")
 _PREAMBLE = re.compile(r"(?i:the )?(?i:final )?(?i:answer)\s?(?:(?i:is)\b|:)\s?:?\s?")
-_UNIT = re.compile(r"[A-Za-z'/ .()$€£¥-]*(?:\^(?:[23]|\{[23]\}))?\s?\.?")
+_UNIT = re.compile(r"(?:[A-Za-z'/ ()$€£¥-]|\.(?! [A-Z]))*(?:\^(?:[23]|\{[23]\}))?\s?\.?")
 _WORD = re.compile(r"[A-Za-z]+")
 _SCALE = re.compile(r"\s?(?P<scale>hundred|thousand|million|billion|trillion)\b", re.IGNORECASE)
 _PERCENT = re.compile(r"\s?(?:%|percent\b|per cent\b|pct\b)", re.IGNORECASE)
