@@ -43,6 +43,7 @@ from tools_shared.answers import OutOfBounds, Status, equal, equal_many, parse_n
         ("364000", "3.64×10^{5}"),
         ("2000000", "2 million"),
         ("5", "x = 5"),
+        ("5", "x_1 = 5"),
         ("5", "Total cost = $5"),
         ("5", "5\\text{ cm}"),
         ("15", "15\\mbox{ cm}^2"),

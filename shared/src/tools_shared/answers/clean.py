@@ -89,7 +89,7 @@ def _unwrap(text: str) -> str:
     while text != before:
         before = text
         text = text.strip(' `"')
-        text = text.removesuffix(",").removesuffix(";").removesuffix("!") if not text.endswith("\\!") else text
+        text = text.removesuffix(",").removesuffix(";")
         if text.endswith(".") and not text.endswith("..") and not text.endswith("\\."):
             text = text[:-1]
         for opening, closing in (("**", "**"), ("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):

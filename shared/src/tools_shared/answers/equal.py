@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from tools_shared.answers.clean import clean
-from tools_shared.answers.numbers import MAX_LENGTH, NAME, Number, OutOfBounds, literals, parse_clean, simple_integer
+from tools_shared.answers.numbers import MAX_LENGTH, Number, OutOfBounds, literals, parse_clean, simple_integer
 
 
 class Status(StrEnum):
@@ -60,6 +60,7 @@ _CHOICE = re.compile(r"\(?([A-Za-z])\)?")
 _LOOSE_BLANK = re.compile(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
 _LATEX_NAME = re.compile(r"\\[A-Za-z]+")
 _LISTED = re.compile(r"[,;]|[0-9.] [0-9.]")
+_EQUALS = re.compile(r"(?<![<>!=\\])=")
 _BASE = re.compile(r"([0-9A-F]+)_\{?([0-9]{1,2})\}?")
 
 
@@ -170,12 +171,12 @@ def _key(text: str, words: bool) -> str:
 
 
 def _symbolic(gold: str, given: str) -> Verdict:
-    """By algebra. Where a number is wanted, each side of an equation has to be it: `12 + 6 = 18`, not `20 = 18`."""
+    """By algebra. Unless an equation is wanted, each side of a given one has to be the answer: a chain such as
+    `12 + 6 = 18` is 18, while `20 = 18` is not."""
     from tools_shared.answers.symbolic import compare
 
     want, have = _read(gold), _read(given)
-    sides = _sides(have.text) if want.number else [have.text]
-    for side in map(_read, sides):
+    for side in map(_read, [have.text] if "=" in want.text else _sides(have.text)):
         if want.number and side.number:
             status = Status.CORRECT if want.number.same(side.number) else Status.WRONG
         else:
@@ -186,9 +187,10 @@ def _symbolic(gold: str, given: str) -> Verdict:
 
 
 def _sides(text: str) -> list[str]:
-    """The sides of an equation, without the name that it may begin with: `x = 2 + 3` is `2 + 3`."""
-    name = NAME.match(text)
-    return [side.strip() for side in (text[name.end() :] if name else text).split("=")]
+    """The sides of an equation, without what it may define first: `x = 2 + 3` and `f(x) = 2 + 3` are `2 + 3`."""
+    first, *others = (side.strip() for side in _EQUALS.split(text))
+    defines = others and _LETTERS.search(_LATEX_NAME.sub("", first)) and not first[0].isdigit()
+    return others if defines else [first, *others]
 
 
 def _for_algebra(answer: _Answer) -> str:

@@ -35,7 +35,7 @@ _NUMBER = re.compile(
     )""",
     re.VERBOSE,
 )
-NAME = re.compile(r"(?P<name>[A-Za-z][A-Za-z _]{0,40}|\\[a-z]{2,10})\s?=(?!=)\s?")
+_NAME = re.compile(r"(?P<name>[A-Za-z][A-Za-z _]{0,40}(?:\{?[0-9]\}?\s?)?|\\[a-z]{2,10})\s?=(?!=)\s?")
 _PREAMBLE = re.compile(r"(?i:the )?(?i:final )?(?i:answer)\s?(?:(?i:is)\b|:)\s?:?\s?")
 _UNIT = re.compile(r"(?:[A-Za-z'/ ()$€£¥-]|\.(?! [A-Z]))*(?:\^(?:[23]|\{[23]\}))?\s?\.?")
 _WORD = re.compile(r"[A-Za-z]+")
@@ -100,7 +100,7 @@ def parse_clean(text: str) -> Number | None:
     """As `parse_number`, of a text that `clean` has been through."""
     preamble = _PREAMBLE.match(text)
     start = preamble.end() if preamble else 0
-    name = NAME.match(text, start)
+    name = _NAME.match(text, start)
     match = _NUMBER.match(text, name.end() if name else start)
     if match is None:
         return None
