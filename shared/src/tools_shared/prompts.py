@@ -193,11 +193,13 @@ def load_profile(name_or_file: str) -> Profile:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt as the model sees it. `opens_thinking`: its last words are the opening thinking tag."""
+    """A prompt as the model sees it. `opens_thinking`: its last words are the opening thinking tag. `messages` are what
+    it was made from, for servers that render them themselves."""
 
     text: str
     token_ids: tuple[int, ...]
     opens_thinking: bool = False
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,12 +214,14 @@ def question_messages(profile: Profile, question: str) -> list[Message]:
     return [Message("system", profile.system), Message("user", question)]
 
 
-def render_prompt(tokenizer: PreTrainedTokenizerBase, profile: Profile, messages: Sequence[Message]) -> Prompt:
-    """Messages up to the assistant's turn, as text and tokens.
+def render_prompt(tokenizer: PreTrainedTokenizerBase | None, profile: Profile, messages: Sequence[Message]) -> Prompt:
+    """Messages up to the assistant's turn, as text and tokens; without a tokenizer (a server has it) no tokens.
 
     Through the tokenizer's chat template where there is one, else in a plain layout:
     the system message, then `Question:` and `Answer:` lines.
     """
+    if tokenizer is None:
+        return Prompt(_plain(messages), (), messages=tuple(messages))
     if tokenizer.chat_template:
         text = _apply_template(tokenizer, profile, messages, add_generation_prompt=True)
         token_ids = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -227,10 +231,10 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase, profile: Profile, messages
         if token_ids and token_ids[-1] == tokenizer.eos_token_id and token_ids[-1] != tokenizer.bos_token_id:
             token_ids = token_ids[:-1]
     opens = profile.think is not None and text.rstrip().endswith(profile.think[0])
-    return Prompt(text, tuple(token_ids), opens)
+    return Prompt(text, tuple(token_ids), opens, tuple(messages))
 
 
-def render_question(tokenizer: PreTrainedTokenizerBase, profile: Profile, question: str) -> Prompt:
+def render_question(tokenizer: PreTrainedTokenizerBase | None, profile: Profile, question: str) -> Prompt:
     return render_prompt(tokenizer, profile, question_messages(profile, question))
 
 

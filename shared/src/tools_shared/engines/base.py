@@ -64,10 +64,10 @@ class Completion:
 
 
 class Engine(Protocol):
-    """Draws completions. `tokenizer` is the one that prompts have to be made with; `context_length` the most tokens,
-    prompt and completion together, None when not known."""
+    """Draws completions. `tokenizer` is the one that prompts have to be made with, None where a server does that from
+    the messages; `context_length` the most tokens, prompt and completion together, None when not known."""
 
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: PreTrainedTokenizerBase | None
     context_length: int | None
 
     def generate(
@@ -92,16 +92,34 @@ class Engine(Protocol):
 class EngineConfig(ModelConfig):
     """The options of every command that samples."""
 
-    engine: Literal["transformers"] = option("transformers", "What draws the completions.", identity=False)
+    engine: Literal["transformers", "http"] = option("transformers", "What draws the completions.", identity=False)
+    endpoint: str | None = option(
+        None, "Address of an OpenAI-compatible server (http://host:8000/v1), for --engine http.", identity=False
+    )
+    model_name: str | None = option(None, "The model's name on that server.")
+    api_key_env: str | None = option(
+        None, "Environment variable that holds the server's key; the key itself is never written.", identity=False
+    )
 
 
 def open_engine(ref: ModelRef, config: EngineConfig) -> Engine:
-    """Load a model for sampling."""
+    """Load a model for sampling, or address the server that has it (`ref` is then not looked at)."""
+    if config.engine == "http":
+        return _http_engine(config)
     from tools_shared.engines.transformers import TransformersEngine
     from tools_shared.models import load
 
     loaded = load(ref, config.dtype, config.device)
     return TransformersEngine(loaded.model, loaded.tokenizer)
+
+
+def _http_engine(config: EngineConfig) -> Engine:
+    from tools_shared.engines.http import HttpEngine, chat_url, read_api_key
+    from tools_shared.engines.transport import Server
+
+    if config.endpoint is None:
+        raise ToolError("--engine http needs --endpoint, such as http://localhost:8000/v1")
+    return HttpEngine(Server(chat_url(config.endpoint), read_api_key(config.api_key_env)), config.model_name)
 
 
 def check_fits(prompts: Sequence[Prompt], names: Sequence[str], context_length: int | None, new_tokens: int) -> None:
