@@ -31,7 +31,8 @@ def save(loaded: Loaded, folder: Path, final_folder: Path, profile: Profile, ful
         model = model.merge_and_unload(safe_merge=True)
     if _is_adapter(model):
         model.peft_config["default"].base_model_name_or_path = loaded.ref.weights_name
-        model.save_pretrained(folder, selected_adapters=["default"])
+        # "auto" would look for the base on the hub, only to learn that the vocabulary has not grown.
+        model.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)
     else:
         model.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)

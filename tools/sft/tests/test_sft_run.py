@@ -1,0 +1,130 @@
+"""tools-sft as its users run it: the command line, killed and taken up again, and with wrong input."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tools_shared.files import sha256_file
+from tools_shared.runs import read_manifest, read_metrics
+
+SMALL = ["--prep-train-samples", "24", "--batch-size", "4", "--eval-samples", "8", "--eval-max-new-tokens", "48"]
+
+
+def command(*args):
+    return [sys.executable, "-c", "from tools_sft.cli import main; main()", *map(str, args)]
+
+
+def run(*args, env=None):
+    return subprocess.run(command(*args), capture_output=True, text=True, env={**os.environ, **(env or {})})
+
+
+@pytest.fixture(scope="module")
+def prep(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sft") / "prep_sft"
+    done = run("--stage", "prep", *SMALL, "--output-dir", folder, "--merge", "--eval-before", "--save-steps", 2)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(folder)
+    return folder
+
+
+def test_the_run_directory_is_whole(prep):
+    manifest = read_manifest(prep)
+    assert {"model", "merged", "debug", "run.json", "config.yaml", "metrics.jsonl", "rejected.jsonl"} <= {
+        path.name for path in prep.iterdir()
+    }
+    assert manifest.metrics["steps"] == 6
+    assert manifest.metrics["accuracy"]["n"] == 8 == manifest.metrics["before_accuracy"]["n"]
+    assert [i["name"] for i in manifest.data["inputs"]] == ["base_model", "train", "eval"]
+    assert manifest.data["profile"] == "gsm8k-tags"
+    (per_example,) = [p for p in prep.glob("debug/prep_sft_*.csv") if "before" not in p.name]
+    with per_example.open() as file:
+        head = next(csv.reader(file))
+    assert head[:7] == [
+        "question", "labeled_cot", "labeled_answer", "generated_text", "extracted_thinking", "extracted_answer", "correct",
+    ]  # fmt: skip
+
+
+def test_the_same_command_again_does_nothing(prep):
+    before = sha256_file(prep / "run.json")
+    done = run("--stage", "prep", *SMALL, "--output-dir", prep, "--merge", "--eval-before", "--save-steps", 2)
+    assert (done.returncode, sha256_file(prep / "run.json")) == (0, before)
+    assert "already finished" in done.stderr
+
+
+def test_the_stored_configuration_repeats_the_run(prep, tmp_path):
+    done = run("--config", prep / "config.yaml", "--output-dir", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    one, two = (p / "model" / "adapter_model.safetensors" for p in (prep, tmp_path / "again"))
+    assert sha256_file(one) == sha256_file(two)
+
+
+def test_full_sft_goes_on_with_the_adapter_on_traces(prep, tmp_path):
+    traces = tmp_path / "traces.jsonl"
+    row = {"question": "What is 1 + 1?", "answer": "1 + 1 = 2\n\n#### 2"}
+    traces.write_text((json.dumps(row) + "\n") * 4 + '{"question": "broken"\n')
+    done = run(
+        "--base-model", prep, "--traces-file", traces, "--no-eval", "--output-dir", tmp_path / "traces", "--json",
+        env={"TRAIN_SAMPLES": "5"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["metrics"]["n_train"] == 4
+    manifest = read_manifest(tmp_path / "traces")
+    assert manifest.parents() == [read_manifest(prep).sha256]
+    assert json.loads((tmp_path / "traces" / "rejected.jsonl").read_text())["line"] == 5
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_weights(prep, tmp_path):
+    folder = tmp_path / "killed"
+    args = ["--stage", "prep", *SMALL, "--output-dir", folder, "--no-eval", "--save-steps", "2"]
+    process = subprocess.Popen(command(*args), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    mark = Path(f"{folder}.partial/checkpoints/checkpoint-2/checkpoint.whole")
+    deadline = time.monotonic() + 120
+    while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert mark.exists()
+    assert not folder.exists()
+    done = run(*args)
+    assert done.returncode == 0, done.stderr
+    sessions = read_manifest(folder).data["sessions"]
+    assert len(sessions) == 2
+    assert sessions[1]["from_step"] >= 2
+    one, two = (p / "model" / "adapter_model.safetensors" for p in (prep, folder))
+    assert sha256_file(one) == sha256_file(two)
+    steps = [row["step"] for row in read_metrics(folder)]
+    assert steps == sorted(set(steps))
+
+
+@pytest.mark.parametrize(
+    ("content", "args", "message"),
+    [
+        (None, [], "no such file"),
+        ("", [], "no usable row"),
+        ('{"question": "q", "answer": "no mark"}\n', [], '"answer" has no "#### N" line'),
+        ('{"questoin": "q", "answer": "#### 1"}\n', [], "question"),
+        ('{"question": "q",\n', [], "no usable row (1 read, 1 rejected; first: line 1"),
+        ('{"question": "q", "answer": "a\\n#### 1"}\n', ["--max-length", "20"], "data.jsonl:1: "),
+        (
+            '{"question": "q", "answer": "a\\n#### 1"}\n',
+            ["--base-model", "/no/model"],
+            "/no/model: no such model folder",
+        ),
+    ],
+)
+def test_wrong_input_is_one_line_and_leaves_nothing(tmp_path, content, args, message):
+    data = tmp_path / "data.jsonl"
+    if content is not None:
+        data.write_text(content)
+    done = run("--stage", "prep", "--train-path", data, "--output-dir", tmp_path / "out", *args)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir() if p != data] == []
