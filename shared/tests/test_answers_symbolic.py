@@ -146,6 +146,7 @@ def test_a_worker_past_its_deadline_is_killed_and_replaced(pool):
     assert pool.compare("\\sqrt{4}", "2") == "correct"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a limit on memory")
 def test_a_worker_has_limits_on_memory_and_processor_time_from_the_kernel():
     pool = Pool(size=1, deadline_s=3.0, memory_bytes=300 << 20)
     assert pool.compare("\\sqrt{4}", "2") == "correct"
@@ -184,6 +185,7 @@ def test_a_forked_child_has_a_pool_of_its_own(pool):
     assert pool._idle == [worker]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_no_process_is_left_behind_and_no_alarm_is_set():
     code = (
         "import signal, threading\n"

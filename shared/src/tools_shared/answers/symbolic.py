@@ -140,7 +140,7 @@ def _shared_pool() -> Pool:
                     "comparing symbolic answers needs math-verify, which is not installed: "
                     "run pip install 'tools-shared[symbolic]'"
                 )
-            _pool = Pool(size=max(1, len(os.sched_getaffinity(0))))
+            _pool = Pool(size=os.cpu_count() or 1)
         return _pool
 
 
