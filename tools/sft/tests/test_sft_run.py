@@ -46,9 +46,9 @@ def test_the_run_directory_is_whole(prep):
     (per_example,) = [p for p in prep.glob("debug/prep_sft_*.csv") if "before" not in p.name]
     with per_example.open() as file:
         head = next(csv.reader(file))
-    assert head[:7] == [
-        "question", "labeled_cot", "labeled_answer", "generated_text", "extracted_thinking", "extracted_answer", "correct",
-    ]  # fmt: skip
+    assert ",".join(head[:7]) == (
+        "question,labeled_cot,labeled_answer,generated_text,extracted_thinking,extracted_answer,correct"
+    )
 
 
 def test_the_same_command_again_does_nothing(prep):

@@ -40,8 +40,8 @@ def train(config: GrpoConfig, invocation: Invocation) -> Manifest:
     )
     tests = read_test_problems(config) if config.eval else None
     rewards = load_rewards(config.reward, profile)
-    say(str(check_rewards(rewards, problems.items, profile)))
     prompts = _prompts(ref, profile, problems.items, config)
+    say(str(check_rewards(rewards, problems.items, profile, opens_thinking=prompts[0].opens_thinking)))
     with draft(output_dir, config, invocation, "grpo") as run:
         run.add_input("base_model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
         run.add_input("train", config.train_file, problems.sha256, n_read=problems.n_read, n_used=len(problems.items))
