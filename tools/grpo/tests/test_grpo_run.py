@@ -14,8 +14,9 @@ from tools_shared.files import sha256_file
 from tools_shared.runs import read_manifest, read_metrics
 
 SMALL = [
-    "--train-samples", "16", "--prompts-per-step", "2", "--num-generations", "4", "--batch-size", "4", "--max-steps", "5",
-    "--max-completion-length", "48", "--learning-rate", "1e-3", "--reward", "gsm8k-tiered", "--save-steps", "2",
+    "--train-samples", "16", "--prompts-per-step", "2", "--num-generations", "4", "--batch-size", "4",
+    "--max-steps", "5", "--max-completion-length", "48", "--learning-rate", "1e-3", "--reward", "gsm8k-tiered",
+    "--save-steps", "2",
 ]  # fmt: skip
 
 

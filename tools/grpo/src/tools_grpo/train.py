@@ -39,9 +39,10 @@ def train(config: GrpoConfig, invocation: Invocation) -> Manifest:
         config.train_file, question_key=config.question_key, answer_key=config.answer_key, limit=config.train_samples
     )
     tests = read_test_problems(config) if config.eval else None
-    rewards = load_rewards(config.reward, profile)
+    rewards = load_rewards(config.reward, profile, length_limit=config.max_completion_length)
     prompts = _prompts(ref, profile, problems.items, config)
-    say(str(check_rewards(rewards, problems.items, profile, opens_thinking=prompts[0].opens_thinking)))
+    check = check_rewards(rewards, problems.items, profile, opens_thinking=prompts[0].opens_thinking)
+    say("\n".join([str(check), *check.warnings]))
     with draft(output_dir, config, invocation, "grpo") as run:
         run.add_input("base_model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
         run.add_input("train", config.train_file, problems.sha256, n_read=problems.n_read, n_used=len(problems.items))
