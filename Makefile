@@ -45,7 +45,8 @@ DATA = --train-path '$(TRAIN)' --eval-path '$(TEST)'
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-zA-Z_%/$$().-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([^:]+):.*## /\1\t/' | while IFS=$$'\t' read -r target words; do printf '  %-14s %s\n' "$$target" "$$words"; done
+	@sed -nE 's/^([a-z][a-z_ -]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r targets words; do \
+	    for target in $$targets; do printf '  %-12s %s\n' "$$target" "$$words"; done; done
 
 # ---- The environment -------------------------------------------------------------------------------------------
 
@@ -92,8 +93,8 @@ $(ARTIFACTS)/compare/run.json: $(COMPARED:%=$(ARTIFACTS)/%/run.json)
 	$(BIN)/tools-bench compare $(COMPARED:%=$(ARTIFACTS)/%) --baseline prep_sft --output-dir $(@D) --overwrite
 	@touch $@
 
-.PHONY: $(COMPARED) compare
-$(COMPARED) compare: %: $(ARTIFACTS)/%/run.json ## One stage of the pipeline and what it needs
+.PHONY: base_eval prep_sft full_sft grpo compare
+base_eval prep_sft full_sft grpo compare: %: $(ARTIFACTS)/%/run.json ## One stage and what it needs
 
 # Written anew only when a variable has changed, so that a stage never passes for one with other settings.
 SETTINGS := BASE_MODEL=$(BASE_MODEL) TRAIN=$(TRAIN) TEST=$(TEST) TRAIN_SAMPLES=$(TRAIN_SAMPLES) PREP_TRAIN_SAMPLES=$(PREP_TRAIN_SAMPLES) EVAL_SAMPLES=$(EVAL_SAMPLES) NUM_GENERATIONS=$(NUM_GENERATIONS) CONFIGS=$(CONFIGS)

@@ -1,0 +1,110 @@
+"""`make pipeline` from the demo to the comparison, cut off in the middle, and on real GSM8K."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tools_shared.runs import read_manifest
+
+ROOT = Path(__file__).parents[1]
+GSM8K = ROOT.parent / "shared" / "data" / "gsm8k"
+STAGES = ["base_eval", "prep_sft", "full_sft", "grpo", "compare"]
+
+
+def make(*words, **options):
+    return subprocess.run(
+        ["make", *words], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, **options
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 1800
+    while not list(path.parent.glob(path.name)):
+        assert process.poll() is None, "make ended before GRPO was under way"
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def artifacts(tmp_path_factory):
+    """The whole demo pipeline, killed with -9 in the middle of GRPO and started again."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    with (folder / "first.log").open("w") as log:
+        first = subprocess.Popen(
+            ["make", "pipeline", f"ARTIFACTS={folder}"], cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+        )
+        wait_for(folder / "grpo.partial" / "checkpoints" / "checkpoint-*" / "checkpoint.whole", first)
+        os.killpg(first.pid, signal.SIGKILL)
+        first.wait()
+    assert not (folder / "grpo").exists()
+    done = make("pipeline", f"ARTIFACTS={folder}")
+    (folder / "second.log").write_text(done.stdout)
+    assert done.returncode == 0, done.stdout[-3000:]
+    return folder
+
+
+@pytest.mark.slow
+def test_both_ways_of_training_beat_the_prepared_model(artifacts):
+    comparison = json.loads((artifacts / "compare" / "comparison.json").read_text())
+    runs = {run["name"]: run for run in comparison["runs"]}
+    assert list(runs) == STAGES[:-1]
+    assert comparison["n"] == 512
+    accuracy = {name: run["accuracy"]["estimate"] for name, run in runs.items()}
+    assert accuracy["base_eval"] <= 0.10 < accuracy["prep_sft"]
+    assert runs["full_sft"]["accuracy_difference"]["low"] > 0
+    assert runs["grpo"]["accuracy_difference"]["low"] > 0
+    assert (artifacts / "compare" / "comparison.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_killed_grpo_went_on_from_its_checkpoint_and_says_so(artifacts):
+    sessions = read_manifest(artifacts / "grpo").data["sessions"]
+    assert len(sessions) == 2
+    assert sessions[1]["from_step"] > 0
+    assert "taking up the run that was cut off" in (artifacts / "second.log").read_text()
+
+
+@pytest.mark.slow
+def test_the_lineage_is_a_chain_of_hashes(artifacts):
+    prep = read_manifest(artifacts / "prep_sft").sha256
+    assert read_manifest(artifacts / "full_sft").parents() == [prep]
+    assert read_manifest(artifacts / "grpo").parents() == [prep]
+    assert prep in read_manifest(artifacts / "compare").parents()
+
+
+@pytest.mark.slow
+def test_a_second_make_runs_nothing(artifacts):
+    before = {stage: (artifacts / stage / "run.json").stat().st_mtime_ns for stage in STAGES}
+    done = make("pipeline", f"ARTIFACTS={artifacts}")
+    assert done.returncode == 0
+    assert "tools-" not in done.stdout
+    assert re.search(r"grpo +\d+\.\d %", done.stdout)
+    assert {stage: (artifacts / stage / "run.json").stat().st_mtime_ns for stage in STAGES} == before
+
+
+@pytest.mark.slow
+def test_other_settings_do_not_pass_for_the_same_run(artifacts):
+    done = make("pipeline", f"ARTIFACTS={artifacts}", "TRAIN_SAMPLES=64", "EVAL_SAMPLES=8")
+    assert done.returncode != 0
+    assert "holds another configuration: eval_samples is None there, 8 here" in done.stdout
+    assert make("pipeline", f"ARTIFACTS={artifacts}").returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+@pytest.mark.skipif(not GSM8K.is_dir(), reason=f"{GSM8K} is not there")
+def test_real_gsm8k_runs_through(tmp_path):
+    done = make(
+        "pipeline", f"ARTIFACTS={tmp_path}", f"TRAIN={GSM8K}/train.jsonl", f"TEST={GSM8K}/test.jsonl",
+        "TRAIN_SAMPLES=64", "EVAL_SAMPLES=64",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:]
+    comparison = json.loads((tmp_path / "compare" / "comparison.json").read_text())
+    assert comparison["n"] == 64
+    assert read_manifest(tmp_path / "grpo").metrics["n_train"] == 64
