@@ -4,49 +4,28 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tools_shared.cli import Invocation, say
-from tools_shared.config import Config, option
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, write_json, write_jsonl
 from tools_shared.records import Rejected
 from tools_shared.runs import facts
 from tools_shared.runs.card import card
+from tools_shared.runs.config import RunConfig
 from tools_shared.runs.read import MANIFEST, SCHEMA_VERSION, Manifest, partial_dir, read_manifest
 from tools_shared.sources import source_sha256
 
 STATE = "draft.json"
 LOCK = ".lock"
 CHECKPOINTS = "checkpoints"
-
-
-@dataclass(frozen=True)
-class RunConfig(Config):
-    """The options of every command that makes a run directory."""
-
-    output_dir: str | None = option(
-        None, "Run directory to make. Default: $OUTPUT_DIR/<stage>, with OUTPUT_DIR=artifacts.", identity=False
-    )
-    overwrite: bool = option(False, "Replace a finished run in the output directory.", identity=False)
-    resume: Literal["auto", "never"] = option(
-        "auto",
-        "What to do with a run that was cut off: go on from it, or start anew.",
-        identity=False,
-        flag_value="auto",
-    )
-
-
-def default_output_dir(stage: str) -> Path:
-    return Path(os.environ.get("OUTPUT_DIR", "artifacts")) / stage
 
 
 def finished(output_dir: Path, config: RunConfig) -> Manifest | None:
