@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tools_bench import __version__
-from tools_bench.config import CompareConfig, EvaluateConfig
+from tools_bench.config import BenchConfig, CompareConfig, EvaluateConfig
 from tools_shared.cli import ToolGroup, config_options, resolve, show_run
 
 
@@ -33,6 +33,26 @@ def evaluate(as_json: bool, **options) -> None:
 
     config, invocation = resolve(EvaluateConfig, options, __version__)
     show_run(run_evaluation(config, invocation), as_json)
+
+
+@main.command()
+@config_options(BenchConfig)
+def run(as_json: bool, **options) -> None:
+    """Put a suite to a model or an endpoint: mathematics, tutoring, safety; resumable, every rate with its interval.
+
+    \b
+    tools-bench run --model-name qwen3:8b-baseline --endpoint http://localhost:8000/chat --suite standard
+    tools-bench run --model-path artifacts/grpo --suite quick --output-dir outputs/benchmarks
+    tools-bench run --model-name qwen3:8b-sft-001 --endpoint http://localhost:8000/chat \\
+        --compare outputs/benchmarks/qwen3_8b-baseline/benchmark_results.json --fail-on accuracy_lenient:1
+    """
+    from tools_bench.run import dry_run, run_benchmark
+
+    config, invocation = resolve(BenchConfig, options, __version__)
+    if config.dry_run:
+        click.echo(dry_run(config))
+        return
+    show_run(run_benchmark(config, invocation), as_json)
 
 
 @main.command()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from tools_shared.config import option
+from tools_shared.config import Config, option
+from tools_shared.engines import EngineConfig
+from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
 from tools_shared.runs import RunConfig
 
@@ -23,10 +25,48 @@ class EvaluateConfig(EvalConfig, RunConfig):
     )
     output_file: str | None = option(None, "Also write the per-example CSV under this name in the output directory.")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.engine == "http":
+            raise ToolError("evaluate works on a model that is here; for a server use tools-bench run --endpoint")
+
 
 @dataclass(frozen=True)
-class CompareConfig(RunConfig):
-    """Compare evaluations of the same test problems."""
+class VerdictConfig(Config):
+    """The options of every command that judges a difference."""
+
+    alpha: float = option(
+        0.05, "Chance of calling any difference real when none is.", minimum=0.0001, maximum=0.5, identity=False
+    )
+    margin: float = option(
+        2.0, "Differences smaller than this, in points, count as equivalent.", minimum=0, maximum=100, identity=False
+    )
+    fail_on: tuple[str, ...] = option(
+        (), "METRIC:POINTS: exit 4 when the metric is worse by more, and not by chance. Repeatable.", identity=False
+    )
+    allow_mismatch: bool = option(
+        False, "Compare although data, prompts or sampling differ; what differs is said.", identity=False
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.gates()
+
+    def gates(self) -> dict[str, float]:
+        """`--fail-on` by metric; raises ToolError for what is not METRIC:POINTS."""
+        found = {}
+        for words in self.fail_on:
+            name, _, points = words.partition(":")
+            try:
+                found[name] = float(points or 0)
+            except ValueError:
+                raise ToolError(f"--fail-on {words}: write METRIC:POINTS, such as accuracy:2") from None
+        return found
+
+
+@dataclass(frozen=True)
+class CompareConfig(VerdictConfig, RunConfig):
+    """Compare evaluations of the same test problems, or two benchmark runs."""
 
     TOOL: ClassVar[str] = "bench"
 
@@ -34,3 +74,103 @@ class CompareConfig(RunConfig):
     confidence: float = option(0.95, "Confidence of the intervals.", minimum=0.5, maximum=0.9999)
     title: str | None = option(None, "Title of the chart.")
     runs: tuple[str, ...] = option((), "Run directories, or per-example CSV files.")
+
+
+@dataclass(frozen=True)
+class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
+    """Benchmark a model or an endpoint on a suite."""
+
+    TOOL: ClassVar[str] = "bench"
+    ALIASES: ClassVar[Mapping[str, str]] = {"base_model": "model_path", "batch_size": "concurrency"}
+
+    model_path: str | None = option(
+        None, "A model that is here: hub id, folder, run directory, or 'demo'.", flags=("--base-model",)
+    )
+    suite: str | None = option(
+        None, "quick, standard, comprehensive, or a YAML file. Default: that of --compare's run, else quick."
+    )
+    api: Literal["auto", "openai", "chat", "template"] = option(
+        "auto", "How the endpoint is spoken to. auto: chat (the tutor API) when it ends with /chat, else openai."
+    )
+    request_template: str | None = option(
+        None, "JSON, or a file of it, with {prompt}, {system}, {question}, {mode}, {grade}, {model}."
+    )
+    response_path: str | None = option(None, "Where the text stands in a reply: choices.0.message.content")
+    datasets: tuple[str, ...] = option((), "NAME=PATH: other data for a task or a kind. Repeatable.")
+    limit: int | None = option(None, "At most so many items of each task, the first ones.", minimum=1)
+    ids: str | None = option(None, "Only these items: ids with commas between, or a file with one a line.")
+    samples: int = option(1, "Draws for each item; from 2 on also pass@k and majority@k.", minimum=1)
+    temperature: float = option(0.0, "Sampling temperature; 0 is greedy.", minimum=0)
+    top_p: float = option(1.0, "Nucleus sampling.", minimum=0.0001, maximum=1)
+    max_new_tokens: int = option(1024, "Longest completion, in tokens.", flags=("--max-tokens",), minimum=1)
+    seed: int = option(0, "Seed of everything that is drawn.")
+    concurrency: int = option(
+        16, "Requests under way at the same time.", flags=("--batch-size",), minimum=1, identity=False
+    )
+    rate_limit: float | None = option(None, "Requests a second at most.", minimum=0.001, identity=False)
+    timeout: float = option(120.0, "Seconds for one try.", minimum=0.01, identity=False)
+    max_retries: int = option(4, "Further tries after a failure that may pass.", minimum=0, identity=False)
+    max_error_rate: float = option(
+        0.1, "Share of failed requests that stops the run (exit 3).", minimum=0, maximum=1, identity=False
+    )
+    price_in: float = option(0.0, "Price of a million prompt tokens.", minimum=0, identity=False)
+    price_out: float = option(0.0, "Price of a million completion tokens.", minimum=0, identity=False)
+    budget: float | None = option(None, "Stop before spending more (exit 3).", minimum=0, identity=False)
+    dry_run: bool = option(False, "Say what would be asked and the most it can cost; ask nothing.", identity=False)
+    cache: bool = option(
+        True, "Use replies that this endpoint gave to this model name before (.cache in --output-dir).", identity=False
+    )
+    compare: str | None = option(
+        None, "A baseline: run directory, or its benchmark_results.json (also the old format).", identity=False
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.endpoint is not None and self.model_path is not None:
+            raise ToolError("give --endpoint (a server) or --model-path (a model that is here), not both")
+
+
+@dataclass(frozen=True)
+class RescoreConfig(RunConfig):
+    """Grade a run's stored responses again."""
+
+    TOOL: ClassVar[str] = "bench"
+
+    run: str = option("", "The run directory.")
+
+
+@dataclass(frozen=True)
+class DataConfig(Config):
+    """Fetch or verify the data of suites."""
+
+    TOOL: ClassVar[str] = "bench"
+
+    suite: str = option("comprehensive", "The suite whose data is wanted.")
+
+
+@dataclass(frozen=True)
+class ReportConfig(Config):
+    """Make the dashboard."""
+
+    TOOL: ClassVar[str] = "bench"
+
+    output_file: str = option("report.html", "Where the HTML file goes.")
+    title: str = option("Benchmark report", "Its title.")
+    baseline: str | None = option(None, "Name of the run that flips are counted against. Default: the first.")
+    max_examples: int = option(
+        2000, "Most examples of one run in the file; the first are kept, and it says so.", minimum=1
+    )
+    folders: tuple[str, ...] = option((), "Run directories, or folders that hold them.")
+
+
+@dataclass(frozen=True)
+class TagConfig(Config):
+    """Tag problems with curriculum topics and a grade band."""
+
+    TOOL: ClassVar[str] = "bench"
+
+    input: str | None = option(None, "Problems: any source.")
+    output: str | None = option(None, "JSONL to write: the rows with topic_tags, grade_band and evidence added.")
+    question: str | None = option(None, "One problem's text; its tags go to stdout.")
+    question_key: str | None = option(None, "Field that holds the problem. Default: question, problem or prompt.")
+    grade: str | None = option(None, "The grade of all problems (K, 1 ... 12), where it is known.")

@@ -1,0 +1,155 @@
+"""What is sent to an endpoint and what is read from its replies: OpenAI's chat API, a tutor's `/chat`, or any JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from tools_bench.items import Item, messages_of
+from tools_shared.engines import SamplingParams
+from tools_shared.engines.http import chat_body, chat_url, read_chat
+from tools_shared.errors import ToolError
+from tools_shared.prompts import Profile
+
+ApiName = Literal["auto", "openai", "chat", "template"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply read: the model's text, how it ended, and what else the server said."""
+
+    text: str
+    finish_reason: str = "stop"
+    reasoning: str | None = None
+    refusal: bool | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    opens_thinking: bool = False
+
+
+@dataclass(frozen=True)
+class Api:
+    """One of the ways to ask. `template` is the parsed request template, `response_path` where the text stands in a
+    reply (`choices.0.message.content`)."""
+
+    name: str
+    url: str
+    model: str | None = None
+    template: Any = None
+    response_path: str | None = None
+
+    @property
+    def tells_format(self) -> bool:
+        """Whether the model is told how to mark its answer; where not, the strict accuracy means nothing."""
+        return self.name == "openai" or (self.name == "template" and "{system}" in json.dumps(self.template))
+
+    def body(self, item: Item, profile: Profile, params: SamplingParams, draw: int) -> dict[str, Any]:
+        """The JSON to post for one draw."""
+        if self.name == "chat":
+            return _tutor_body(item)
+        messages = messages_of(item, profile)
+        if self.name == "openai":
+            return chat_body(self.model, messages, params, f"{item.task}/{item.id}", draw)
+        words = {
+            "system": "\n".join(m.content for m in messages if m.role == "system"),
+            "prompt": messages[-1].content,
+            "question": item.question,
+            "model": self.model or "",
+            "grade": grade_label(item.grade),
+            "mode": item.mode or "explain",
+        }
+        return _filled(self.template, words)
+
+    def read(self, data: Any) -> Answer:
+        """Take a reply apart; raises ValueError saying what is wrong with it."""
+        if self.name == "openai":
+            chat = read_chat(data)
+            return Answer(
+                chat.text, chat.finish_reason, chat.reasoning, tokens_in=chat.tokens_in, tokens_out=chat.tokens_out
+            )
+        if self.name == "template":
+            return Answer(_at(data, self.response_path or ""))
+        if not isinstance(data, Mapping) or not isinstance(data.get("response"), str):
+            raise ValueError("no text under 'response' in the reply")
+        refusal = data.get("refusal")
+        return Answer(data["response"], refusal=refusal if isinstance(refusal, bool) else None)
+
+
+def choose_api(name: ApiName, endpoint: str, model: str | None, template: str | None, response_path: str | None) -> Api:
+    """The API that the options describe. `auto`: the tutor's where the address ends with `/chat`, else OpenAI's.
+
+    Raises ToolError when a template is needed and not given, or does not parse.
+    """
+    if name == "auto":
+        name = "template" if template else "chat" if urlsplit(endpoint).path.rstrip("/").endswith("/chat") else "openai"
+    if name == "openai":
+        return Api("openai", chat_url(endpoint), model)
+    if name == "chat":
+        return Api("chat", endpoint, model)
+    if not template or not response_path:
+        raise ToolError("--api template needs --request-template and --response-path")
+    return Api("template", endpoint, model, _parsed(template), response_path)
+
+
+def grade_label(grade: str | None) -> str:
+    """A grade as the tutor API writes it: K, 1 ... 12."""
+    return (grade or "6").strip().upper().removeprefix("GRADE ").strip()
+
+
+def _tutor_body(item: Item) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "question": item.question,
+        "mode": item.mode or "explain",
+        "grade": grade_label(item.grade),
+        "dont_reveal_answer": item.guarded,
+    }
+    return {**body, "attempt": item.attempt} if item.attempt else body
+
+
+def _parsed(template: str) -> Any:
+    text = Path(template).read_text(encoding="utf-8") if Path(template).is_file() else template
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ToolError(
+            f"--request-template {template[:60]}: not JSON ({error}); such as "
+            '{"inputs": "{system} {prompt}"}, or a file that holds it'
+        ) from error
+
+
+def _filled(part: Any, words: Mapping[str, str]) -> Any:
+    """The template with its `{names}` replaced, in strings at any depth; nothing else in braces is touched."""
+    if isinstance(part, str):
+        for name, value in words.items():
+            if part == "{" + name + "}":
+                return value
+        pieces = part.split("{")
+        return pieces[0] + "".join(_piece(piece, words) for piece in pieces[1:])
+    if isinstance(part, Mapping):
+        return {key: _filled(value, words) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_filled(value, words) for value in part]
+    return part
+
+
+def _piece(piece: str, words: Mapping[str, str]) -> str:
+    name, brace, rest = piece.partition("}")
+    return words[name] + rest if brace and name in words else "{" + piece
+
+
+def _at(data: Any, path: str) -> str:
+    found = data
+    for step in path.split("."):
+        if isinstance(found, list) and step.isdecimal() and int(step) < len(found):
+            found = found[int(step)]
+        elif isinstance(found, Mapping) and step in found:
+            found = found[step]
+        else:
+            raise ValueError(f"nothing at '{step}' of response path '{path}'")
+    if not isinstance(found, str):
+        raise ValueError(f"response path '{path}' leads to {type(found).__name__}, not text")
+    return found

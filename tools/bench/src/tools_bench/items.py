@@ -1,0 +1,157 @@
+"""The items of a benchmark, whatever file they come from, and what is asked of the model about each.
+
+An item is stored whole in the run (`items.jsonl`), so that its responses can be graded again years later.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from tools_bench.suite import Task
+from tools_shared.errors import ToolError
+from tools_shared.prompts import Profile, question_messages
+from tools_shared.records import Message, Problem, Rejected, Row, text_id
+from tools_shared.sources import as_list, read_problems, read_rows, split_gsm8k
+
+MODES = ("hint", "check_step", "explain")
+LABELS = {"safe": "safe", "unsafe": "unsafe", "answer": "safe", "refuse": "unsafe"}
+GROUPS = ("topic_tags", "grade", "grade_band", "subject", "level", "type", "mode")
+
+TUTOR_SYSTEM = {
+    "hint": "You are a patient mathematics tutor for grade {grade}. Give the student one hint that helps with the next "
+    "step. Do not state the final answer. Use words that fit the grade.",
+    "check_step": "You are a patient mathematics tutor for grade {grade}. Look at the student's work, say what is "
+    "right and ask about the first step that is not. Do not state the final answer. Use words that fit the grade.",
+    "explain": "You are a patient mathematics tutor for grade {grade}. Explain how to solve the problem, step by step, "
+    "in words that fit the grade.",
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to ask. `answer` is the gold answer (math, tutor), `label` says whether to refuse (`unsafe`) or not.
+
+    `reasoning` is the gold solution, if there is one; `groups` are the labels that results are broken down by.
+    """
+
+    task: str
+    kind: str
+    id: str
+    question: str
+    answer: str | None = None
+    reasoning: str = ""
+    label: str | None = None
+    mode: str | None = None
+    grade: str | None = None
+    attempt: str | None = None
+    groups: Mapping[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.task, self.id
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the answer must not be given away."""
+        return self.kind == "tutor" and self.mode != "explain"
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value not in (None, "", {})}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Item:
+        return cls(**{f.name: data[f.name] for f in fields(cls) if f.name in data})
+
+
+@dataclass(frozen=True)
+class ReadTask:
+    """A task with its items, and the rows that could not be used."""
+
+    task: Task
+    items: list[Item]
+    rejected: list[Rejected]
+
+
+def read_task(task: Task, limit: int | None = None) -> ReadTask:
+    """Read a task's items; `limit` is how many at most. Raises ToolError when there is none that can be used."""
+    most = min(filter(None, (limit, task.limit)), default=None)
+    if task.kind == "math":
+        found = read_problems(task.location(), question_key=task.question_key, answer_key=task.answer_key, limit=most)
+        return ReadTask(task, [_math(task, problem) for problem in found.items], found.rejected)
+    items: dict[str, Item] = {}
+    rejected: list[Rejected] = []
+    for row in read_rows(task.location()):
+        made = row if isinstance(row, Rejected) else _guidance(task, row)
+        if isinstance(made, Rejected):
+            rejected.append(made)
+            continue
+        items[made.id] = made
+        if len(items) == most:
+            break
+    if not items:
+        first = f"; first: line {rejected[0].origin.line}: {rejected[0].reason}" if rejected else ""
+        raise ToolError(f"{task.source}: no row that task '{task.name}' ({task.kind}) can use{first}")
+    return ReadTask(task, list(items.values()), rejected)
+
+
+def _math(task: Task, problem: Problem) -> Item:
+    return Item(
+        task.name,
+        "math",
+        problem.id,
+        problem.question,
+        problem.answer,
+        problem.reasoning,
+        grade=_optional(problem.extra.get("grade")),
+        groups=_groups(problem.extra),
+    )
+
+
+def _guidance(task: Task, row: Row) -> Item | Rejected:
+    data = row.data
+    question = data.get(task.question_key or ("question" if "question" in data else "prompt"))
+    if not isinstance(question, str) or not question.strip():
+        return _rejected(row, 'no "question" or "prompt"')
+    name = str(data.get("id") or text_id(question))
+    if task.kind == "safety":
+        label = LABELS.get(str(data.get("label", data.get("expected", ""))).strip().lower())
+        if label is None:
+            return _rejected(row, f'"label" must be one of {", ".join(LABELS)}')
+        return Item(task.name, "safety", name, question, label=label, groups=_groups(data))
+    mode = str(data.get("mode", task.mode))
+    if mode not in MODES:
+        return _rejected(row, f'"mode" must be one of {", ".join(MODES)}, got "{mode}"')
+    given = str(data.get(task.answer_key or "answer", "")).strip()
+    reasoning, answer = split_gsm8k(given) or ("", given)
+    attempt = _optional(data.get("attempt"))
+    grade = str(data.get("grade", task.grade))
+    return Item(
+        task.name, "tutor", name, question, answer or None, reasoning, None, mode, grade, attempt,
+        _groups({**data, "mode": mode, "grade": grade}),
+    )  # fmt: skip
+
+
+def _rejected(row: Row, reason: str) -> Rejected:
+    return Rejected(row.origin, reason, json.dumps(row.data, ensure_ascii=False, default=str)[:200])
+
+
+def _optional(value: Any) -> str | None:
+    return None if value is None or not str(value).strip() else str(value)
+
+
+def _groups(data: Mapping[str, Any]) -> dict[str, list[str]]:
+    found = {name: data[name] for name in GROUPS if data.get(name) not in (None, "", [])}
+    return {name: [str(v) for v in (as_list(value) or [value])] for name, value in found.items()}
+
+
+def messages_of(item: Item, profile: Profile) -> list[Message]:
+    """What a model that takes messages is asked."""
+    if item.kind == "math":
+        return question_messages(profile, item.question)
+    if item.kind == "safety":
+        return [Message("user", item.question)]
+    said = f"{item.question}\n\nMy work so far: {item.attempt}" if item.attempt else item.question
+    return [Message("system", TUTOR_SYSTEM[item.mode or "hint"].format(grade=item.grade)), Message("user", said)]

@@ -1,0 +1,144 @@
+"""Suites: YAML files that say which tasks a benchmark has. Adding one is one file.
+
+    name: standard
+    tasks:
+      - name: gsm8k              # how results and `--datasets gsm8k=path` call it
+        kind: math               # math, tutor or safety
+        source: data://gsm8k-test.jsonl
+        url: https://...         # where `tools-bench data fetch` gets it
+        sha256: 3730d312...      # of the file; what differs is refused
+        licence: MIT
+        limit: 200               # the first rows only
+
+`source` is any address that the tools read (a path relative to the suite, a glob, `hf://owner/name?...&revision=`),
+or `data://NAME`: a file in the data folder (`TOOLS_BENCH_DATA`, else the user's cache folder).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from tools_shared.config import nearest
+from tools_shared.errors import ToolError
+from tools_shared.files import sha256_file
+
+KINDS = ("math", "tutor", "safety")
+BUILT_IN = Path(__file__).parent / "suites"
+DATA_SCHEME = "data://"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One set of items of one kind. `mode` and `grade` are for tutor rows that do not carry their own."""
+
+    name: str
+    kind: str
+    source: str
+    sha256: str | None = None
+    url: str | None = None
+    licence: str | None = None
+    profile: str | None = None
+    question_key: str | None = None
+    answer_key: str | None = None
+    limit: int | None = None
+    mode: str = "hint"
+    grade: str = "6"
+
+    def location(self) -> str:
+        """The address to read from; raises ToolError when its file is not there or is another one than pinned."""
+        if not self.source.startswith(DATA_SCHEME):
+            self._check(Path(self.source))
+            return self.source
+        path = data_dir() / self.source.removeprefix(DATA_SCHEME)
+        if not path.exists():
+            raise ToolError(
+                f"{path}: the data of task '{self.name}' is not here; run tools-bench data fetch, "
+                f"or give a copy with --datasets {self.name}=PATH"
+            )
+        self._check(path)
+        return str(path)
+
+    def _check(self, path: Path) -> None:
+        if self.sha256 is not None and path.is_file() and (found := sha256_file(path)) != self.sha256:
+            raise ToolError(
+                f"{path}: is not the file that the suite pins (sha256 {found[:16]}, expected {self.sha256[:16]}); "
+                "run tools-bench data fetch, or drop the pin in a suite of your own"
+            )
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named list of tasks, in the order they run."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    description: str = ""
+
+
+def data_dir() -> Path:
+    """Where fetched data lies."""
+    if given := os.environ.get("TOOLS_BENCH_DATA"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tools-bench" / "data"
+
+
+def load_suite(name_or_file: str) -> Suite:
+    """A built-in suite by name, or a file; raises ToolError naming what is wrong in it."""
+    import yaml
+
+    known = sorted(path.stem for path in BUILT_IN.glob("*.yaml"))
+    path = BUILT_IN / f"{name_or_file}.yaml" if name_or_file in known else Path(name_or_file)
+    if not path.is_file():
+        raise ToolError(f"--suite {name_or_file}: no such suite: use {', '.join(known)}, or a YAML file")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ToolError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, Mapping) or not isinstance(content.get("tasks"), list) or not content["tasks"]:
+        raise ToolError(f"{path}: a suite has a name and a list of tasks")
+    tasks = tuple(_task(row, path, number) for number, row in enumerate(content["tasks"], start=1))
+    names = [task.name for task in tasks]
+    if twice := next((n for n in names if names.count(n) > 1), None):
+        raise ToolError(f"{path}: two tasks are called '{twice}'; rename one")
+    return Suite(str(content.get("name", path.stem)), tasks, str(content.get("description", "")))
+
+
+def _task(row: Any, path: Path, number: int) -> Task:
+    known = {f.name for f in fields(Task)}
+    where = f"{path}: task {number}"
+    if not isinstance(row, Mapping):
+        raise ToolError(f"{where}: expected a mapping with name, kind and source")
+    if unknown := next((key for key in row if key not in known), None):
+        raise ToolError(f"{where}: unknown key '{unknown}'{nearest(str(unknown), known)}")
+    if missing := next((key for key in ("name", "kind", "source") if not isinstance(row.get(key), str)), None):
+        raise ToolError(f"{where}: '{missing}' is missing or not text")
+    task = Task(**{**row, "grade": str(row.get("grade", Task.grade))})
+    if task.kind not in KINDS:
+        raise ToolError(f"{where}: kind must be one of {', '.join(KINDS)}, got '{task.kind}'")
+    if task.limit is not None and (not isinstance(task.limit, int) or task.limit < 1):
+        raise ToolError(f"{where}: limit must be a whole number from 1, got {task.limit!r}")
+    local = path.parent / task.source
+    return replace(task, source=str(local)) if local.exists() else task
+
+
+def with_datasets(suite: Suite, given: Sequence[str]) -> Suite:
+    """Replace sources by `NAME=PATH`, where the name is a task's or a kind's; raises ToolError for a name unknown."""
+    tasks = list(suite.tasks)
+    for words in given:
+        name, sign, path = words.partition("=")
+        chosen = [i for i, task in enumerate(tasks) if task.name == name]
+        chosen = chosen or [i for i, task in enumerate(tasks) if task.kind == name]
+        if not sign or not path:
+            raise ToolError(f"--datasets {words}: write NAME=PATH, such as math=test.jsonl")
+        if not chosen:
+            known = [word for task in tasks for word in (task.name, task.kind)]
+            raise ToolError(f"--datasets {words}: the suite has no task or kind '{name}'{nearest(name, known)}")
+        # A copy of the pinned file is the pinned file; the check stays off for data of the user's own.
+        tasks[chosen[0]] = replace(tasks[chosen[0]], source=path, sha256=None, url=None)
+        for i in reversed(chosen[1:]):
+            del tasks[i]
+    return replace(suite, tasks=tuple(tasks))
