@@ -15,11 +15,11 @@ from typing import Any
 from tools_shared.answers import equal, extract
 from tools_shared.cli import progress, say
 from tools_shared.config import option
-from tools_shared.engines import Completion, Engine, EngineConfig, SamplingParams
+from tools_shared.engines import Completion, Engine, SamplingParams
 from tools_shared.engines.base import check_fits
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write
-from tools_shared.models import Loaded
+from tools_shared.models import Loaded, ModelConfig
 from tools_shared.prompts import Profile, Prompt, render_question
 from tools_shared.records import Problem
 from tools_shared.runs import Draft
@@ -58,7 +58,7 @@ RATES = {
 
 
 @dataclass(frozen=True)
-class EvalConfig(EngineConfig):
+class EvalConfig(ModelConfig):
     """The options of every command that evaluates."""
 
     eval_file: str = option(DEMO_TEST, "Test problems: any source.", flags=("--eval-path",))

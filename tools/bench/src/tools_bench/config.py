@@ -14,7 +14,7 @@ from tools_shared.runs import RunConfig
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(EvalConfig, RunConfig):
+class EvaluateConfig(EvalConfig, EngineConfig, RunConfig):
     """Evaluate one model on one test set."""
 
     TOOL: ClassVar[str] = "bench"
