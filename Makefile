@@ -133,3 +133,16 @@ demo-model: setup ## Make the demo model again from nothing, in shared/
 clean: ## Delete .venv and caches; artifacts stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- Images and wheels -----------------------------------------------------------------------------------------
+
+DIST ?= dist
+
+.PHONY: wheels
+wheels: setup ## Build the seven wheels and source distributions into dist/
+	@for package in $(PACKAGES); do $(BIN)/python -m build --no-isolation --outdir $(DIST) $$package; done
+
+.PHONY: release
+release: ## Show the release TOOL=grpo PART=minor (major, patch, current); APPLY=1 commits and tags it
+	@$(if $(and $(TOOL),$(PART)),,echo "make release needs both: make release TOOL=grpo PART=minor" >&2; exit 1)
+	@$(PYTHON) scripts/release.py '$(TOOL)' '$(PART)' $(if $(APPLY),--apply)
