@@ -23,6 +23,9 @@ NUM_GENERATIONS ?=
 CONFIGS ?= $(if $(filter demo,$(BASE_MODEL)),configs/demo,configs/lora)
 # OVERWRITE=1 makes stages again that have finished with other settings.
 OVERWRITE ?=
+# RUN=docker runs every stage in its container; VARIANT is that of the images, cuda or cpu.
+RUN ?= here
+VARIANT ?= $(if $(shell command -v nvidia-smi),cuda,cpu)
 
 export PREP_TRAIN_SAMPLES TRAIN_SAMPLES EVAL_SAMPLES NUM_GENERATIONS
 ifeq ($(strip $(TRAIN_SAMPLES)),)
@@ -60,6 +63,30 @@ $(VENV)/.installed: constraints.txt pyproject.toml $(PACKAGES:%=%/pyproject.toml
 	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation --group dev $(PACKAGES:%=-e %)
 	@touch $@
 
+# ---- How a tool is called --------------------------------------------------------------------------------------
+
+ifeq ($(RUN),docker)
+# The container sees the same paths, so a pipeline can be begun without and ended with, or the other way round. Its
+# root, the checkout, the data and the runs that a stage starts from are read-only; only the artifacts' folder is not.
+CACHE ?= $(or $(HF_HOME),$(HOME)/.cache/huggingface)
+READY := | container-images
+PARENTS = $(patsubst %/run.json,%,$(filter %/run.json,$^))
+READ = $(sort $(abspath $(CURDIR) $(CONFIGS) $(wildcard $(BASE_MODEL) $(TRAIN) $(TEST)) $(PARENTS)))
+PASSED := TRAIN_SAMPLES PREP_TRAIN_SAMPLES EVAL_SAMPLES NUM_GENERATIONS OMP_NUM_THREADS HF_TOKEN HF_HUB_OFFLINE
+tool = docker run --rm --init --read-only --tmpfs /tmp:exec --cap-drop ALL --security-opt no-new-privileges \
+	--user $(shell id -u):$(shell id -g) $(if $(filter cuda,$(VARIANT)),--gpus all --shm-size 2g) $(PASSED:%=--env %) \
+	$(foreach path,$(READ),--volume $(path):$(path):ro) --volume $(abspath $(ARTIFACTS)):$(abspath $(ARTIFACTS)) --volume $(abspath $(CACHE)):/cache \
+	--workdir $(CURDIR) tools-$(1):$(VARIANT)
+else
+READY := $(VENV)/.installed
+tool = $(BIN)/tools-$(1)
+endif
+
+container-images: FORCE
+	@mkdir -p $(CACHE)
+	@for tool in sft grpo bench; do \
+	    docker image inspect tools-$$tool:$(VARIANT) >/dev/null 2>&1 || $(MAKE) image-$$tool VARIANT=$(VARIANT); done
+
 # ---- The pipeline ----------------------------------------------------------------------------------------------
 
 .PHONY: pipeline
@@ -68,29 +95,29 @@ pipeline: $(ARTIFACTS)/compare/run.json ## Base model, prep SFT, full SFT, GRPO,
 	@echo "picture: $(ARTIFACTS)/compare/comparison.png"
 
 # What every stage depends on: the settings, and the files among its data.
-ALWAYS = $(ARTIFACTS)/.settings $(VENV)/.installed $(wildcard $(TRAIN)) $(wildcard $(TEST))
+ALWAYS = $(ARTIFACTS)/.settings $(wildcard $(TRAIN)) $(wildcard $(TEST)) $(READY)
 
 $(ARTIFACTS)/base_eval/run.json: $(CONFIGS)/eval.yaml $(ALWAYS)
-	$(BIN)/tools-bench evaluate --config $(CONFIGS)/eval.yaml --model-path $(BASE_MODEL) --eval-path '$(TEST)' --output-dir $(@D) --output-file base_model_eval.csv $(OVER)
+	$(call tool,bench) evaluate --config $(CONFIGS)/eval.yaml --model-path $(BASE_MODEL) --eval-path '$(TEST)' --output-dir $(@D) --output-file base_model_eval.csv $(OVER)
 	@touch $@
 
 $(ARTIFACTS)/prep_sft/run.json: $(CONFIGS)/prep_sft.yaml $(ALWAYS)
-	$(BIN)/tools-sft --config $(CONFIGS)/prep_sft.yaml --stage prep --base-model $(BASE_MODEL) $(DATA) --output-dir $(@D) $(OVER)
+	$(call tool,sft) --config $(CONFIGS)/prep_sft.yaml --stage prep --base-model $(BASE_MODEL) $(DATA) --output-dir $(@D) $(OVER)
 	@touch $@
 
 $(ARTIFACTS)/full_sft/run.json: $(CONFIGS)/full_sft.yaml $(ARTIFACTS)/prep_sft/run.json
-	$(BIN)/tools-sft --config $(CONFIGS)/full_sft.yaml --stage full --base-model $(ARTIFACTS)/prep_sft $(DATA) --output-dir $(@D) $(OVER)
+	$(call tool,sft) --config $(CONFIGS)/full_sft.yaml --stage full --base-model $(ARTIFACTS)/prep_sft $(DATA) --output-dir $(@D) $(OVER)
 	@touch $@
 
 $(ARTIFACTS)/grpo/run.json: $(CONFIGS)/grpo.yaml $(ARTIFACTS)/prep_sft/run.json
-	$(BIN)/tools-grpo --config $(CONFIGS)/grpo.yaml --base-model $(ARTIFACTS)/prep_sft $(DATA) --output-dir $(@D) $(OVER)
+	$(call tool,grpo) --config $(CONFIGS)/grpo.yaml --base-model $(ARTIFACTS)/prep_sft $(DATA) --output-dir $(@D) $(OVER)
 	@touch $@
 
 COMPARED := base_eval prep_sft full_sft grpo
 
 # The comparison is made again whenever one of its runs is newer; it costs nothing.
 $(ARTIFACTS)/compare/run.json: $(COMPARED:%=$(ARTIFACTS)/%/run.json)
-	$(BIN)/tools-bench compare $(COMPARED:%=$(ARTIFACTS)/%) --baseline prep_sft --output-dir $(@D) --overwrite
+	$(call tool,bench) compare $(COMPARED:%=$(ARTIFACTS)/%) --baseline prep_sft --output-dir $(@D) --overwrite
 	@touch $@
 
 .PHONY: base_eval prep_sft full_sft grpo compare
@@ -137,6 +164,17 @@ clean: ## Delete .venv and caches; artifacts stay
 # ---- Images and wheels -----------------------------------------------------------------------------------------
 
 DIST ?= dist
+version = $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' tools/$(1)/src/tools_$(1)/__init__.py)
+BAKE = VERSIONS='$(foreach tool,$(TOOLS),$(tool):$(call version,$(tool)))' REVISION='$(shell git rev-parse HEAD)' \
+	SOURCE='$(shell git config --get remote.origin.url)' docker buildx bake --file docker/docker-bake.hcl
+
+.PHONY: images
+images: ## Build the six images, VARIANT=cuda or cpu (one alone: image-grpo)
+	$(BAKE) $(TOOLS:%=%-$(VARIANT))
+
+.PHONY: $(TOOLS:%=image-%)
+$(TOOLS:%=image-%): image-%:
+	$(BAKE) $*-$(VARIANT)
 
 .PHONY: wheels
 wheels: setup ## Build the seven wheels and source distributions into dist/

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -45,14 +47,25 @@ class Loaded:
 
 
 def pick_device(device: str) -> str:
-    """`cuda` or `cpu`; raises ToolError when a GPU is asked for and none is there."""
+    """`cuda` or `cpu`. `auto` is a GPU when there is one; TOOLS_DEVICE=cuda, as in the CUDA images, makes it insist.
+
+    Raises ToolError, with the driver's own complaint, when a GPU is asked for and none is there.
+    """
     import torch
 
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ToolError("--device cuda: torch sees no GPU here; check the driver, or pass --device cpu")
-    return device
+        device = os.environ.get("TOOLS_DEVICE", "auto")
+    if device == "cpu":
+        return device
+    with warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
+        there = torch.cuda.is_available()
+    if device == "cuda" and not there:
+        why = f" ({str(complaints[-1].message).splitlines()[0]})" if complaints else ""
+        raise ToolError(
+            f"torch sees no GPU here{why}; check the driver, give a container --gpus all, or pass --device cpu"
+        )
+    return "cuda" if there else "cpu"
 
 
 def pick_dtype(dtype: str, device: str) -> torch.dtype:
