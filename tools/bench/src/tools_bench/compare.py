@@ -9,6 +9,9 @@ from typing import Any
 
 from tools_bench.chart import draw
 from tools_bench.config import CompareConfig
+from tools_bench.gate import BenchComparison, compare_sides, headline_of, only_two, settle, write_comparison
+from tools_bench.gate import as_text as describe_comparison
+from tools_bench.sides import is_benchmark, read_side
 from tools_bench.table import as_markdown, as_text
 from tools_shared.cli import Invocation, say
 from tools_shared.errors import ToolError
@@ -86,9 +89,13 @@ def _line_json(line: Line) -> dict[str, Any]:
 def run_comparison(config: CompareConfig, invocation: Invocation) -> Manifest:
     """Compare and publish table, chart and JSON as a run; returns its manifest."""
     output_dir = Path(config.output_dir or default_output_dir("compare"))
+    if any(is_benchmark(path) for path in config.runs):
+        return _compare_benchmarks(output_dir, config, invocation)
     if done := finished(output_dir, config):
         say((output_dir / "comparison.txt").read_text(encoding="utf-8"))
         return done
+    if config.fail_on:
+        raise ToolError("--fail-on judges benchmark runs (tools-bench run), not evaluations")
     scored = [read_scored(path) for path in config.runs]
     comparison = compare(scored, config.baseline, config.confidence)
     with draft(output_dir, config, invocation, "compare") as run:
@@ -102,6 +109,34 @@ def run_comparison(config: CompareConfig, invocation: Invocation) -> Manifest:
     say(as_text(comparison))
     say(f"chart: {output_dir / 'comparison.png'}")
     return manifest
+
+
+def _compare_benchmarks(output_dir: Path, config: CompareConfig, invocation: Invocation) -> Manifest:
+    """Two benchmark runs: the verdicts are published first, then a failed gate raises RegressionError.
+
+    Judged anew even where the comparison stands already: the gate is asked again, and it costs nothing.
+    """
+    baseline, current = only_two(config.runs)
+    if config.baseline is not None and Path(config.baseline).name == Path(current).name:
+        baseline, current = current, baseline
+    comparison = compare_sides(read_side(baseline), read_side(current), config)
+    manifest = finished(output_dir, config) or _publish_verdicts(output_dir, config, invocation, comparison)
+    say(describe_comparison(comparison))
+    settle(comparison)
+    return manifest
+
+
+def _publish_verdicts(
+    output_dir: Path, config: CompareConfig, invocation: Invocation, comparison: BenchComparison
+) -> Manifest:
+    with draft(output_dir, config, invocation, "bench-compare") as run:
+        for name, side in (("baseline", comparison.baseline), ("current", comparison.current)):
+            is_run = (side.path / "run.json").exists()
+            manifest = read_manifest(side.path) if is_run else None
+            file = side.path / "benchmark_results.json" if side.path.is_dir() else side.path
+            run.add_input(name, str(side.path), sha256_file(file), run_sha256=manifest and manifest.sha256)
+        write_comparison(run.path, comparison)
+        return run.finish(headline_of(comparison))
 
 
 def _rate(line: Line) -> dict[str, Any]:

@@ -14,12 +14,14 @@ from typing import Any
 from tools_bench.apis import Api, choose_api
 from tools_bench.collect import Guard, Prices, from_endpoint, from_engine
 from tools_bench.config import BenchConfig
+from tools_bench.gate import compare_with
 from tools_bench.grade import Graded, grade_all, grader_sha256
 from tools_bench.items import Item, ReadTask, messages_of, read_task
 from tools_bench.journal import FILE as RESPONSES
 from tools_bench.journal import Journal
 from tools_bench.results import FILE as RESULTS
 from tools_bench.results import as_csv, as_text, headline_metrics, summarize
+from tools_bench.sides import ITEMS
 from tools_bench.suite import Suite, load_suite, with_datasets
 from tools_shared.cli import Invocation, say
 from tools_shared.config import digest
@@ -33,8 +35,6 @@ from tools_shared.prompts import DEFAULT_PROFILE, Profile, load_profile
 from tools_shared.runs import Draft, draft, finished, read_manifest
 from tools_shared.runs.read import Manifest
 from tools_shared.sources import source_sha256
-
-ITEMS = "items.jsonl"
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,21 @@ class Plan:
 
 
 def run_benchmark(config: BenchConfig, invocation: Invocation) -> Manifest:
-    """Benchmark and publish the run (`OUTPUT_DIR/NAME`); returns its manifest. Raises Incomplete when it had to stop:
-    the same command then goes on."""
+    """Benchmark and publish the run (`OUTPUT_DIR/NAME`), or take the one that is there, and compare it if asked to.
+
+    Raises Incomplete when it had to stop: the same command then goes on. Raises RegressionError when a gate fails.
+    """
     folder = run_folder(config)
     if config.endpoint is None and config.model_path is None:
-        return _stored(folder)
-    if done := finished(folder, config):
-        return done
+        manifest = _stored(folder)
+    else:
+        manifest = finished(folder, config) or _make(folder, config, invocation)
+    if config.compare is not None:
+        compare_with(config.compare, folder, config)
+    return manifest
+
+
+def _make(folder: Path, config: BenchConfig, invocation: Invocation) -> Manifest:
     plan = make_plan(config)
     with draft(folder, config, invocation, "bench") as run:
         _note_inputs(run, plan)

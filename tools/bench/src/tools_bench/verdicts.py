@@ -1,0 +1,135 @@
+"""Judging differences: each metric paired by item, all of them corrected together, each in its own direction.
+
+A difference is called real only if Holm's adjusted p-value over all metrics is at most alpha; so if two models are the
+same, the chance that anything at all is called improved or regressed is at most alpha (simulated in
+`tests/test_verdicts.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from tools_bench.metrics import metric_of
+from tools_shared.config import nearest
+from tools_shared.errors import ToolError
+from tools_shared.stats import holm, paired_difference, wilson
+
+Name = Literal["improved", "regressed", "equivalent", "inconclusive", "described"]
+
+
+class RegressionError(ToolError):
+    """A gate has failed: a metric is worse by more than `--fail-on` allows."""
+
+    exit_code = 4
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One metric of two runs, on the `n` items that both have. Rates are shares; `difference` is current minus
+    baseline, whatever the direction. `minimum_detectable` is what this comparison finds with 80 % power at the
+    strictest level that Holm may ask for; None where no item differs in a way that tells."""
+
+    metric: str
+    direction: int
+    verdict: Name
+    baseline: float
+    current: float
+    difference: float
+    low: float
+    high: float
+    n: int
+    p_value: float
+    p_holm: float
+    minimum_detectable: float | None
+    only_baseline: int
+    only_current: int
+    method: str
+
+    @property
+    def worse_by(self) -> float:
+        """Points by which the current run is worse; negative when it is better."""
+        return -100 * self.difference * (self.direction or 1)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def judge(
+    pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]], alpha: float = 0.05, margin: float = 2.0
+) -> list[Verdict]:
+    """Verdicts for metrics given as (baseline values, current values), item by item. `margin` is in points.
+
+    Metrics without a direction are described and not tested. Raises ToolError when a bootstrap has fewer than 2 items.
+    """
+    tested = [name for name in pairs if metric_of(name).direction]
+    strictest = 1 - alpha / max(1, len(tested))
+    found = {name: paired_difference(a, b, confidence=1 - alpha) for name, (a, b) in pairs.items()}
+    adjusted = dict(zip(tested, holm([found[name].p_value for name in tested]), strict=True))
+    verdicts = []
+    for name, (a, b) in pairs.items():
+        d, direction = found[name], metric_of(name).direction
+        p_holm = adjusted.get(name, 1.0)
+        strict = paired_difference(a, b, confidence=strictest).mde
+        values = (sum(a) / len(a), sum(b) / len(b), d.difference, d.low, d.high, d.n, d.p_value, p_holm, strict)
+        verdict = name_of(d.difference, d.low, d.high, p_holm <= alpha, direction, margin / 100)
+        verdicts.append(Verdict(name, direction, verdict, *values, d.a_only, d.b_only, d.method))
+    return verdicts
+
+
+def name_of(difference: float, low: float, high: float, real: bool, direction: int, margin: float) -> Name:
+    if direction == 0:
+        return "described"
+    if real and difference:
+        return "improved" if difference * direction > 0 else "regressed"
+    return "equivalent" if -margin <= low and high <= margin else "inconclusive"
+
+
+def judge_aggregates(
+    pairs: Mapping[str, tuple[float, int, float, int]], alpha: float = 0.05, margin: float = 2.0
+) -> list[Verdict]:
+    """Verdicts for metrics known only as rates: (baseline rate, its n, current rate, its n); unpaired and so weaker.
+
+    The interval is Newcombe's hybrid score one (1998, Statistics in Medicine 17: 873, method 10), the test the
+    two-proportion z test.
+    """
+    found = {name: _unpaired(*values, 1 - alpha) for name, values in pairs.items()}
+    tested = [name for name in pairs if metric_of(name).direction]
+    adjusted = dict(zip(tested, holm([found[name][3] for name in tested]), strict=True))
+    verdicts = []
+    for name, (a, n_a, b, n_b) in pairs.items():
+        difference, low, high, p, detectable = found[name]
+        direction, p_holm = metric_of(name).direction, adjusted.get(name, 1.0)
+        verdict = name_of(difference, low, high, p_holm <= alpha, direction, margin / 100)
+        values = (a, b, difference, low, high, min(n_a, n_b), p, p_holm, detectable)
+        verdicts.append(Verdict(name, direction, verdict, *values, 0, 0, "unpaired: Newcombe interval, z test"))
+    return verdicts
+
+
+def _unpaired(a: float, n_a: int, b: float, n_b: int, confidence: float) -> tuple[float, float, float, float, float]:
+    """Difference, interval, p-value and the difference found with 80 % power."""
+    one, two = wilson(round(a * n_a), n_a, confidence), wilson(round(b * n_b), n_b, confidence)
+    d = b - a
+    low = d - math.hypot(b - two.low, one.high - a)
+    high = d + math.hypot(two.high - b, a - one.low)
+    pooled = (a * n_a + b * n_b) / (n_a + n_b)
+    error = math.sqrt(max(pooled * (1 - pooled), 0.25 / (n_a + n_b)) * (1 / n_a + 1 / n_b))
+    return d, low, high, math.erfc(abs(d) / error / math.sqrt(2)), 2.8 * error
+
+
+def failed_gates(verdicts: Sequence[Verdict], gates: Mapping[str, float]) -> list[str]:
+    """A sentence for each gate that fails; raises ToolError for a metric that the comparison does not have."""
+    by_name = {v.metric: v for v in verdicts}
+    sentences = []
+    for name, points in gates.items():
+        if name not in by_name:
+            raise ToolError(f"--fail-on {name}: not among the compared metrics{nearest(name, by_name)}")
+        v = by_name[name]
+        if v.verdict == "regressed" and v.worse_by > points:
+            sentences.append(
+                f"{name} is worse by {v.worse_by:.1f} points ({100 * v.baseline:.1f} to {100 * v.current:.1f} %, "
+                f"p={v.p_holm:.2g}); allowed are {points:g}"
+            )
+    return sentences
