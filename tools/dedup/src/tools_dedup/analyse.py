@@ -1,0 +1,249 @@
+"""From sources to a decision for every training row: read, compare, decide. Nothing is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tools_dedup.config import DedupConfig
+from tools_dedup.evidence import Terms, count_terms
+from tools_dedup.judge import Judged, by_terms, by_vectors, exact_matches, judge
+from tools_dedup.plan import Plan, choose
+from tools_dedup.rows import Content, Keys, Scan, Source, scan
+from tools_dedup.vectors import Embedder, SavedEmbeddings, Vectors, load_embeddings, save_embeddings
+from tools_dedup.verdicts import read_verdicts
+from tools_dedup.within import Repetition, repetitions
+from tools_dedup.words import text_digest
+from tools_shared.errors import ToolError
+from tools_shared.records import Origin, Row
+
+if TYPE_CHECKING:
+    import numpy as np
+
+EXACT, WITHIN, VERDICT = "exact", "within", "verdict"
+
+
+@dataclass(frozen=True, slots=True)
+class TestRow:
+    """One usable row of a test set; `index` counts the usable rows of its set from 0."""
+
+    __test__ = False
+
+    set_name: str
+    index: int
+    origin: Origin
+    content: Content
+
+
+@dataclass
+class Decisions:
+    """For each distinct training text: the rule that says most about it, its best candidate, whether it goes."""
+
+    rule: list[str]
+    test: np.ndarray
+    score: np.ndarray
+    cosine: np.ndarray
+    rank: np.ndarray
+    features: np.ndarray
+    goes: np.ndarray
+    guarded: np.ndarray
+
+
+@dataclass
+class Analysis:
+    """Everything that is known before the rows are written. `first_test[t]` is the first row with test text t."""
+
+    config: DedupConfig
+    train_source: Source
+    train: Scan
+    test_scans: Mapping[str, Scan]
+    tests: list[TestRow]
+    test_texts: list[str]
+    first_test: list[int]
+    plan: Plan
+    decisions: Decisions
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    repetitions: Mapping[int, Repetition] = field(default_factory=dict)
+    model_key: Mapping[str, Any] | None = None
+    n_encoded: int = 0
+    n_truncated: int = 0
+    row_offset: int = 0
+
+    def verdict(self, text_id: int) -> str | None:
+        return self.verdicts.get(text_digest(self.train.texts[text_id]).hex()) if self.verdicts else None
+
+    def removed_by(self, row: int) -> str | None:
+        """The rule by which a usable row goes, None when it stays."""
+        text_id = self.train.text_ids[row]
+        verdict = self.verdict(text_id)
+        if verdict == "remove":
+            return VERDICT
+        if verdict is None and self.decisions.goes[text_id]:
+            return self.decisions.rule[text_id]
+        return WITHIN if row in self.repetitions else None
+
+
+def analyse(
+    train: Source, tests: Mapping[str, Source], config: DedupConfig, check: Callable[[Row], Any] | None = None
+) -> Analysis:
+    """Decide on every training row. `check` may refuse a row by raising UnusableError.
+
+    Raises ToolError for whatever a user can have got wrong, before any model is loaded.
+    """
+    saved = load_embeddings(config.load_embeddings) if config.load_embeddings else None
+    verdicts = read_verdicts(config.verdicts) if config.verdicts else {}
+    scans = {name: _scan_test(source, config) for name, source in tests.items()}
+    whole = _scan_train(train, config, check)
+    check_rejected(config, whole, scans)
+    plan = choose(config, saved.key if saved else None)
+    rows, texts, first = _gather(scans)
+    mine, offset = _shard(whole, config.shard_of)
+    result = Analysis(config, train, mine, scans, rows, texts, first, plan, None, verdicts, row_offset=offset)
+    _decide(result, whole, saved)
+    return result
+
+
+def _scan_test(source: Source, config: DedupConfig) -> Scan:
+    text = {"text": config.text_key, "template": config.template}
+    keys = Keys(config.test_goal_key, config.test_steps_key, config.test_topic_key, **text, side="test")
+    return scan(source, keys, with_contents=True).sample(config.max_test, config.seed)
+
+
+def _scan_train(source: Source, config: DedupConfig, check: Callable[[Row], Any] | None) -> Scan:
+    sort_key = config.keep if config.within and config.keep not in ("first", "longest") else None
+    found = scan(source, train_keys(config), check=check, sort_key=sort_key)
+    return found.sample(config.max_train, config.seed)
+
+
+def train_keys(config: DedupConfig) -> Keys:
+    text = {"text": config.text_key, "template": config.template}
+    return Keys(config.train_goal_key, config.train_steps_key, config.train_topic_key, **text, side="train")
+
+
+def check_rejected(config: DedupConfig, train: Scan, tests: Mapping[str, Scan]) -> None:
+    """Raises ToolError when more rows were rejected than the options allow."""
+    rejected = [*train.rejected, *(r for found in tests.values() for r in found.rejected)]
+    allowed = 0 if config.strict else config.max_rejected
+    if allowed is not None and len(rejected) > allowed:
+        flag = "--strict" if config.strict else f"--max-rejected {allowed}"
+        first = rejected[0]
+        raise ToolError(f"{first.origin}: {first.reason} ({len(rejected)} rows rejected, {flag} allows {allowed})")
+
+
+def _gather(scans: Mapping[str, Scan]) -> tuple[list[TestRow], list[str], list[int]]:
+    """All test rows, their distinct texts, and for each text its first row."""
+    rows: list[TestRow] = []
+    first: dict[str, int] = {}
+    for name, found in scans.items():
+        for i, content in enumerate(found.contents):
+            first.setdefault(content.text, len(rows))
+            rows.append(TestRow(name, i, found.origin(i), content))
+    return rows, list(first), list(first.values())
+
+
+def _shard(whole: Scan, shard: tuple[int, int]) -> tuple[Scan, int]:
+    """The rows of one shard, which are neighbours in the source, and how many usable rows stand before them."""
+    i, n = shard
+    if n == 1:
+        return whole, 0
+    start, stop = whole.n_read * i // n, whole.n_read * (i + 1) // n
+    rows = [row for row, position in enumerate(whole.positions) if start <= position < stop]
+    if not rows:
+        raise ToolError(f"--shard {i}/{n}: no usable row in this part; use fewer shards")
+    mine = whole.only(rows)
+    kept = [r for r, position in enumerate(whole.rejected_at) if start <= position < stop]
+    mine.rejected = [whole.rejected[r] for r in kept]
+    mine.n_read = stop - start
+    mine.n_unsampled = mine.n_read - len(mine) - len(kept)
+    return mine, rows[0]
+
+
+def _decide(result: Analysis, whole: Scan, saved: SavedEmbeddings | None) -> None:
+    config, plan, texts = result.config, result.plan, result.train.texts
+    train_terms = test_terms = None
+    if any(rule.needs_terms for rule in plan.rules):
+        train_terms, test_terms = _terms(whole, result)
+    vectors = _vectors(result, saved) if plan.model else None
+    judged: list[Judged] = []
+    for rule in plan.rules:
+        if rule.method == "semantic":
+            candidates = by_vectors(vectors[0], vectors[1].all(), rule.top_k, config.chunk_size)
+        else:
+            candidates = by_terms(train_terms, test_terms, rule.top_k)
+        judged.append(judge(rule, len(texts), candidates, train_terms, test_terms))
+    exact = exact_matches(texts, result.test_texts) if plan.exact else None
+    result.decisions = combine(judged, exact, len(texts))
+    if config.within:
+        stays = [row for row in range(len(result.train)) if result.removed_by(row) is None]
+        result.repetitions = repetitions(result.train, stays, plan, config, vectors and vectors[0], train_terms)
+
+
+def _terms(whole: Scan, result: Analysis) -> tuple[Terms, Terms]:
+    """Terms of the shard's texts and of the test texts; rarity is that of all texts, whatever the shard."""
+    train, tests = count_terms(whole.texts, result.test_texts)
+    if result.train is whole:
+        return train, tests
+    number = {text: i for i, text in enumerate(whole.texts)}
+    chosen = [number[text] for text in result.train.texts]
+    return Terms(train.counts[chosen], train.rarity, train.is_number), tests
+
+
+def _vectors(result: Analysis, saved: SavedEmbeddings | None) -> tuple[Vectors, Vectors]:
+    config, train = result.config, result.train
+    text_of = {text: i for i, text in enumerate(result.test_texts)}
+    test_rows = [text_of[row.content.text] for row in result.tests]
+    if saved:
+        result.model_key = saved.key
+        both = (
+            saved.for_rows("train", train.text_ids, train.texts),
+            saved.for_rows("test", test_rows, result.test_texts),
+        )
+    else:
+        embedder = Embedder(result.plan.model, config)
+        both = embedder.vectors(train.texts, "train"), embedder.vectors(result.test_texts, "test")
+        result.model_key, result.n_encoded = embedder.key, embedder.n_encoded
+        result.n_truncated = both[0].n_truncated + both[1].n_truncated
+    if config.save_embeddings and not config.dry_run:
+        save_embeddings(
+            config.save_embeddings, result.model_key, both[0], train.text_ids, train.texts, both[1], test_rows,
+            result.test_texts,
+        )  # fmt: skip
+    return both
+
+
+def combine(judged: Sequence[Judged], exact: np.ndarray | None, n_texts: int) -> Decisions:
+    """One decision a text: exact equality before all; of the others the first that removes it, else the first."""
+    import numpy as np
+
+    result = _as_decisions(judged[0]) if judged else _undecided(n_texts)
+    for other in map(_as_decisions, judged[1:]):
+        _take_over(result, other, np.flatnonzero(other.goes & ~result.goes))
+    if exact is not None:
+        for i in np.flatnonzero(exact >= 0):
+            result.rule[i], result.test[i], result.score[i], result.goes[i] = EXACT, exact[i], 1.0, True
+    return result
+
+
+def _as_decisions(judged: Judged) -> Decisions:
+    rules = [judged.method] * len(judged.test)
+    return Decisions(
+        rules, judged.test, judged.score, judged.cosine, judged.rank, judged.features, judged.goes, judged.guarded
+    )
+
+
+def _undecided(n: int) -> Decisions:
+    import numpy as np
+
+    nothing = np.full(n, np.nan)
+    return Decisions(
+        [EXACT] * n, np.full(n, -1), np.zeros(n), nothing, np.ones(n, dtype=np.int64), np.full((n, 5), np.nan),
+        np.zeros(n, dtype=bool), np.zeros(n, dtype=bool),
+    )  # fmt: skip
+
+
+def _take_over(result: Decisions, other: Decisions, rows: Iterable[int]) -> None:
+    for i in rows:
+        result.rule[i] = other.rule[i]
+        for name in ("test", "score", "cosine", "rank", "features", "goes", "guarded"):
+            getattr(result, name)[i] = getattr(other, name)[i]

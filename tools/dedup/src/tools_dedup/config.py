@@ -1,0 +1,133 @@
+"""Options of tools-dedup run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from tools_shared.config import Config, option
+from tools_shared.errors import ToolError
+
+DEFAULT_MODEL = "Qwen/Qwen3-Embedding-0.6B"
+DEFAULT_MODEL_THRESHOLD = 0.65
+
+
+@dataclass(frozen=True)
+class DedupConfig(Config):
+    """Which rows are read, what they are compared by, and when one goes.
+
+    Of the fields, all but the paths also hold for a call of `decontaminate` from Python.
+    """
+
+    TOOL: ClassVar[str] = "dedup"
+
+    train_path: str | None = option(None, "Training rows: file, glob, '-', hf://owner/name?split=, demo://...")
+    test_path: tuple[str, ...] = option((), "Test rows, PATH or NAME=PATH. Repeatable: one for each test set.")
+    output_path: str | None = option(None, "The rows that stay, as JSON lines.", identity=False)
+    removed_path: str | None = option(None, "The rows that go. Default: OUTPUT.removed.jsonl.", identity=False)
+    matches_path: str | None = option(
+        None, "Every row and its nearest test row. Default: OUTPUT.matches.jsonl.", identity=False
+    )
+    train_goal_key: str | None = option(None, "Dotted key of the goal in training rows. Default: goal.")
+    train_steps_key: str | None = option(None, "Dotted key of the steps in training rows. Default: steps.")
+    train_topic_key: str | None = option(None, "Dotted key of a topic, copied into the matches.")
+    test_goal_key: str | None = option(None, "Dotted key of the goal in test rows. Default: goal.")
+    test_steps_key: str | None = option(None, "Dotted key of the steps in test rows. Default: steps.")
+    test_topic_key: str | None = option(None, "Dotted key of a topic, copied into the matches.")
+    text_key: str | None = option(None, "Compare by this dotted key instead of goal and steps, in both sets.")
+    template: str | None = option(None, "Compare by this text, such as '{question} {answer}', in both sets.")
+    method: tuple[Literal["semantic", "lexical", "exact"], ...] = option(
+        (), "What finds a match; repeatable. Default: exact and, with a model, semantic, else lexical."
+    )
+    threshold: float | None = option(
+        None,
+        "Remove at this cosine similarity or more (without a model: this lexical probability). "
+        "Default: the calibrated rule of the model.",
+        minimum=-1,
+        maximum=1,
+    )
+    model: str | None = option(
+        None, f"sentence-transformers or model2vec: folder or hub id. Default: {DEFAULT_MODEL}, where it is reachable."
+    )
+    calibration: str | None = option(None, "A calibration made by `tools-dedup calibrate`.")
+    guard: tuple[Literal["numbers"], ...] = option((), "numbers: keep twins of a template whose numbers differ.")
+    review: str | None = option(None, "LOW:HIGH: list rows with a score in this band for a person to judge.")
+    verdicts: str | None = option(None, "Keep and remove verdicts saved from a report; they win over the rule.")
+    within: bool = option(False, "Also remove repetitions inside the training set.")
+    within_threshold: float | None = option(
+        None, "As --threshold, for repetitions inside the training set. Default: as against the test set.", minimum=-1
+    )
+    keep: str = option("first", "Which of the repetitions stays: first, longest, or a key whose largest value stays.")
+    top_k: int = option(5, "Candidates judged for each row.", minimum=1, maximum=1000)
+    output_format: Literal["same", "messages", "prompt-response"] = option("same", "Shape of the rows that stay.")
+    long: Literal["truncate", "chunk"] = option("truncate", "Texts over the model's limit: cut, or compare windows.")
+    dtype: Literal["auto", "float32", "bfloat16"] = option("auto", "Arithmetic of the model. auto: bfloat16 if fast.")
+    batch_size: int = option(64, "Texts in one batch, at most.", minimum=1, identity=False)
+    chunk_size: int = option(5000, "Rows in one block of the search.", minimum=1, identity=False)
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs.", identity=False)
+    cache_dir: str | None = option(
+        None, "Where vectors are kept between runs. Default: ~/.cache/tools-dedup.", identity=False
+    )
+    save_embeddings: str | None = option(None, "Write the vectors of this run to this .npz file.", identity=False)
+    load_embeddings: str | None = option(None, "Take vectors from a file of --save-embeddings.", identity=False)
+    seed: int = option(42, "Seed of --max-train and --max-test.", minimum=0)
+    max_train: int = option(0, "Use so many training rows, drawn by --seed; 0 is all.", minimum=0)
+    max_test: int = option(0, "Use so many rows of each test set, drawn by --seed; 0 is all.", minimum=0)
+    shard: str | None = option(None, "i/n with i from 0: only this part of the training rows; see `merge`.")
+    strict: bool = option(False, "Fail if any row is rejected.", identity=False)
+    max_rejected: int | None = option(None, "Fail if more rows than this are rejected.", minimum=0, identity=False)
+    dry_run: bool = option(False, "Do everything but write.", identity=False)
+    in_place: bool = option(False, "Let the output replace the training file.", identity=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.review_band, self.shard_of
+        if self.text_key and self.template:
+            raise ToolError("--text-key and --template exclude each other; give one")
+        if (self.text_key or self.template) and self._has_goal_keys:
+            raise ToolError("--text-key and --template take the place of goal and steps; leave their keys out")
+        if self.within and self.shard:
+            raise ToolError("--within needs all rows at once; run it on the merged output, without --shard")
+        if self.save_embeddings and self.load_embeddings:
+            raise ToolError("--save-embeddings and --load-embeddings exclude each other; give one")
+        if (self.save_embeddings or self.load_embeddings) and self.long == "chunk":
+            raise ToolError("--save-embeddings holds one vector a row; leave --long chunk out, the cache serves it")
+
+    @property
+    def _has_goal_keys(self) -> bool:
+        return any((self.train_goal_key, self.train_steps_key, self.test_goal_key, self.test_steps_key))
+
+    @property
+    def review_band(self) -> tuple[float, float] | None:
+        if self.review is None:
+            return None
+        try:
+            low, high = (float(part) for part in self.review.split(":"))
+        except ValueError:
+            raise ToolError(f"--review is LOW:HIGH, such as 0.3:0.7, got '{self.review}'") from None
+        if not (-1 <= low <= high <= 1) or math.isnan(low + high):
+            raise ToolError(f"--review needs -1 <= LOW <= HIGH <= 1, got '{self.review}'")
+        return low, high
+
+    @property
+    def shard_of(self) -> tuple[int, int]:
+        """(i, n); (0, 1) is the whole."""
+        if self.shard is None:
+            return 0, 1
+        i, _, n = self.shard.partition("/")
+        if not (i.isdecimal() and n.isdecimal() and int(i) < int(n)):
+            raise ToolError(f"--shard is i/n with i from 0 to n-1, such as 0/4, got '{self.shard}'")
+        return int(i), int(n)
+
+    def named_tests(self) -> dict[str, str]:
+        """Test sets by name, in the order given: the name before `=`, else the file's own."""
+        from tools_dedup.rows import named_source
+
+        named: dict[str, str] = {}
+        for number, given in enumerate(self.test_path, start=1):
+            name, spec = named_source(given)
+            if name in named:
+                name = f"{name}-{number}"
+            named[name] = spec
+        return named

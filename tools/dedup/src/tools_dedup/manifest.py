@@ -1,0 +1,85 @@
+"""`OUTPUT.run.json`: what went in, what came out, by which rule, and that no row is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tools_dedup import __version__
+from tools_shared.cli import Invocation
+from tools_shared.config import Config
+from tools_shared.errors import ToolError
+from tools_shared.files import sha256_file, write_json
+from tools_shared.runs import facts
+from tools_shared.runs.read import SCHEMA_VERSION
+
+KIND = "dedup"
+
+
+def write_manifest(
+    path: Path,
+    config: Config,
+    invocation: Invocation,
+    inputs: list[dict[str, Any]],
+    outputs: Mapping[str, Path],
+    metrics: Mapping[str, Any],
+    started: datetime,
+    **more: Any,
+) -> dict[str, Any]:
+    """Write it last, so that a manifest means a whole run; returns it. Raises ToolError when rows are missing."""
+    check_sum(metrics)
+    values = config.to_dict()
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": KIND,
+        "status": "finished",
+        "tool": invocation.tool,
+        "tool_version": __version__,
+        "argv": list(invocation.argv),
+        "options": {n: {"value": v, "from": invocation.origins.get(n, "call")} for n, v in values.items()},
+        "identity": config.identity(),
+        "seed": values.get("seed"),
+        "inputs": inputs,
+        "outputs": {name: _describe(path, one) for name, one in outputs.items()},
+        "metrics": dict(metrics),
+        **more,
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "host": facts.host(),
+        "environment": facts.environment(),
+        "packages": facts.package_versions(),
+        "git": facts.git_state(),
+    }
+    write_json(path, manifest)
+    return manifest
+
+
+def _describe(manifest: Path, path: Path) -> dict[str, Any]:
+    """Relative to the manifest where it can be, so that a folder may move as a whole."""
+    here, there = manifest.resolve().parent, path.resolve()
+    name = there.relative_to(here).as_posix() if there.is_relative_to(here) else str(there)
+    return {"path": name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def check_sum(metrics: Mapping[str, Any]) -> None:
+    """Rows in = kept + removed + rejected + not sampled, or the run is not to be believed."""
+    parts = [metrics[name] for name in ("n_kept", "n_removed", "n_rejected", "n_not_sampled")]
+    if metrics["n_rows"] != sum(parts):
+        raise ToolError(f"rows are missing: {metrics['n_rows']} read, {parts} kept, removed, rejected, not sampled")
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a dedup run. Raises ToolError when it is none."""
+    import json
+
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["kind"] != KIND or manifest["schema_version"] > SCHEMA_VERSION:
+            raise ValueError(f"kind {manifest['kind']!r}, format {manifest['schema_version']}")
+    except FileNotFoundError:
+        raise ToolError(f"{path}: no such manifest; it stands beside the output of tools-dedup run") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ToolError(f"{path}: not the manifest of a dedup run ({error})") from error
+    return manifest

@@ -1,0 +1,138 @@
+"""What becomes of each training row: read a second time, decided, with the evidence as it stands in the matches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tools_dedup.analyse import Analysis, TestRow, train_keys
+from tools_dedup.evidence import FEATURES
+from tools_dedup.rows import Content, content_of
+from tools_dedup.words import shared_numbers, shared_spans, text_digest
+from tools_shared.errors import ToolError
+from tools_shared.records import Row
+from tools_shared.sources import conversation_from, detect_shape, split_gsm8k
+from tools_shared.sources.shapes import UnusableError
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A row, whether it stays, and its line in the matches."""
+
+    row: Row
+    removed: bool
+    match: dict[str, Any]
+
+
+def outcomes(analysis: Analysis) -> Iterator[Outcome]:
+    """Every usable row of the analysis in the source's order. Raises ToolError when the source has changed."""
+    train, keys = analysis.train, train_keys(analysis.config)
+    found = enumerate(analysis.train_source.rows())
+    changed = ToolError(f"{train.spec}: has changed while it was read; run again")
+    for i, wanted in enumerate(train.positions):
+        data = next((one for position, one in found if position == wanted), None)
+        if not isinstance(data, Row):
+            raise changed
+        content = content_of(data.data, keys)
+        if content.text != train.texts[train.text_ids[i]]:
+            raise changed
+        removed_by = analysis.removed_by(i)
+        yield Outcome(data, removed_by is not None, match_record(analysis, i, data, content, removed_by))
+
+
+def match_record(analysis: Analysis, i: int, row: Row, content: Content, removed_by: str | None) -> dict[str, Any]:
+    """A row's line in the matches: the fields that other programs know, then where it stands and why it went."""
+    decisions, text_id = analysis.decisions, analysis.train.text_ids[i]
+    number = int(decisions.test[text_id])
+    test = analysis.tests[analysis.first_test[number]] if number >= 0 else None
+    record = _known_fields(analysis.row_offset + i, content, test, _number(decisions.cosine[text_id]))
+    record |= {
+        "train_path": row.origin.path,
+        "train_line": row.origin.line,
+        "train_id": text_digest(content.text).hex(),
+        "test_set": test and test.set_name,
+        "test_path": test and test.origin.path,
+        "test_line": test and test.origin.line,
+        "removed_by": removed_by,
+        "rule": decisions.rule[text_id] if test else None,
+        "score": _number(decisions.score[text_id]) if test else None,
+        "rank": int(decisions.rank[text_id]) if test else None,
+        "features": _features(decisions.features[text_id]),
+        "kept_by_guard": bool(decisions.guarded[text_id]),
+        "verdict": analysis.verdict(text_id),
+        "repeats": _repeats(analysis, i),
+    }
+    if test and (removed_by or in_band(analysis, record["score"])):
+        record["shared_spans"] = shared_spans(content.text, test.content.text)
+        record["shared_numbers"] = shared_numbers(content.text, test.content.text)
+    return record
+
+
+def in_band(analysis: Analysis, score: float | None) -> bool:
+    """Whether a score is in the band of --review."""
+    band = analysis.config.review_band
+    return band is not None and score is not None and band[0] <= score <= band[1]
+
+
+def _known_fields(index: int, content: Content, test: TestRow | None, cosine: float | None) -> dict[str, Any]:
+    return {
+        "train_idx": index,
+        "train_goal": content.goal,
+        "train_steps": content.steps,
+        "train_topic": content.topic,
+        "nearest_test_idx": test and test.index,
+        "nearest_test_goal": test and test.content.goal,
+        "nearest_test_steps": test and test.content.steps,
+        "nearest_test_topic": test and test.content.topic,
+        "cosine_similarity": cosine,
+    }
+
+
+def _repeats(analysis: Analysis, i: int) -> dict[str, Any] | None:
+    found = analysis.repetitions.get(i)
+    if found is None:
+        return None
+    origin = analysis.train.origin(found.kept)
+    return {"train_path": origin.path, "train_line": origin.line, "score": found.score}
+
+
+def _features(values: Any) -> dict[str, float] | None:
+    return None if math.isnan(values[0]) else {n: float(v) for n, v in zip(FEATURES, values, strict=True)}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def shaped(data: Mapping[str, Any], output_format: str) -> Mapping[str, Any]:
+    """A row in the shape of `--output-format`; its other fields are left out. Raises UnusableError where it has none.
+
+    `messages`: the user's turn and the assistant's. `prompt-response`: the same as two fields; the prompt of a longer
+    conversation is the list of its turns before the last.
+    """
+    if output_format == "same":
+        return data
+    shape = detect_shape(data)
+    if shape in ("question-answer", "procedure"):
+        prompt, response = _asked_and_answered(data, shape)
+        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+    elif shape is not None:
+        found = conversation_from(Row(data, None)).messages
+        turns = [{"role": m.role, "content": m.content} for m in found]
+    else:
+        raise UnusableError(f"has no question and answer for --output-format {output_format}")
+    if output_format == "messages":
+        return {"messages": turns}
+    prompt = turns[0]["content"] if len(turns) == 2 else turns[:-1]
+    return {"prompt": prompt, "response": turns[-1]["content"]}
+
+
+def _asked_and_answered(data: Mapping[str, Any], shape: str) -> tuple[str, str]:
+    if shape == "procedure":
+        steps = data["steps"] if isinstance(data["steps"], list) else []
+        return str(data["goal"]), "\n".join(f"{n}. {step}" for n, step in enumerate(steps, start=1))
+    answer = str(data["answer"])
+    parts = split_gsm8k(answer)
+    return str(data["question"]), f"{parts[0]}\n#### {parts[1]}" if parts else answer

@@ -1,0 +1,112 @@
+"""Which rules a run applies: from the options, and from which models can be had here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tools_dedup.calibration import LEXICAL, Calibration, read_calibration, shipped
+from tools_dedup.config import DEFAULT_MODEL, DEFAULT_MODEL_THRESHOLD, DedupConfig
+from tools_dedup.judge import Rule
+from tools_dedup.models import ModelRef, find_default_model, find_model
+from tools_shared.errors import ToolError
+
+NO_MODEL = (
+    f"no embedding model: none was given, and {DEFAULT_MODEL} is neither installed nor reachable. Rows are compared by "
+    "their words and numbers; a test question told in quite other words, or in another language, is not seen. "
+    "Give --model FOLDER to see those too"
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The methods of a run. `rules` has one for each of lexical and semantic that is among them."""
+
+    exact: bool
+    rules: tuple[Rule, ...]
+    model: ModelRef | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def methods(self) -> list[str]:
+        return ["exact"] * self.exact + [rule.method for rule in self.rules]
+
+
+def choose(config: DedupConfig, saved_key: Mapping[str, Any] | None = None) -> Plan:
+    """Raises ToolError when a method was asked for that needs a model which is not there."""
+    warnings: list[str] = []
+    model = _model(config, saved_key)
+    methods = config.method or ("exact", "semantic" if model else "lexical")
+    if not config.method and model is None:
+        warnings.append(NO_MODEL)
+        if config.threshold is not None:
+            warnings.append(f"--threshold {config.threshold:g} is a cosine of a model and was not used")
+    if "semantic" in methods and model is None:
+        raise ToolError(f"--method semantic needs a model and {DEFAULT_MODEL} is not reachable; give --model FOLDER")
+    own = read_calibration(config.calibration) if config.calibration else None
+    rules = [_rule(name, config, model, own, methods, warnings) for name in ("semantic", "lexical") if name in methods]
+    if any(rule is None for rule in rules):
+        rules = [_cosine_rule(config, 1.0), _lexical_rule(config, None, methods)]
+    return Plan("exact" in methods, tuple(rules), model, tuple(warnings))
+
+
+def _model(config: DedupConfig, saved_key: Mapping[str, Any] | None) -> ModelRef | None:
+    if config.method and "semantic" not in config.method:
+        if config.model or config.load_embeddings or config.save_embeddings:
+            raise ToolError("--model and embeddings serve --method semantic; add it, or leave them out")
+        return None
+    given = find_model(config.model) if config.model else None
+    if saved_key is None:
+        return given or find_default_model()
+    if given and given.fingerprint != saved_key["fingerprint"]:
+        raise ToolError(
+            f"{config.load_embeddings}: its vectors are of {saved_key['model']}, not of {config.model} "
+            "(the weights differ); encode again"
+        )
+    return given or ModelRef(
+        saved_key["model"], Path(), saved_key["kind"], saved_key["fingerprint"], saved_key["max_tokens"]
+    )
+
+
+def _rule(
+    name: str,
+    config: DedupConfig,
+    model: ModelRef | None,
+    own: Calibration | None,
+    methods: tuple[str, ...],
+    warnings: list[str],
+) -> Rule | None:
+    """A method's rule; None for a model without a threshold, after a warning."""
+    if name == "lexical":
+        return _lexical_rule(config, own, methods)
+    if config.threshold is not None:
+        return _cosine_rule(config, config.threshold)
+    calibration = own or shipped().get(model.fingerprint)
+    if calibration and calibration.fingerprint != model.fingerprint:
+        raise ToolError(
+            f"--calibration {config.calibration} was made for {calibration.model}, not for {model.name}; "
+            "make one with tools-dedup calibrate --model"
+        )
+    if calibration:
+        return Rule("semantic", calibration.threshold, calibration, "numbers" in config.guard, config.top_k)
+    if model.name == DEFAULT_MODEL:
+        return _cosine_rule(config, DEFAULT_MODEL_THRESHOLD)
+    warnings.append(
+        f"NOT CALIBRATED: no threshold is known for {model.name}, and one of another model means nothing. Rows go by "
+        "their words and numbers; the cosines are only written down. Give --threshold, or make a calibration with "
+        "tools-dedup calibrate and give it with --calibration"
+    )
+    return None
+
+
+def _cosine_rule(config: DedupConfig, threshold: float) -> Rule:
+    return Rule("semantic", threshold, None, "numbers" in config.guard, config.top_k)
+
+
+def _lexical_rule(config: DedupConfig, own: Calibration | None, methods: tuple[str, ...]) -> Rule:
+    calibration = own if own and own.fingerprint == LEXICAL else shipped()[LEXICAL]
+    alone = config.method and "semantic" not in methods
+    threshold = config.threshold if alone and config.threshold is not None else calibration.threshold
+    return Rule("lexical", threshold, calibration, "numbers" in config.guard, config.top_k)

@@ -1,0 +1,115 @@
+"""`report.html`: one file, no network, in which a person reviews what went and what nearly went.
+
+The data stand in it as JSON in which no `<` is left, and the page puts every text in place as text, never as markup.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from tools_dedup import chart
+from tools_dedup.outputs import OutputPaths
+from tools_dedup.words import shared_marks
+from tools_shared.files import atomic_write
+from tools_shared.sources import procedure_text
+
+MOST_REMOVED = 2000
+MOST_BORDERLINE = 300
+LONGEST_TEXT = 4000
+_EVIDENCE = ("train_id", "train_line", "train_path", "test_set", "test_line", "removed_by", "rule", "score", "rank",
+             "cosine_similarity", "features", "kept_by_guard", "verdict", "repeats", "shared_numbers")  # fmt: skip
+
+
+class Digest:
+    """What the chart and the report need of the matches, taken as they pass by; its size does not grow with them.
+
+    `band` is that of --review; without one the kept rows with the largest scores count as borderline.
+    """
+
+    def __init__(self, band: tuple[float, float] | None) -> None:
+        self._band = band
+        self._scores: list[float] = []
+        self._removed: list[dict[str, Any]] = []
+        self._near: list[tuple[float, int, dict[str, Any]]] = []
+        self._n_left_out = 0
+
+    def add(self, match: dict[str, Any]) -> None:
+        score = match["score"]
+        if score is not None:
+            self._scores.append(score)
+        if match["removed_by"]:
+            self._add_removed(match)
+        elif score is not None and (self._band is None or self._band[0] <= score <= self._band[1]):
+            entry = (score, -len(self._scores), match)
+            if len(self._near) < MOST_BORDERLINE:
+                heapq.heappush(self._near, entry)
+            else:
+                heapq.heappushpop(self._near, entry)
+
+    def _add_removed(self, match: dict[str, Any]) -> None:
+        if len(self._removed) < MOST_REMOVED:
+            self._removed.append(match)
+        else:
+            self._n_left_out += 1
+
+    def write(
+        self, paths: OutputPaths, rules: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]
+    ) -> dict[str, Path]:
+        """Write the chart and the report; returns where they are."""
+        threshold = rules[0]["threshold"] if rules else None
+        label = _label(rules[0]) if rules else "score"
+        chart.draw(self._scores, threshold, label, paths.chart)
+        near = [match for _, _, match in sorted(self._near, reverse=True)]
+        content = {
+            "title": paths.kept.name,
+            "score": label,
+            "threshold": threshold,
+            "metrics": dict(metrics),
+            "rules": [dict(rule) for rule in rules],
+            "histogram": _histogram(self._scores),
+            "n_left_out": self._n_left_out,
+            "pairs": [_pair(match) for match in (*self._removed, *near)],
+        }
+        with atomic_write(paths.report) as file:
+            file.write(render(content))
+        return {"chart": paths.chart, "report": paths.report}
+
+
+def _label(rule: Mapping[str, Any]) -> str:
+    return "cosine similarity" if rule["score"] == "cosine" else f"probability ({rule['method']})"
+
+
+def render(content: Mapping[str, Any]) -> str:
+    """The page with its data. `<`, `>` and `&` are escaped in the JSON, so no text can end the script element."""
+    data = json.dumps(content, ensure_ascii=True)
+    for sign in "<>&":
+        data = data.replace(sign, f"\\u{ord(sign):04x}")
+    page = (files("tools_dedup") / "report.html").read_text(encoding="utf-8")
+    return page.replace("/*DATA*/null", data)
+
+
+def _histogram(scores: Sequence[float], n_bins: int = 50) -> dict[str, Any]:
+    low = min([0.0, *scores])
+    counts = [0] * n_bins
+    for score in scores:
+        counts[min(n_bins - 1, int((score - low) / (1.0 - low) * n_bins))] += 1
+    return {"low": low, "high": 1.0, "counts": counts}
+
+
+def _pair(match: Mapping[str, Any]) -> dict[str, Any]:
+    """Both texts with the places of their shared words, and the evidence."""
+    train = _text(match["train_goal"], match["train_steps"])
+    test = _text(match["nearest_test_goal"], match["nearest_test_steps"])
+    marks = shared_marks(train, test)
+    pair = {name: match.get(name) for name in _EVIDENCE}
+    return pair | {"train": train, "test": test, "train_marks": marks[0], "test_marks": marks[1]}
+
+
+def _text(goal: str | None, steps: Sequence[str] | None) -> str:
+    text = procedure_text(goal or "", steps or [])
+    return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + " …"

@@ -1,0 +1,284 @@
+"""Reading the rows that are compared: once to take their texts, and a second time to write them out.
+
+The rows themselves are never held: a training set of any size costs the memory of its distinct texts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+import shutil
+import sys
+import tempfile
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tools_shared.errors import ToolError
+from tools_shared.records import Origin, Rejected, Row
+from tools_shared.sources import as_list, conversation_from, detect_shape, lookup, procedure_text, read_rows
+from tools_shared.sources.rows import source_sha256
+from tools_shared.sources.shapes import UnusableError, field_of, text_of
+
+_NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)", re.DOTALL)
+
+
+def named_source(given: str) -> tuple[str, str]:
+    """`gsm8k=PATH` as (name, path); without a name the file's own, without its endings."""
+    match = _NAMED.fullmatch(given)
+    if match and not Path(given).exists():
+        return match[1], match[2]
+    bare = given.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
+    return bare.split(".")[0] or "test", given
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something that can be read twice. `rows` gives a fresh iterator; `sha256` is known beforehand for files."""
+
+    spec: str
+    rows: Callable[[], Iterator[Row | Rejected]]
+    sha256: str | None = None
+
+
+def open_source(spec: str) -> Source:
+    """A source by its address. Standard input is copied to a temporary file first, since it comes only once."""
+    if spec == "-":
+        spooled = tempfile.NamedTemporaryFile(prefix="tools-dedup-", suffix=".jsonl")  # noqa: SIM115 - lives as long as the source
+        shutil.copyfileobj(sys.stdin.buffer, spooled)
+        spooled.flush()
+        return Source("-", lambda: _renamed(read_rows(spooled.name)))
+    return Source(spec, lambda: read_rows(spec, parse_lists=True), source_sha256(spec))
+
+
+def _renamed(rows: Iterator[Row | Rejected]) -> Iterator[Row | Rejected]:
+    for found in rows:
+        origin = Origin("<stdin>", found.origin.line)
+        yield Row(found.data, origin) if isinstance(found, Row) else Rejected(origin, found.reason, found.raw)
+
+
+def source_of_rows(name: str, rows: Sequence[Mapping[str, Any]]) -> Source:
+    """Rows that a Python program holds; the line is the row's 1-based number."""
+    return Source(name, lambda: (Row(data, Origin(name, number)) for number, data in enumerate(rows, start=1)))
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Where a row's text stands. Nothing given: goal and steps, else the question of the row's own shape."""
+
+    goal: str | None = None
+    steps: str | None = None
+    topic: str | None = None
+    text: str | None = None
+    template: str | None = None
+    side: str = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a row is compared by, and its parts as they are shown in the matches."""
+
+    text: str
+    goal: str
+    steps: list[str]
+    topic: str = ""
+
+
+def content_of(data: Mapping[str, Any], keys: Keys) -> Content:
+    """Raises UnusableError with the reason, naming the nearest key where one is missing."""
+    topic = _topic(data, keys.topic)
+    if keys.text:
+        text = text_of(field_of(data, keys.text, "--text-key"), keys.text)
+        return Content(text, text, [], topic)
+    if keys.template:
+        text = _fill(keys.template, data)
+        return Content(text, text, [], topic)
+    shape = detect_shape(data)
+    if keys.goal or keys.steps or shape == "procedure":
+        return _procedure(data, keys, topic)
+    if shape is None:
+        field_of(data, "goal", f"--{keys.side}-goal-key, --text-key or --template")
+        field_of(data, "steps", f"--{keys.side}-steps-key, --text-key or --template")
+    text = text_of(data["question"], "question") if shape == "question-answer" else _asked(data)
+    return Content(text, text, [], topic)
+
+
+def _procedure(data: Mapping[str, Any], keys: Keys, topic: str) -> Content:
+    goal_key, steps_key = keys.goal or "goal", keys.steps or "steps"
+    goal = text_of(field_of(data, goal_key, f"--{keys.side}-goal-key"), goal_key).strip()
+    listed = as_list(field_of(data, steps_key, f"--{keys.side}-steps-key"))
+    if listed is None:
+        raise UnusableError(f'"{steps_key}" is not a list')
+    if wrong := next((s for s in listed if s is not None and not isinstance(s, str)), None):
+        raise UnusableError(f'"{steps_key}" holds {type(wrong).__name__} where text is wanted')
+    steps = [s.strip() for s in listed if s and s.strip()]
+    if not steps:
+        raise UnusableError(f'"{steps_key}" is empty')
+    return Content(procedure_text(goal, steps), goal, steps, topic)
+
+
+def _asked(data: Mapping[str, Any]) -> str:
+    """What the user said in a conversation."""
+    if isinstance(prompt := data.get("prompt"), str):
+        return text_of(prompt, "prompt")
+    turns = conversation_from(Row(data, Origin("", 0))).messages
+    return "\n".join(turn.content for turn in turns if turn.role == "user")
+
+
+def _topic(data: Mapping[str, Any], key: str | None) -> str:
+    try:
+        found = lookup(data, key) if key else ""
+    except KeyError:
+        return ""
+    return found.strip() if isinstance(found, str) else ""
+
+
+def _fill(template: str, data: Mapping[str, Any]) -> str:
+    """The template with every `{dotted.key}` replaced; lists become numbered lines."""
+
+    def put(match: re.Match[str]) -> str:
+        value = field_of(data, match[1], "--template")
+        listed = value if isinstance(value, list) else None
+        return "\n".join(f"{n}. {v}" for n, v in enumerate(listed, start=1)) if listed is not None else str(value)
+
+    return text_of(re.sub(r"\{([^{}]+)\}", put, template), "--template")
+
+
+@dataclass
+class Scan:
+    """A source read once. Row `i` of the usable rows stands at `positions[i]` among all rows and has the text
+    `texts[text_ids[i]]`; `contents` is kept only where asked for. Rejected row `r` stood at `rejected_at[r]`.
+    `n_read` = usable + rejected + `n_unsampled`."""
+
+    spec: str
+    sha256: str
+    texts: list[str] = field(default_factory=list)
+    text_ids: array = field(default_factory=lambda: array("l"))
+    positions: array = field(default_factory=lambda: array("l"))
+    lines: array = field(default_factory=lambda: array("l"))
+    paths: list[str] = field(default_factory=list)
+    contents: list[Content] = field(default_factory=list)
+    sort_values: list[Any] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    rejected_at: array = field(default_factory=lambda: array("l"))
+    n_read: int = 0
+    n_unsampled: int = 0
+
+    def __len__(self) -> int:
+        return len(self.text_ids)
+
+    def sample(self, limit: int, seed: int) -> Scan:
+        """At most `limit` usable rows (0 is all), those that a shuffle with `seed` puts first, in their order."""
+        if not limit or len(self) <= limit:
+            return self
+        order = list(range(len(self)))
+        random.Random(seed).shuffle(order)
+        return self.only(sorted(order[:limit]))
+
+    def only(self, rows: Sequence[int]) -> Scan:
+        """These usable rows, with the texts that they need; the others count as not sampled."""
+        known: dict[int, int] = {}
+        text_ids = array("l", (known.setdefault(self.text_ids[i], len(known)) for i in rows))
+        return replace(
+            self,
+            texts=[self.texts[i] for i in known],
+            text_ids=text_ids,
+            positions=array("l", (self.positions[i] for i in rows)),
+            lines=array("l", (self.lines[i] for i in rows)),
+            paths=[self.paths[i] for i in rows],
+            contents=[self.contents[i] for i in rows] if self.contents else [],
+            sort_values=[self.sort_values[i] for i in rows] if self.sort_values else [],
+            n_unsampled=self.n_unsampled + len(self) - len(rows),
+        )
+
+    def origin(self, row: int) -> Origin:
+        return Origin(self.paths[row], self.lines[row])
+
+
+def scan(
+    source: Source,
+    keys: Keys,
+    *,
+    check: Callable[[Row], Any] | None = None,
+    sort_key: str | None = None,
+    with_contents: bool = False,
+) -> Scan:
+    """Read a source once. `check` may raise UnusableError for a row; `sort_key` names a field to remember.
+
+    Raises ToolError when no row is usable, with the reason of the first.
+    """
+    digest, known = hashlib.sha256(), {}
+    result = Scan(source.spec, "")
+    for position, found in enumerate(source.rows()):
+        result.n_read += 1
+        made = _use(found, keys, check)
+        if isinstance(made, Rejected):
+            result.rejected.append(made)
+            result.rejected_at.append(position)
+            continue
+        if source.sha256 is None:
+            digest.update(as_line(found.data).encode())
+        text_id = known.setdefault(made.text, len(known))
+        if text_id == len(result.texts):
+            result.texts.append(made.text)
+        result.text_ids.append(text_id)
+        result.positions.append(position)
+        result.lines.append(found.origin.line)
+        result.paths.append(sys.intern(found.origin.path))
+        if with_contents:
+            result.contents.append(made)
+        if sort_key:
+            result.sort_values.append(_sort_value(found, sort_key))
+    if not result.text_ids:
+        raise ToolError(_nothing_usable(source.spec, result.rejected))
+    result.sha256 = source.sha256 or digest.hexdigest()
+    return result
+
+
+def _use(found: Row | Rejected, keys: Keys, check: Callable[[Row], Any] | None) -> Content | Rejected:
+    if isinstance(found, Rejected):
+        return found
+    try:
+        made = content_of(found.data, keys)
+        made.text.encode()
+        as_line(found.data).encode()
+        if check:
+            check(found)
+    except UnicodeEncodeError:
+        return _reject(found, "the text holds half a surrogate pair (\\ud800 to \\udfff)")
+    except ValueError:
+        return _reject(found, "holds NaN or an infinity, which JSON cannot")
+    except UnusableError as error:
+        return _reject(found, str(error))
+    return made
+
+
+def _reject(found: Row, reason: str) -> Rejected:
+    raw = json.dumps(found.data, default=str)[:200]
+    return Rejected(found.origin, reason, raw)
+
+
+def as_line(data: Mapping[str, Any]) -> str:
+    """A row as a line of JSON; dates and other values of binary formats as text. Raises ValueError for NaN."""
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+
+
+def _sort_value(found: Row, key: str) -> float:
+    try:
+        value = lookup(found.data, key)
+    except KeyError:
+        raise ToolError(f"{found.origin}: no key '{key}'; give --keep another key, first or longest") from None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ToolError(f"{found.origin}: '{key}' is {value!r}, not a number; give --keep another key")
+    return value
+
+
+def _nothing_usable(spec: str, rejected: list[Rejected]) -> str:
+    if not rejected:
+        return f"{spec}: no usable row (the source is empty)"
+    first = rejected[0]
+    return f"{spec}: no usable row ({len(rejected)} rejected; first: line {first.origin.line}: {first.reason})"

@@ -1,0 +1,264 @@
+"""`tools-dedup run` and `decontaminate`: a training set without the questions of the test sets.
+
+Read the sources, decide on every row (`analyse`), read the training set again and write each row where it belongs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from tools_dedup.analyse import Analysis, analyse
+from tools_dedup.config import DedupConfig
+from tools_dedup.manifest import check_sum, write_manifest
+from tools_dedup.outcome import Outcome, in_band, outcomes, shaped
+from tools_dedup.outputs import OutputPaths, check_inputs, output_paths
+from tools_dedup.report import Digest
+from tools_dedup.rows import Source, as_line, open_source, source_of_rows
+from tools_shared.cli import Invocation, say
+from tools_shared.errors import ToolError
+from tools_shared.files import atomic_write, write_jsonl
+from tools_shared.records import Rejected
+
+MANY_REMOVED = 0.2
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `decontaminate` gives: the rows that stay and go, those that could not be used, and the evidence for each
+    usable row (the lines of `matches.jsonl`). `metrics` counts them."""
+
+    kept: list[Mapping[str, Any]]
+    removed: list[Mapping[str, Any]]
+    rejected: list[Rejected]
+    matches: list[dict[str, Any]]
+    metrics: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+
+Rows = str | Sequence[Mapping[str, Any]]
+
+
+def decontaminate(train: Rows, tests: Rows | Mapping[str, Rows], config: DedupConfig | None = None) -> Result:
+    """Clean `train` of what repeats `tests`; each is an address or a list of rows, the tests one or many by name.
+
+    Raises ToolError for what `tools-dedup run` would refuse. Writes nothing but the cache of vectors.
+    """
+    config = config or DedupConfig()
+    named = tests if isinstance(tests, Mapping) else {"test": tests}
+    if not named:
+        raise ToolError("no test set was given")
+    analysis = _analyse(_source("train", train), {name: _source(name, rows) for name, rows in named.items()}, config)
+    counts, kept, removed, matches = Tally(), [], [], []
+    for outcome in outcomes(analysis):
+        counts.add(outcome)
+        (removed if outcome.removed else kept).append(
+            outcome.row.data if outcome.removed else shaped(outcome.row.data, config.output_format)
+        )
+        matches.append(outcome.match)
+    metrics = counts.metrics(analysis)
+    check_sum(metrics)
+    return Result(kept, removed, list(analysis.train.rejected), matches, metrics, _warnings(analysis, metrics))
+
+
+def _source(name: str, rows: Rows) -> Source:
+    return open_source(rows) if isinstance(rows, str) else source_of_rows(name, rows)
+
+
+def run(config: DedupConfig, invocation: Invocation) -> dict[str, Any]:
+    """Clean the training file and write everything; returns the manifest (with --dry-run, its metrics alone)."""
+    started = datetime.now(UTC)
+    for name in ("train_path", "output_path"):
+        if not getattr(config, name):
+            raise ToolError(f"--{name.replace('_', '-')} is needed")
+    if not config.test_path:
+        raise ToolError("--test-path is needed")
+    paths = output_paths(config.output_path, config.removed_path, config.matches_path)
+    check_inputs(config, paths)
+    tests = {name: open_source(spec) for name, spec in config.named_tests().items()}
+    analysis = _analyse(open_source(config.train_path), tests, config)
+    counts = Tally()
+    digest = Digest(_band(analysis))
+    if config.dry_run:
+        for outcome in outcomes(analysis):
+            counts.add(outcome)
+        metrics = counts.metrics(analysis)
+        _say_warnings(analysis, metrics)
+        return {"metrics": metrics}
+    written = _write(analysis, paths, counts, digest)
+    metrics = counts.metrics(analysis)
+    check_sum(metrics)
+    written |= digest.write(paths, rule_facts(analysis), metrics)
+    warnings = _say_warnings(analysis, metrics)
+    about = {"rules": rule_facts(analysis), "model": analysis.model_key, "warnings": warnings}
+    return write_manifest(paths.manifest, config, invocation, _inputs(analysis), written, metrics, started, **about)
+
+
+def _analyse(train: Source, tests: Mapping[str, Source], config: DedupConfig) -> Analysis:
+    return analyse(train, tests, config, lambda row: shaped(row.data, config.output_format))
+
+
+def _band(analysis: Analysis) -> tuple[float, float] | None:
+    return analysis.config.review_band
+
+
+def _write(analysis: Analysis, paths: OutputPaths, counts: Tally, digest: Digest) -> dict[str, Any]:
+    """One pass over the training set into all files at once; each appears only when all are whole."""
+    config = analysis.config
+    with ExitStack() as stack:
+        kept, removed, matches = (
+            stack.enter_context(atomic_write(path)) for path in (paths.kept, paths.removed, paths.matches)
+        )
+        review = stack.enter_context(atomic_write(paths.review)) if config.review else None
+        for outcome in outcomes(analysis):
+            counts.add(outcome)
+            digest.add(outcome.match)
+            data = outcome.row.data if outcome.removed else shaped(outcome.row.data, config.output_format)
+            (removed if outcome.removed else kept).write(as_line(data))
+            line = json.dumps(outcome.match, ensure_ascii=False) + "\n"
+            matches.write(line)
+            if review and in_band(analysis, outcome.match["score"]):
+                review.write(line)
+    write_jsonl(paths.rejected, (row.to_json() for row in all_rejected(analysis)))
+    written = {"kept": paths.kept, "removed": paths.removed, "matches": paths.matches, "rejected": paths.rejected}
+    if config.review:
+        written["review"] = paths.review
+    if config.within:
+        write_jsonl(paths.clusters, clusters(analysis))
+        written["clusters"] = paths.clusters
+    return written
+
+
+def all_rejected(analysis: Analysis) -> Iterator[Rejected]:
+    """The rejected rows of the training set, then those of the tests; a shard other than the first has only its own."""
+    yield from analysis.train.rejected
+    if analysis.config.shard_of[0] == 0:
+        for found in analysis.test_scans.values():
+            yield from found.rejected
+
+
+def clusters(analysis: Analysis) -> Iterator[dict[str, Any]]:
+    """For each row that stays and is repeated, its place and those of its repetitions."""
+    members: dict[int, list[int]] = {}
+    for row, repetition in sorted(analysis.repetitions.items()):
+        members.setdefault(repetition.kept, []).append(row)
+    for kept, rows in sorted(members.items()):
+        place = analysis.train.origin(kept)
+        yield {
+            "kept": {"train_path": place.path, "train_line": place.line},
+            "text": analysis.train.texts[analysis.train.text_ids[kept]],
+            "removed": [
+                {
+                    "train_path": analysis.train.origin(row).path,
+                    "train_line": analysis.train.origin(row).line,
+                    "score": analysis.repetitions[row].score,
+                }
+                for row in rows
+            ],
+        }
+
+
+class Tally:
+    """Counts of what became of the rows."""
+
+    def __init__(self) -> None:
+        self._n = Counter()
+        self._by_rule: Counter[str] = Counter()
+        self._by_set: Counter[str] = Counter()
+
+    def add(self, outcome: Outcome) -> None:
+        match = outcome.match
+        self._n["removed" if outcome.removed else "kept"] += 1
+        self._n["guard"] += match["kept_by_guard"]
+        self._n["verdict"] += match["verdict"] is not None
+        if outcome.removed:
+            self._by_rule[match["removed_by"]] += 1
+            if match["removed_by"] != "within" and match["test_set"]:
+                self._by_set[match["test_set"]] += 1
+
+    def metrics(self, analysis: Analysis) -> dict[str, Any]:
+        """Rows in = kept + removed + rejected + not sampled; then by what they went, and what was costly."""
+        train = analysis.train
+        n_usable = self._n["removed"] + self._n["kept"]
+        return {
+            "n_rows": train.n_read,
+            "n_kept": self._n["kept"],
+            "n_removed": self._n["removed"],
+            "n_rejected": len(train.rejected),
+            "n_not_sampled": train.n_unsampled,
+            "removed_share": round(self._n["removed"] / n_usable, 6) if n_usable else 0.0,
+            "removed_by": dict(sorted(self._by_rule.items())),
+            "removed_by_test_set": dict(sorted(self._by_set.items())),
+            "n_test_rows": len(analysis.tests),
+            "n_test_rejected": sum(len(found.rejected) for found in analysis.test_scans.values()),
+            "n_kept_by_guard": self._n["guard"],
+            "n_verdicts": self._n["verdict"],
+            "n_encoded": analysis.n_encoded,
+            "n_truncated": analysis.n_truncated,
+        }
+
+
+def rule_facts(analysis: Analysis) -> list[dict[str, Any]]:
+    """The rules as the manifest and the report state them."""
+    return [
+        {
+            "method": rule.method,
+            "score": rule.score_name,
+            "threshold": rule.threshold,
+            "calibration": rule.calibration and rule.calibration.to_json(),
+            "guard_numbers": rule.guard_numbers,
+            "top_k": rule.top_k,
+        }
+        for rule in analysis.plan.rules
+    ]
+
+
+def _inputs(analysis: Analysis) -> list[dict[str, Any]]:
+    train = {"name": "train", "path": analysis.config.train_path, "sha256": analysis.train.sha256}
+    tests = [
+        {
+            "name": f"test:{name}",
+            "path": found.spec,
+            "sha256": found.sha256,
+            "n_read": found.n_read,
+            "n_used": len(found),
+        }
+        for name, found in analysis.test_scans.items()
+    ]
+    return [{**train, "n_read": analysis.train.n_read, "n_used": len(analysis.train)}, *tests]
+
+
+def _warnings(analysis: Analysis, metrics: Mapping[str, Any]) -> list[str]:
+    found = list(analysis.plan.warnings)
+    if metrics["removed_share"] > MANY_REMOVED:
+        found.append(
+            f"{100 * metrics['removed_share']:.1f} % of the training rows went; look at the report before you train"
+        )
+    if metrics["n_truncated"]:
+        limit = analysis.model_key["max_tokens"]
+        found.append(
+            f"{metrics['n_truncated']} texts are longer than the model's {limit} tokens and were compared by their "
+            "beginning; --long chunk compares all of them"
+        )
+    unused = len(analysis.verdicts) - len({v for t in range(len(analysis.train.texts)) if (v := _judged(analysis, t))})
+    if unused:
+        found.append(f"{unused} verdicts are about texts that are not in this training set")
+    return found
+
+
+def _judged(analysis: Analysis, text_id: int) -> str | None:
+    from tools_dedup.words import text_digest
+
+    return text_digest(analysis.train.texts[text_id]).hex() if analysis.verdict(text_id) else None
+
+
+def _say_warnings(analysis: Analysis, metrics: Mapping[str, Any]) -> list[str]:
+    warnings = _warnings(analysis, metrics)
+    for warning in warnings:
+        say(f"warning: {warning}")
+    return warnings

@@ -1,0 +1,135 @@
+"""Repetitions inside the training set: greedily, and only against rows that stay.
+
+A row goes when it repeats a row that stays, never because it repeats one that goes; so a chain of small changes does
+not take its far end with it. The comparison is exact and quadratic in the distinct texts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tools_dedup.config import DedupConfig
+from tools_dedup.evidence import FEATURES, Terms, numbers_differ, pair_features, too_short
+from tools_dedup.judge import Rule
+from tools_dedup.plan import Plan
+from tools_dedup.rows import Scan
+from tools_dedup.vectors import Vectors
+from tools_dedup.words import normal_form
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_BLOCK = 1024
+_ROUNDING = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """A row goes because usable row `kept` stays; `score` is that of the rule, 1 for equal texts."""
+
+    kept: int
+    score: float
+
+
+def repetitions(
+    train: Scan, rows: Sequence[int], plan: Plan, config: DedupConfig, vectors: Vectors | None, terms: Terms | None
+) -> dict[int, Repetition]:
+    """Which of `rows` repeat which others; the rows that stay are preferred by `config.keep`."""
+    found: dict[int, Repetition] = {}
+    first_of: dict[str, int] = {}
+    distinct: list[int] = []
+    for row in sorted(rows, key=lambda row: (_preference(train, row, config.keep), row)):
+        first = first_of.setdefault(normal_form(train.texts[train.text_ids[row]]), row)
+        if first == row:
+            distinct.append(row)
+        else:
+            found[row] = Repetition(first, 1.0)
+    if plan.rules:
+        similar = _Similar(plan.rules[0], config, [train.text_ids[row] for row in distinct], vectors, terms)
+        pairs = {distinct[i]: Repetition(distinct[j], score) for i, j, score in similar.greedy()}
+        # Equal texts follow their first row: to the row that it repeats.
+        found = {row: _follow(repetition, pairs) for row, repetition in found.items()} | pairs
+    return found
+
+
+def _preference(train: Scan, row: int, keep: str) -> float:
+    if keep == "first":
+        return 0
+    return -len(train.texts[train.text_ids[row]]) if keep == "longest" else -train.sort_values[row]
+
+
+def _follow(repetition: Repetition, pairs: dict[int, Repetition]) -> Repetition:
+    return pairs.get(repetition.kept, repetition)
+
+
+class _Similar:
+    """Similarity of distinct texts under one rule, in the order in which they are preferred."""
+
+    def __init__(
+        self, rule: Rule, config: DedupConfig, text_ids: list[int], vectors: Vectors | None, terms: Terms | None
+    ) -> None:
+        import numpy as np
+
+        self._rule, self._n = rule, len(text_ids)
+        self._threshold = rule.threshold if config.within_threshold is None else config.within_threshold
+        self._terms = Terms(terms.counts[text_ids], terms.rarity, terms.is_number) if terms is not None else None
+        semantic = rule.method == "semantic"
+        self._space = vectors.all()[np.asarray(text_ids)] if semantic else self._terms.tfidf
+        self._floor = self._lowest_cosine() - _ROUNDING
+
+    def greedy(self) -> Iterator[tuple[int, int, float]]:
+        """(i, j, score): text i repeats text j, which comes before it and stays."""
+        import numpy as np
+
+        kept, n_kept = np.empty(self._n, dtype=np.int64), 0
+        for start in range(0, self._n, _BLOCK):
+            block = np.arange(start, min(start + _BLOCK, self._n))
+            n_before = n_kept
+            to_kept = self._cosines(block, kept[:n_before]) if n_before else np.empty((len(block), 0))
+            among = self._cosines(block, block)
+            for i in block:
+                mine = kept[n_before:n_kept]
+                cosines = np.concatenate([to_kept[i - start], among[i - start, mine - start]])
+                best = self._best(int(i), kept[:n_kept], cosines)
+                if best is None:
+                    kept[n_kept] = i
+                    n_kept += 1
+                else:
+                    yield (int(i), *best)
+
+    def _best(self, i: int, others: np.ndarray, cosines: np.ndarray) -> tuple[int, float] | None:
+        """The other with the largest score that reaches the threshold."""
+        import numpy as np
+
+        near = np.flatnonzero(cosines >= self._floor)
+        if not len(near):
+            return None
+        ids, scores = others[near], cosines[near].astype(np.float64).round(6)
+        if self._terms is not None and self._rule.needs_terms:
+            pair = (self._terms, self._terms, np.full(len(ids), i), ids)
+            figures = pair_features(*pair, scores)
+            if self._rule.calibration:
+                scores = np.where(too_short(*pair, figures), 0.0, self._rule.calibration.probability(figures))
+            if self._rule.guard_numbers:
+                scores = np.where(numbers_differ(*pair), -np.inf, scores)
+        best = int(np.argmax(scores))
+        return (int(ids[best]), float(scores[best])) if scores[best] >= self._threshold else None
+
+    def _cosines(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        product = self._space[a] @ self._space[b].T
+        return product if self._rule.method == "semantic" else product.toarray()
+
+    def _lowest_cosine(self) -> float:
+        """No pair with a lower cosine can reach the threshold, whatever its other figures, which are at most 1."""
+        calibration = self._rule.calibration
+        if calibration is None:
+            return self._threshold
+        if not 0 < self._threshold < 1:
+            return -1.0
+        others = sum(max(calibration.coefficients[name], 0.0) for name in FEATURES if name != "cosine")
+        wanted = math.log(self._threshold / (1 - self._threshold)) - calibration.intercept - others
+        weight = calibration.coefficients["cosine"]
+        return wanted / weight if weight > 0 else -1.0
