@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 from tools_bench import __version__
-from tools_bench.config import BenchConfig, CompareConfig, EvaluateConfig
+from tools_bench.config import (
+    BenchConfig,
+    CompareConfig,
+    DataConfig,
+    EvaluateConfig,
+    ReportConfig,
+    RescoreConfig,
+    TagConfig,
+)
 from tools_shared.cli import ToolGroup, config_options, resolve, show_run
 
 
@@ -68,3 +78,85 @@ def compare(as_json: bool, **options) -> None:
 
     config, invocation = resolve(CompareConfig, options, __version__)
     show_run(run_comparison(config, invocation), as_json)
+
+
+@main.command()
+@click.argument("folders", nargs=-1, required=True)
+@config_options(ReportConfig, leave_out=("folders",))
+def report(as_json: bool, **options) -> None:
+    """Make one self-contained HTML dashboard of the runs in FOLDERS.
+
+    \b
+    tools-bench report artifacts outputs/benchmarks --output-file report.html
+    """
+    from tools_bench.report import run_report
+
+    config, _ = resolve(ReportConfig, options, __version__)
+    path = run_report(config)
+    click.echo(json.dumps({"path": str(path)}) if as_json else path)
+
+
+@main.command()
+@click.argument("run")
+@config_options(RescoreConfig, leave_out=("run",))
+def rescore(as_json: bool, **options) -> None:
+    """Grade the stored responses of RUN again with today's grader; nothing is asked.
+
+    \b
+    tools-bench rescore outputs/benchmarks/qwen3_8b-baseline
+    """
+    from tools_bench.rescore import run_rescore
+
+    config, invocation = resolve(RescoreConfig, options, __version__)
+    show_run(run_rescore(config, invocation), as_json)
+
+
+@main.group(cls=ToolGroup)
+def data() -> None:
+    """Fetch or verify the data of suites, pinned by revision and hash."""
+
+
+@data.command("fetch")
+@config_options(DataConfig)
+def fetch_data(as_json: bool, **options) -> None:
+    """Fetch the files that a suite pins into the data folder (TOOLS_BENCH_DATA, else the cache folder).
+
+    \b
+    tools-bench data fetch --suite standard
+    """
+    from tools_bench.data import fetch
+
+    config, _ = resolve(DataConfig, options, __version__)
+    lines = fetch(config.suite)
+    click.echo(json.dumps({"files": lines}) if as_json else "\n".join(lines))
+
+
+@data.command("verify")
+@config_options(DataConfig)
+def verify_data(as_json: bool, **options) -> None:
+    """Check that the files that a suite pins are here and are those.
+
+    \b
+    tools-bench data verify --suite standard
+    """
+    from tools_bench.data import verify
+
+    config, _ = resolve(DataConfig, options, __version__)
+    lines = verify(config.suite)
+    click.echo(json.dumps({"files": lines}) if as_json else "\n".join(lines))
+
+
+@main.command()
+@config_options(TagConfig)
+def tag(as_json: bool, **options) -> None:
+    """Tag problems with curriculum topics and a grade band, each with its evidence.
+
+    \b
+    tools-bench tag --input math.jsonl --output tagged.jsonl --grade 6
+    tools-bench tag --question "What is 3/4 of 20?"
+    """
+    from tools_bench.tag import run_tag
+
+    config, _ = resolve(TagConfig, options, __version__)
+    result = run_tag(config)
+    click.echo(json.dumps({"result": result}) if as_json and config.question is None else result)

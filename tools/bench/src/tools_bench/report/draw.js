@@ -1,0 +1,198 @@
+"use strict";
+// Everything that comes from a run is put on the page as a text node or an attribute, never as markup.
+const data = JSON.parse(document.getElementById("data").textContent);
+const scored = data.runs.filter((run) => run.examples.length || Object.keys(run.metrics).length);
+const percent = (value) => (100 * value).toFixed(1);
+const signed = (value) => (value < 0 ? "\u2212" : "+") + Math.abs(100 * value).toFixed(1);
+
+function element(name, attributes, ...children) {
+  const made = document.createElement(name);
+  return filled(made, attributes, children);
+}
+function drawn(name, attributes, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  return filled(made, attributes, children);
+}
+function filled(made, attributes, children) {
+  for (const [key, value] of Object.entries(attributes || {})) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+function place(selector, ...children) {
+  document.querySelector(selector).append(...children);
+}
+function shortened(text, most) {
+  return text.length > most ? text.slice(0, most - 1) + "\u2026" : text;
+}
+
+document.getElementById("summary").textContent =
+  `${data.runs.length} runs, ${scored.length} with results; made ${data.made}` +
+  (data.baseline ? `; baseline: ${data.baseline}` : "");
+
+// The leaderboard: the headline metrics, then the others that several runs share; a click on a heading sorts.
+function leaderboard() {
+  const count = new Map();
+  for (const run of scored) for (const name of Object.keys(run.metrics)) count.set(name, (count.get(name) || 0) + 1);
+  const order = Object.keys(data.metrics);
+  const heads = new Set(scored.flatMap((run) => run.headline));
+  const rank = (name) => (heads.has(name) ? 0 : 1000) + (order.indexOf(name) < 0 ? 500 : order.indexOf(name));
+  const names = [...count.keys()].sort((a, b) => rank(a) - rank(b)).slice(0, 8);
+  let by = names[0], rising = false;
+  const box = document.querySelector("#leaderboard .scroll");
+  function show() {
+    const value = (run) => (run.metrics[by] ? run.metrics[by].estimate : -1);
+    const rows = [...scored].sort((a, b) => (rising ? 1 : -1) * (value(a) - value(b)));
+    const heading = names.map((name) => {
+      const button = element("button", { title: (data.metrics[name] || {}).what || "" }, name + (name === by ? (rising ? " \u2191" : " \u2193") : ""));
+      button.onclick = () => { rising = by === name ? !rising : false; by = name; show(); };
+      return element("th", { scope: "col" }, button);
+    });
+    const body = rows.map((run) => element("tr", {},
+      element("th", { scope: "row" }, run.name, element("br"), element("small", { class: "note" }, run.kind)),
+      element("td", {}, element("small", {}, run.test || "\u2013")), ...names.map((name) => cell(run.metrics[name], bestOf(name, run.test)))));
+    box.replaceChildren(element("table", {}, element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "run"), element("th", { scope: "col" }, "test set"), ...heading)), element("tbody", {}, ...body)),
+      element("p", { class: "note" }, "Estimate in percent, 95 % interval, number of items. Failed requests count as the worst answer. Bold: best of its column among runs on the same test set, which says nothing about chance; see the differences below."));
+  }
+  show();
+}
+function bestOf(name, test) {
+  const values = scored.filter((run) => run.metrics[name] && run.test === test).map((run) => run.metrics[name].estimate);
+  const direction = (data.metrics[name] || { direction: 1 }).direction;
+  return direction === 0 || values.length < 2 ? null : direction > 0 ? Math.max(...values) : Math.min(...values);
+}
+function cell(rate, best) {
+  if (!rate) return element("td", {}, "\u2013");
+  return element("td", {}, element("span", rate.estimate === best ? { class: "best" } : {}, percent(rate.estimate)), element("br"),
+    element("small", {}, `${percent(rate.low)}\u2013${percent(rate.high)}, n=${rate.n}`));
+}
+
+// A plot of estimates with whiskers, one row a run or a metric.
+function whiskers(rows, { low, high, width = 380, labels = 130, zero = null, unit }) {
+  const step = 24, height = rows.length * step + 22;
+  const x = (value) => labels + ((value - low) / (high - low)) * (width - labels - 48);
+  const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, class: "fit", role: "img" });
+  for (const tick of ticks(low, high)) {
+    svg.append(drawn("line", { x1: x(tick), x2: x(tick), y1: 0, y2: height - 18, class: "axis" }),
+      drawn("text", { x: x(tick), y: height - 5, "text-anchor": "middle", class: "soft" }, unit(tick)));
+  }
+  if (zero !== null) svg.append(drawn("line", { x1: x(zero), x2: x(zero), y1: 0, y2: height - 18, class: "zero" }));
+  rows.forEach((row, i) => {
+    const y = i * step + 13;
+    svg.append(drawn("title", {}, rows.map((r) => `${r.label}: ${r.text}`).join("\n")),
+      drawn("text", { x: 0, y: y + 4 }, shortened(row.label, Math.floor(labels / 6.6))),
+      drawn("line", { x1: x(row.low), x2: x(row.high), y1: y, y2: y, class: `bar ${row.style}` }),
+      drawn("circle", { cx: x(row.value), cy: y, r: 4, class: `dot ${row.style}` }),
+      drawn("text", { x: width, y: y + 4, "text-anchor": "end" }, row.text));
+  });
+  return svg;
+}
+function ticks(low, high) {
+  const rough = (high - low) / 4;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((k) => k * power).find((s) => s >= rough);
+  const found = [];
+  for (let t = Math.ceil(low / step - 1e-9) * step; t <= high + 1e-9; t += step) found.push(t);
+  return found;
+}
+function plots() {
+  const names = [...new Set(scored.flatMap((run) => Object.keys(run.metrics)))];
+  for (const name of names) {
+    const rows = scored.filter((run) => run.metrics[name]).map((run) => {
+      const rate = run.metrics[name];
+      return { label: run.name, value: rate.estimate, low: rate.low, high: rate.high, text: percent(rate.estimate), style: run.name === data.baseline ? "baseline" : "" };
+    });
+    const known = data.metrics[name] || { direction: 1, what: "" };
+    const way = { 1: "higher is better", "-1": "lower is better", 0: "described only" }[known.direction];
+    place("#plots .grid", element("div", { class: "panel" }, element("h3", {}, name),
+      element("p", {}, `${known.what}${known.what ? "; " : ""}${way}`), whiskers(rows, { low: 0, high: 1, unit: (t) => (100 * t).toFixed(0) })));
+  }
+}
+
+function differences() {
+  const box = document.querySelector("#differences .body");
+  const names = Object.keys(data.differences);
+  if (!names.length) {
+    box.append(element("p", { class: "note" }, "There is one evaluated run only; nothing to compare."));
+    return;
+  }
+  box.append(element("p", { class: "note" }, `Current minus ${data.baseline}, in points, paired by item, with 95 % intervals. Improved or regressed: Holm-adjusted p \u2264 0.05 over the metrics of one run; equivalent: the interval lies within 2 points; "detectable" is what this comparison finds with 80 % power.`));
+  const grid = element("div", { class: "grid wide" });
+  for (const name of names) {
+    const verdicts = data.differences[name];
+    if (!verdicts.length) continue;
+    const reach = Math.max(0.05, ...verdicts.flatMap((v) => [Math.abs(v.low), Math.abs(v.high)])) * 1.05;
+    const rows = verdicts.map((v) => ({ label: v.metric, value: v.difference, low: v.low, high: v.high, text: signed(v.difference), style: v.verdict }));
+    const counts = verdicts.filter((v) => v.direction).map((v) => element("tr", {},
+      element("td", {}, v.metric), element("td", { class: v.verdict }, v.verdict), element("td", {}, `p ${v.p_holm < 0.001 ? "< 0.001" : "= " + v.p_holm.toFixed(3)}`),
+      element("td", {}, v.minimum_detectable === null ? "\u2013" : percent(v.minimum_detectable)), element("td", {}, String(v.n))));
+    grid.append(element("div", { class: "panel" }, element("h3", {}, name), whiskers(rows, { low: -reach, high: reach, labels: 170, zero: 0, unit: (t) => (100 * t).toFixed(0) }),
+      element("div", { class: "scroll" }, element("table", {}, element("thead", {}, element("tr", {}, ...["metric", "verdict", "p (Holm)", "detectable", "n"].map((h) => element("th", { scope: "col" }, h)))), element("tbody", {}, ...counts)))));
+  }
+  box.append(grid);
+}
+
+function budget() {
+  const box = document.querySelector("#budget .body");
+  const points = data.budgets;
+  if (points.length < 2) {
+    document.getElementById("budget").hidden = true;
+    document.querySelector('nav a[href="#budget"]').hidden = true;
+    return;
+  }
+  const width = 720, height = 300, left = 44, bottom = 36;
+  const most = Math.max(...points.map((p) => p.seconds)) * 1.25 || 1;
+  const x = (s) => left + (s / most) * (width - left - 10);
+  const y = (v) => 10 + (1 - v) * (height - bottom - 10);
+  const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, class: "fit", role: "img", style: "max-width:820px" });
+  for (const v of [0, 0.25, 0.5, 0.75, 1]) svg.append(drawn("line", { x1: left, x2: width, y1: y(v), y2: y(v), class: "axis" }), drawn("text", { x: left - 8, y: y(v) + 4, "text-anchor": "end", class: "soft" }, String(100 * v)));
+  for (const t of ticks(0, most)) svg.append(drawn("text", { x: x(t), y: height - bottom + 18, "text-anchor": "middle", class: "soft" }, `${t.toFixed(0)} s`));
+  const styles = ["improved", "", "equivalent", "regressed"];
+  const methods = [...new Set(points.map((p) => p.method))];
+  for (const p of points) {
+    const style = styles[methods.indexOf(p.method) % styles.length];
+    svg.append(drawn("line", { x1: x(p.seconds), x2: x(p.seconds), y1: y(p.accuracy.low), y2: y(p.accuracy.high), class: `bar ${style}` }), drawn("circle", { cx: x(p.seconds), cy: y(p.accuracy.estimate), r: 5, class: `dot ${style}` }),
+      drawn("text", { x: x(p.seconds) + 9, y: y(p.accuracy.estimate) + 4 }, `${p.name} (${p.method})`));
+  }
+  box.append(svg, element("p", { class: "note" }, "Strict accuracy in percent with its interval against the seconds of training, those of the runs before included, on the machines they ran on."));
+}
+
+function graph() {
+  const { nodes, edges } = data.lineage;
+  const columns = [];
+  for (const node of nodes) (columns[node.column] = columns[node.column] || []).push(node);
+  const boxWidth = 190, gapX = 60, step = 58, height = Math.max(...columns.map((c) => (c || []).length)) * step + 10;
+  const width = columns.length * (boxWidth + gapX) - gapX + 4;
+  const svg = drawn("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img" });
+  svg.append(drawn("defs", {}, drawn("marker", { id: "head", viewBox: "0 0 8 8", refX: 8, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" }, drawn("path", { d: "M0 0L8 4L0 8z", class: "head" }))));
+  const at = new Map();
+  columns.forEach((column, i) => (column || []).forEach((node, k) => at.set(node.id, [2 + i * (boxWidth + gapX), 5 + k * step])));
+  for (const edge of edges) {
+    const [x1, y1] = at.get(edge.from), [x2, y2] = at.get(edge.to);
+    const a = x1 + boxWidth, b = y1 + 21, c = x2, d = y2 + 21;
+    svg.append(drawn("path", { d: `M${a} ${b}C${a + 40} ${b} ${c - 40} ${d} ${c} ${d}`, class: "edge", "marker-end": "url(#head)" }, drawn("title", {}, edge.label)));
+  }
+  for (const node of nodes) {
+    const [x, y] = at.get(node.id);
+    svg.append(drawn("g", {}, drawn("title", {}, `${node.label} (${node.kind})`), drawn("rect", { x, y, width: boxWidth, height: 42, rx: 6, class: node.run ? "node run" : "node" }),
+      drawn("text", { x: x + 9, y: y + 18 }, shortened(node.label, 26)), drawn("text", { x: x + 9, y: y + 34, class: "soft" }, shortened(node.kind, 30))));
+  }
+  place("#lineage .scroll", svg);
+}
+
+function cost() {
+  const rows = data.runs.filter((run) => Object.keys(run.effort).length);
+  const keys = ["responses", "failed", "from_cache", "retries", "tokens_in", "tokens_out", "spent", "median_seconds"];
+  if (!rows.length) {
+    place("#cost .scroll", element("p", { class: "note" }, "No run here asked a server or counted tokens."));
+    return;
+  }
+  const body = rows.map((run) => element("tr", {}, element("th", { scope: "row" }, run.name), ...keys.map((key) => element("td", {}, run.effort[key] === null || run.effort[key] === undefined ? "\u2013" : run.effort[key].toLocaleString("en")))));
+  place("#cost .scroll", element("table", {}, element("thead", {}, element("tr", {}, ...["run", ...keys.map((k) => k.replace("_", " "))].map((h) => element("th", { scope: "col" }, h)))), element("tbody", {}, ...body)));
+}
+
+leaderboard();
+differences();
+plots();
+budget();
+graph();
+cost();

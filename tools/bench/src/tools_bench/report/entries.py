@@ -1,0 +1,178 @@
+"""What the dashboard shows of each run: read from benchmark runs, evaluations and training runs alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tools_bench.grade import Graded
+from tools_bench.metrics import METRICS
+from tools_bench.results import FILE as RESULTS
+from tools_bench.sides import Means, item_means, read_side
+from tools_shared.config import digest
+from tools_shared.errors import ToolError
+from tools_shared.evaluation import read_csv
+from tools_shared.runs import read_manifest
+from tools_shared.runs.read import MANIFEST, Manifest
+
+DEPTH = 3
+"""How deep a folder is looked through for runs."""
+LONGEST_TEXT = 6000
+"""Characters of one text in the file; what is longer is cut, and says so."""
+_EVALUATED = {"accuracy": "correct", "accuracy_lenient": "lenient_correct"}
+
+
+@dataclass
+class Entry:
+    """One run. `metrics` by name as the run's manifest or results have them; `means` and `examples` are empty where
+    there was no evaluation. `test` names the data that it was judged on: rates on other data are not compared."""
+
+    name: str
+    manifest: Manifest
+    metrics: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    headline: list[str] = field(default_factory=list)
+    outcomes: dict[str, int] = field(default_factory=dict)
+    effort: Mapping[str, Any] = field(default_factory=dict)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    means: Means = field(default_factory=dict)
+    model: str | None = None
+    test: str = ""
+
+
+def find_runs(folders: Sequence[str]) -> list[Manifest]:
+    """The finished runs in the folders, each once, in the order they were made. Raises ToolError when there is none."""
+    found: dict[str, Manifest] = {}
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise ToolError(f"{folder}: no such folder; name run directories, or folders that hold them")
+        for path in _runs_below(Path(folder), DEPTH):
+            manifest = read_manifest(path)
+            found.setdefault(manifest.sha256, manifest)
+    if not found:
+        raise ToolError(f"{', '.join(folders)}: no finished run (no {MANIFEST} in {DEPTH} levels)")
+    return sorted(found.values(), key=lambda m: str(m.data["finished"]))
+
+
+def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
+    if (folder / MANIFEST).is_file():
+        yield folder
+        return
+    if depth == 0:
+        return
+    for child in sorted(folder.iterdir()):
+        if child.is_dir() and not child.name.endswith((".partial", ".old")) and not child.name.startswith("."):
+            yield from _runs_below(child, depth - 1)
+
+
+def read_entries(manifests: Sequence[Manifest], max_examples: int) -> list[Entry]:
+    names = _unique_names([m.path for m in manifests])
+    return [_entry(name, manifest, max_examples) for name, manifest in zip(names, manifests, strict=True)]
+
+
+def _unique_names(paths: Sequence[Path]) -> list[str]:
+    """Folder names; where two are alike, with the folder above."""
+    names = [path.resolve().name for path in paths]
+    return [
+        f"{path.resolve().parent.name}/{name}" if names.count(name) > 1 else name
+        for path, name in zip(paths, names, strict=True)
+    ]
+
+
+def _entry(name: str, manifest: Manifest, most: int) -> Entry:
+    if (manifest.path / RESULTS).exists():
+        return _benchmark(name, manifest, most)
+    entry = Entry(name, manifest, metrics=_rates(manifest.metrics))
+    path = manifest.path / "debug" / f"{manifest.kind}_{manifest.data['run_id']}.csv"
+    if path.exists():
+        rows = read_csv(path)
+        entry.headline = ["accuracy"]
+        ids = digest(sorted([row["id"], row["question"], row["labeled_answer"]] for row in rows))
+        entry.test = f"{len(rows)} problems {ids[:6]}"
+        entry.means = {
+            ("", row["id"]): {m: float(row[column] == "True") for m, column in _EVALUATED.items()} for row in rows
+        }
+        entry.examples = [_evaluated(row) for row in rows[:most]]
+        for row in rows:
+            outcome = _outcome(row)
+            entry.outcomes[outcome] = entry.outcomes.get(outcome, 0) + 1
+    return entry
+
+
+def _rates(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    rate = {"estimate", "low", "high", "n"}
+    return {
+        name: value
+        for name, value in metrics.items()
+        if isinstance(value, Mapping) and rate <= set(value) and not name.startswith("before_")
+    }
+
+
+def _benchmark(name: str, manifest: Manifest, most: int) -> Entry:
+    side = read_side(manifest.path)
+    results = side.results
+    graded = side.graded or []
+    return Entry(
+        name,
+        manifest,
+        metrics={n: v for e in results["evaluations"].values() for n, v in e["intervals"].items()},
+        headline=list(results["headline"].values()),
+        outcomes=dict(results["outcomes"]),
+        effort=results.get("effort", {}),
+        examples=[_graded(g) for g in graded if g.response.sample == 0][:most],
+        means=item_means(graded),
+        model=side.name,
+        test=f"{results['suite']} {digest(results['hashes']['data'])[:6]}",
+    )
+
+
+def _graded(g: Graded) -> dict[str, Any]:
+    return {
+        "key": f"{g.item.task}/{g.item.id}",
+        "kind": g.item.kind,
+        "question": cut(g.item.question),
+        "gold": g.item.answer or g.item.label or "",
+        "answer": cut(g.answer or ""),
+        "text": cut(g.response.text or g.response.message or ""),
+        "outcome": g.outcome,
+        "good": _good(g.values),
+        "truncated": g.response.finish_reason == "length",
+        "values": g.values,
+    }
+
+
+def _good(values: Mapping[str, float | None]) -> bool:
+    """Whether a draw is as good as can be on every metric that has a direction and decides for its kind."""
+    deciding = ("accuracy_lenient", "no_answer_reveal_rate", "socratic_step_rate", "safety_accuracy")
+    found = [(METRICS[name], values[name]) for name in deciding if values.get(name) is not None]
+    return all(value != metric.worst for metric, value in found)
+
+
+def _outcome(row: Mapping[str, str]) -> str:
+    if row["lenient_correct"] == "True":
+        return "correct"
+    return (
+        "truncated" if row.get("finish_reason") == "length" else "wrong" if row.get("lenient_answer") else "no_answer"
+    )
+
+
+def _evaluated(row: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "key": "/" + row["id"],
+        "kind": "math",
+        "question": cut(row["question"]),
+        "gold": row["labeled_answer"],
+        "answer": cut(row["extracted_answer"] or row["lenient_answer"]),
+        "text": cut(row["generated_text"]),
+        "outcome": _outcome(row),
+        "good": row["correct"] == "True",
+        "truncated": row.get("finish_reason") == "length",
+        "values": {name: float(row[column] == "True") for name, column in _EVALUATED.items()},
+    }
+
+
+def cut(text: str) -> str:
+    if len(text) <= LONGEST_TEXT:
+        return text
+    return f"{text[:LONGEST_TEXT]}\n[... {len(text) - LONGEST_TEXT} more characters in the run directory]"

@@ -1,0 +1,108 @@
+"""The page: data, style and script put into one file. Text from models enters as JSON and leaves as text nodes."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tools_bench.config import ReportConfig
+from tools_bench.metrics import METRICS
+from tools_bench.report.entries import Entry, find_runs, read_entries
+from tools_bench.report.graph import budgets, lineage
+from tools_bench.verdicts import Verdict, judge
+from tools_shared.errors import ToolError
+from tools_shared.files import atomic_write
+
+HERE = Path(__file__).parent
+
+
+def run_report(config: ReportConfig) -> Path:
+    """Write the dashboard of the runs in `config.folders`; returns its path. Raises ToolError when there is none."""
+    entries = read_entries(find_runs(config.folders), config.max_examples)
+    page = render(page_data(entries, config), config.title)
+    path = Path(config.output_file)
+    with atomic_write(path) as file:
+        file.write(page)
+    return path
+
+
+def page_data(entries: Sequence[Entry], config: ReportConfig) -> dict[str, Any]:
+    """All that the script draws."""
+    scored = [e for e in entries if e.means]
+    baseline = _baseline(scored, config.baseline)
+    return {
+        "made": datetime.now(UTC).isoformat(timespec="minutes"),
+        "baseline": baseline.name if baseline else None,
+        "metrics": {m.name: {"direction": m.direction, "what": m.what} for m in METRICS.values()},
+        "runs": [_run(e, config.max_examples) for e in entries],
+        "differences": {e.name: _differences(baseline, e) for e in scored if baseline and e is not baseline},
+        "lineage": lineage(entries),
+        "budgets": budgets(entries),
+    }
+
+
+def _baseline(scored: Sequence[Entry], wanted: str | None) -> Entry | None:
+    if wanted is None:
+        return scored[0] if scored else None
+    name = Path(wanted).name
+    found = next((e for e in scored if name in (e.name, Path(e.name).name, e.model)), None)
+    if found is None:
+        raise ToolError(f"--baseline {wanted}: not among the evaluated runs ({', '.join(e.name for e in scored)})")
+    return found
+
+
+def _run(entry: Entry, most: int) -> dict[str, Any]:
+    data = entry.manifest.data
+    return {
+        "name": entry.name,
+        "kind": data["kind"],
+        "model": entry.model,
+        "test": entry.test,
+        "path": str(entry.manifest.path),
+        "finished": data["finished"],
+        "tool": f"{data['tool']} {data['tool_version']}",
+        "headline": entry.headline,
+        "metrics": entry.metrics,
+        "outcomes": entry.outcomes,
+        "effort": entry.effort,
+        "cut": len(entry.examples) == most,
+        "examples": entry.examples,
+        "sha": entry.manifest.sha256,
+    }
+
+
+def _differences(baseline: Entry, entry: Entry) -> list[dict[str, Any]]:
+    """Verdicts against the baseline on the items that both have; none where they share fewer than two."""
+    same = [key for key in baseline.means if key in entry.means]
+    names = dict.fromkeys(name for key in same for name in baseline.means[key])
+    pairs = {}
+    for name in names:
+        keys = [key for key in same if name in baseline.means[key] and name in entry.means[key]]
+        if len(keys) > 1:
+            pairs[name] = [baseline.means[k][name] for k in keys], [entry.means[k][name] for k in keys]
+    return [_plain(verdict) for verdict in judge(pairs)]
+
+
+def _plain(verdict: Verdict) -> dict[str, Any]:
+    return {f.name: getattr(verdict, f.name) for f in fields(verdict)}
+
+
+def render(data: dict[str, Any], title: str) -> str:
+    """One self-contained HTML file: nothing is fetched, and the policy in its head forbids that anything is."""
+    # In a script element only "<" can end the element, and U+2028 a line of older scripts.
+    payload = json.dumps(data, ensure_ascii=False, allow_nan=False)
+    payload = payload.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    parts = {
+        "TITLE": html.escape(title),
+        "STYLE": (HERE / "page.css").read_text(encoding="utf-8"),
+        "DATA": payload,
+        "SCRIPT": "".join((HERE / name).read_text(encoding="utf-8") for name in ("draw.js", "browse.js")),
+    }
+    template = (HERE / "page.html").read_text(encoding="utf-8")
+    pieces = template.split("@@")
+    return "".join(parts[piece] if i % 2 else piece for i, piece in enumerate(pieces))
