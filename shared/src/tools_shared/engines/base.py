@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from tools_shared.config import option
+from tools_shared.engines.stream import OnDraw, Take
 from tools_shared.errors import ToolError
 from tools_shared.models import ModelConfig, ModelRef
-from tools_shared.prompts import Prompt
+from tools_shared.prompts import Prompt, end_of_turn_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -87,12 +88,21 @@ class Engine(Protocol):
         """
         ...
 
+    def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
+        """Draw what `take` gives until it gives nothing and nothing is under way; `on_draw` may make it give more.
+
+        At most `n_slots` completions are under way, where the engine and not a server decides that.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class EngineConfig(ModelConfig):
     """The options of every command that samples."""
 
-    engine: Literal["transformers", "http"] = option("transformers", "What draws the completions.", identity=False)
+    engine: Literal["transformers", "vllm", "http"] = option(
+        "transformers", "What draws the completions.", identity=False
+    )
     endpoint: str | None = option(
         None, "Address of an OpenAI-compatible server (http://host:8000/v1), for --engine http.", identity=False
     )
@@ -100,12 +110,23 @@ class EngineConfig(ModelConfig):
     api_key_env: str | None = option(
         None, "Environment variable that holds the server's key; the key itself is never written.", identity=False
     )
+    tensor_parallel: int = option(
+        1, "GPUs that share one copy of the model, for --engine vllm.", minimum=1, identity=False
+    )
+    data_parallel: int = option(1, "Copies of the model, for --engine vllm.", minimum=1, identity=False)
+    gpu_memory_utilization: float = option(
+        0.9, "Share of the GPU's memory that --engine vllm may take.", minimum=0.05, maximum=1.0, identity=False
+    )
 
 
 def open_engine(ref: ModelRef, config: EngineConfig) -> Engine:
     """Load a model for sampling, or address the server that has it (`ref` is then not looked at)."""
     if config.engine == "http":
         return _http_engine(config)
+    if config.engine == "vllm":
+        from tools_shared.engines.vllm import open_vllm
+
+        return open_vllm(ref, config)
     from tools_shared.engines.transformers import TransformersEngine
     from tools_shared.models import load
 
@@ -130,6 +151,12 @@ def check_fits(prompts: Sequence[Prompt], names: Sequence[str], context_length: 
                 f"{name}: the prompt has {len(prompt.token_ids)} tokens; with {new_tokens} new ones it exceeds "
                 f"the model's {context_length}; lower the completion length or leave the row out"
             )
+
+
+def stop_ids(tokenizer: PreTrainedTokenizerBase, configured: int | Sequence[int] | None) -> frozenset[int]:
+    """The tokens that end a completion: end of turn, end of text, and what the model's generation config names."""
+    named = {configured} if configured is None or isinstance(configured, int) else set(configured)
+    return frozenset(named | {end_of_turn_id(tokenizer), tokenizer.eos_token_id}) - {None}
 
 
 def draw_key(seed: int, key: str, sample: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tools_shared.engines.base import Completion, SamplingParams, draw_key
 from tools_shared.engines.reply_cache import ReplyCache
+from tools_shared.engines.stream import OnDraw, Take, in_waves
 from tools_shared.engines.transport import Reply, Request, Server, post_all
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.prompts import Prompt
@@ -125,6 +126,10 @@ class HttpEngine:
 
         post_all(self.server, requests, on_reply, self.cache)
         return [_in_order(found) for found in drawn]
+
+    def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
+        """See `Engine.stream`; the server's concurrency and not `n_slots` decides how many are under way."""
+        in_waves(self, take, params, on_draw)
 
     def _completion(self, name: str, reply: Reply) -> Completion:
         if reply.failure is not None:

@@ -1,0 +1,45 @@
+"""Drawing without a fixed list: completions are asked for one by one, and what came out decides what is asked next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tools_shared.prompts import Prompt
+
+if TYPE_CHECKING:
+    from tools_shared.engines.base import Completion, Engine, SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One completion to be drawn: draw number `sample` of the prompt that `key` names. `index` is the caller's own."""
+
+    prompt: Prompt
+    key: str
+    sample: int = 0
+    index: int = 0
+
+
+Take = Callable[[], Draw | None]
+"""Asked whenever there is room for one more; None means that there is nothing now, which a later result may change."""
+OnDraw = Callable[[Draw, "Completion"], None]
+"""Told of each completion as soon as it is there, in no particular order."""
+
+
+def in_waves(engine: Engine, take: Take, params: SamplingParams, on_draw: OnDraw) -> None:
+    """`Engine.stream` for engines that take whole lists: all that can be drawn now, then what its results call for.
+
+    `generate` numbers the draws of one call alike, so a wave is one call for each draw number in it.
+    """
+    while wave := list(iter(take, None)):
+        for sample in sorted({draw.sample for draw in wave}):
+            draws = [draw for draw in wave if draw.sample == sample]
+            engine.generate(
+                [draw.prompt for draw in draws],
+                replace(params, n=1),
+                keys=[draw.key for draw in draws],
+                first_sample=sample,
+                on_done=lambda i, completions, draws=draws: on_draw(draws[i], completions[0]),
+            )

@@ -1,0 +1,189 @@
+"""Sampling with vLLM: its own continuous batching and prefix cache, LoRA run directories served without merging.
+
+Rows enter and leave vLLM's running batch through its engine's `add_request` and `step`, which its own `LLM.generate`
+is a loop over. Each draw's seed is that of (seed, key, draw). vLLM does not promise the same bits in another batch, so
+a repeated draw may differ where two tokens are almost equally likely.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tools_shared.engines.base import Completion, EngineConfig, SamplingParams, check_fits, draw_key, stop_ids
+from tools_shared.engines.stream import Draw, OnDraw, Take
+from tools_shared.errors import ToolError
+from tools_shared.models import ModelRef
+from tools_shared.prompts import Prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+    from vllm import LLM
+    from vllm.lora.request import LoRARequest
+
+WORKING_SET = "vllm 0.31, torch 2.13, transformers 5.17, peft 0.21"
+UNDER_WAY = 1024
+"""Requests that are handed to vLLM at once: more than it runs, so that its queue is never empty."""
+
+
+def open_vllm(ref: ModelRef, config: EngineConfig) -> VllmEngine:
+    """Start vLLM on a model; raises ToolError without vLLM, with another version of it, or without enough memory."""
+    _check_version()
+    from vllm import LLM
+
+    from tools_shared.models.load import check_base, load_tokenizer
+
+    if ref.adapter is not None:
+        check_base(ref)
+    try:
+        llm = LLM(**llm_options(ref, config))
+    except (ValueError, RuntimeError) as error:
+        raise ToolError(f"{ref.spec}: vLLM does not start: {' '.join(str(error).split())[:400]}") from error
+    return VllmEngine(llm, load_tokenizer(ref), lora_request(ref))
+
+
+def _check_version() -> None:
+    from importlib import metadata
+
+    for name in ("vllm", "vllm-cpu"):
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+        if not version.startswith("0.31."):
+            raise ToolError(f"{name} {version} is not what this engine was tested with; install {WORKING_SET}")
+        return
+    raise ToolError(f"--engine vllm needs vLLM: pip install 'tools-shared[vllm]' ({WORKING_SET})")
+
+
+def llm_options(ref: ModelRef, config: EngineConfig) -> dict[str, Any]:
+    """vLLM's own options. On a CPU its memory share means nothing: VLLM_CPU_KVCACHE_SPACE (GiB) is read there."""
+    from tools_shared.models.load import pick_device, pick_dtype
+
+    place = pick_device(config.device)
+    options: dict[str, Any] = {
+        "model": ref.weights,
+        "tokenizer": _tokenizer_source(ref),
+        "dtype": str(pick_dtype(config.dtype, place)).removeprefix("torch."),
+        "tensor_parallel_size": config.tensor_parallel,
+        "data_parallel_size": config.data_parallel,
+        "enable_prefix_caching": True,
+        "trust_remote_code": False,
+        "seed": 0,
+    }
+    if place == "cpu":
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+        options["enforce_eager"] = True
+    else:
+        options["gpu_memory_utilization"] = config.gpu_memory_utilization
+    if ref.adapter is not None:
+        options |= {"enable_lora": True, "max_lora_rank": _lora_rank(ref), "max_loras": 1}
+    return options
+
+
+def _tokenizer_source(ref: ModelRef) -> str:
+    with_adapter = ref.adapter is not None and (ref.adapter / "tokenizer_config.json").exists()
+    return str(ref.adapter) if with_adapter else ref.weights
+
+
+def _lora_rank(ref: ModelRef) -> int:
+    """The smallest of the ranks that vLLM has kernels for which holds the adapter's."""
+    import json
+
+    rank = json.loads((ref.adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"]
+    ranks = (8, 16, 32, 64, 128, 256, 320, 512)
+    fitting = next((r for r in ranks if r >= rank), None)
+    if fitting is None:
+        raise ToolError(f"{ref.adapter}: LoRA rank {rank} is more than vLLM takes ({ranks[-1]}); merge it (--merge)")
+    return fitting
+
+
+def lora_request(ref: ModelRef) -> LoRARequest | None:
+    from vllm.lora.request import LoRARequest
+
+    return None if ref.adapter is None else LoRARequest("adapter", 1, str(ref.adapter.resolve()))
+
+
+class VllmEngine:
+    """Draws completions with vLLM in this process."""
+
+    def __init__(self, llm: LLM, tokenizer: PreTrainedTokenizerBase, lora: LoRARequest | None = None) -> None:
+        self.llm, self.tokenizer, self.lora = llm, tokenizer, lora
+        self.context_length = llm.llm_engine.model_config.max_model_len
+        configured = llm.llm_engine.model_config.try_get_generation_config().get("eos_token_id")
+        self.stop_ids = stop_ids(tokenizer, configured)
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        params: SamplingParams,
+        *,
+        keys: Sequence[str] | None = None,
+        first_sample: int = 0,
+        on_done: Callable[[int, list[Completion]], None] | None = None,
+    ) -> list[list[Completion]]:
+        """See `Engine.generate`."""
+        names = keys if keys is not None else [str(i) for i in range(len(prompts))]
+        check_fits(prompts, names, self.context_length, params.max_new_tokens)
+        samples = range(first_sample, first_sample + params.n)
+        drawn: list[dict[int, Completion]] = [{} for _ in prompts]
+        draws = (Draw(prompt, names[i], k, i) for i, prompt in enumerate(prompts) for k in samples)
+
+        def note(draw: Draw, completion: Completion) -> None:
+            found = drawn[draw.index]
+            found[draw.sample] = completion
+            if on_done is not None and len(found) == params.n:
+                on_done(draw.index, [found[k] for k in samples])
+
+        self.stream(lambda: next(draws, None), params, note, UNDER_WAY)
+        return [[found[k] for k in samples] for found in drawn]
+
+    def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = UNDER_WAY) -> None:
+        """See `Engine.stream`. Raises ToolError for log-probabilities at a temperature other than 0 and 1."""
+        if params.logprobs and params.temperature not in (0, 1):
+            raise ToolError("--engine vllm gives log-probabilities at temperature 0 or 1; use --engine transformers")
+        engine = self.llm.llm_engine
+        running: dict[str, Draw] = {}
+        number = 0
+        try:
+            while True:
+                while len(running) < n_slots and (draw := take()) is not None:
+                    check_fits([draw.prompt], [draw.key], self.context_length, params.max_new_tokens)
+                    name = f"{id(running)}-{number}"
+                    ids = {"prompt_token_ids": list(draw.prompt.token_ids)}
+                    engine.add_request(name, ids, self._params(params, draw), lora_request=self.lora)
+                    running[name], number = draw, number + 1
+                if not running:
+                    return
+                for output in engine.step():
+                    if output.finished:
+                        on_draw(running.pop(output.request_id), _completion(output.outputs[0], params))
+        finally:
+            if running:
+                engine.abort_request(list(running))
+
+    def _params(self, params: SamplingParams, draw: Draw):
+        from vllm import SamplingParams as VllmParams
+        from vllm.sampling_params import RequestOutputKind
+
+        return VllmParams(
+            temperature=params.temperature,
+            max_tokens=params.max_new_tokens,
+            top_p=params.top_p,
+            top_k=params.top_k,
+            min_p=params.min_p,
+            seed=draw_key(params.seed, draw.key, draw.sample) % 2**63,
+            stop_token_ids=sorted(self.stop_ids),
+            logprobs=0 if params.logprobs else None,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+
+def _completion(output: Any, params: SamplingParams) -> Completion:
+    """vLLM's result as ours. Its log-probabilities are the model's at temperature 1."""
+    token_ids = tuple(output.token_ids)
+    logprobs = None
+    if params.logprobs:
+        logprobs = tuple(found[t].logprob for found, t in zip(output.logprobs, token_ids, strict=True))
+    return Completion(output.text, token_ids, "length" if output.finish_reason == "length" else "stop", logprobs)

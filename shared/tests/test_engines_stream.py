@@ -1,0 +1,116 @@
+"""Streams of draws: the same tokens whatever else runs, places refilled at once, prompts read once."""
+
+import random
+
+import pytest
+import torch
+
+from tools_shared.engines import SamplingParams
+from tools_shared.engines.slots import SlotBatch, has_slots
+from tools_shared.engines.stream import Draw, in_waves
+from tools_shared.engines.transformers import TransformersEngine
+from tools_shared.prompts import PROFILES, render_question
+from tools_shared.sources import read_problems
+
+PARAMS = SamplingParams(temperature=1.0, max_new_tokens=24, seed=5)
+
+
+@pytest.fixture(scope="module")
+def engine(demo):
+    return TransformersEngine(demo.model, demo.tokenizer)
+
+
+@pytest.fixture(scope="module")
+def draws(demo):
+    problems = read_problems("demo://problems?split=train&size=24").items
+    prompts = [render_question(demo.tokenizer, PROFILES["gsm8k-tags"], p.question) for p in problems]
+    return [Draw(prompt, p.id, k) for p, prompt in zip(problems, prompts, strict=True) for k in range(2)]
+
+
+def run(engine, draws, n_slots=16, params=PARAMS, stream=None):
+    """Completions by (key, sample) of one stream over the draws in this order."""
+    found, rest = {}, iter(draws)
+    note = lambda draw, completion: found.update({(draw.key, draw.sample): completion})  # noqa: E731
+    if stream is None:
+        engine.stream(lambda: next(rest, None), params, note, n_slots=n_slots)
+    else:
+        stream(engine, lambda: next(rest, None), params, note)
+    return found
+
+
+def test_order_and_company_change_no_bit(engine, draws):
+    """Log-probabilities are compared exactly: equal tokens alone could be luck."""
+    params = SamplingParams(temperature=1.0, max_new_tokens=24, seed=5, logprobs=True)
+    whole = run(engine, draws, params=params)
+    shuffled = random.Random(0).sample(draws, len(draws))
+    assert run(engine, shuffled, params=params) == whole
+    few = shuffled[:5]
+    assert run(engine, few, params=params) == {(d.key, d.sample): whole[d.key, d.sample] for d in few}
+
+
+def test_streams_draw_what_generate_draws(engine, draws):
+    prompts, keys = [d.prompt for d in draws[::2]], [d.key for d in draws[::2]]
+    listed = engine.generate(prompts, SamplingParams(1.0, 24, n=2, seed=5), keys=keys)
+    streamed = run(engine, draws)
+    for key, completions in zip(keys, listed, strict=True):
+        assert [c.token_ids for c in completions] == [streamed[key, k].token_ids for k in range(2)]
+
+
+def test_waves_draw_the_same(engine, draws):
+    waves = run(engine, draws, stream=in_waves)
+    assert {k: c.token_ids for k, c in waves.items()} == {k: c.token_ids for k, c in run(engine, draws).items()}
+
+
+def test_fixed_batches_draw_the_same(engine, draws, monkeypatch):
+    monkeypatch.setattr("tools_shared.engines.transformers.has_slots", lambda config: False)
+    fixed = run(engine, draws)
+    monkeypatch.undo()
+    assert {k: c.token_ids for k, c in fixed.items()} == {k: c.token_ids for k, c in run(engine, draws).items()}
+
+
+def test_a_result_may_call_for_the_next_draw(engine, draws):
+    """Nothing may be there to take now and something later: each prompt's draws come one after the other."""
+    queue, told = [d for d in draws if d.sample == 0][:4], []
+
+    def note(draw, completion):
+        told.append((draw.key, draw.sample))
+        if draw.sample < 2:
+            queue.append(Draw(draw.prompt, draw.key, draw.sample + 1))
+
+    engine.stream(lambda: queue.pop(0) if queue else None, PARAMS, note, n_slots=16)
+    assert sorted(told) == sorted((d.key, k) for d in [d for d in draws if d.sample == 0][:4] for k in range(3))
+
+
+def test_a_prompt_is_read_once_for_all_its_draws(demo, draws):
+    calls = []
+    hook = demo.model.register_forward_pre_hook(
+        lambda _, args, kwargs: calls.append(args[0].shape[1] if args else 1), with_kwargs=True
+    )
+    same = [Draw(draws[0].prompt, "a", k) for k in range(40)]
+    run(TransformersEngine(demo.model, demo.tokenizer), same)
+    hook.remove()
+    assert calls.count(len(draws[0].prompt.token_ids)) == 1
+
+
+def test_shrinking_keeps_what_runs(demo, engine, draws):
+    with torch.inference_mode():
+        batch = SlotBatch(demo.model, 48, PARAMS, engine.stop_ids, 0)
+        for draw in draws[:20]:
+            batch.enter(draw)
+        ended = batch.step()
+        for slot in range(10):
+            batch.rows[slot] = None
+        batch.shrink()
+        assert len(batch.rows) == 16
+        while batch.n_running:
+            ended += batch.step()
+    whole = run(engine, draws)
+    assert len(ended) == 10
+    assert all(tuple(row.tokens) == whole[row.draw.key, row.draw.sample].token_ids for row in ended)
+
+
+def test_sliding_windows_have_no_slots(demo):
+    from transformers import Gemma3TextConfig
+
+    assert has_slots(demo.model.config)
+    assert not has_slots(Gemma3TextConfig())
