@@ -125,10 +125,13 @@ def attach(model: PreTrainedModel, adapter: Path, trainable: bool) -> PreTrained
     from peft import PeftModel
 
     try:
-        return PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
+        attached = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ToolError(f"{adapter}: this adapter is for another base model ({reason})") from error
+    # peft looks the base up by this name at every save, on the hub when it is not a folder: "demo" is neither.
+    attached.peft_config["default"].base_model_name_or_path = model.name_or_path
+    return attached
 
 
 def check_base(ref: ModelRef) -> None:
