@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from tools_dedup import __version__
+from tools_dedup.calibrate import CalibrateConfig
 from tools_dedup.config import DedupConfig
-from tools_shared.cli import ToolGroup, config_options, resolve
+from tools_dedup.rethreshold import RethresholdConfig
+from tools_shared.cli import Invocation, ToolGroup, config_options, resolve
+from tools_shared.runs.card import show_metric
 
 
 class DefaultGroup(ToolGroup):
@@ -59,3 +63,58 @@ def _show(manifest: Mapping[str, Any], as_json: bool) -> None:
         click.echo(f"rule: {rule['method']}, a row goes at {rule['score']} >= {rule['threshold']:.4g}")
     for name, output in manifest.get("outputs", {}).items():
         click.echo(f"{name + ':':10}{output['path']}")
+
+
+@main.command("calibrate")
+@config_options(CalibrateConfig)
+def calibrate_command(as_json: bool, **options) -> None:
+    """Choose a rule on labelled pairs, and measure it on others.
+
+    \b
+    tools-dedup calibrate --pairs-path rewordings.jsonl --background-path train.jsonl --test-path test.jsonl \\
+        --text-key question --model ./MiniLM --output-path minilm.json
+    """
+    from tools_dedup.calibrate import calibrate
+
+    config, _ = resolve(CalibrateConfig, options, __version__)
+    content = calibrate(config)
+    if as_json:
+        click.echo(json.dumps(content))
+        return
+    for name in ("recall", "flagged", "precision_on_pairs"):
+        if name in content["measured"]:
+            click.echo(f"{name}: {show_metric(content['measured'][name])}")
+    click.echo(f"threshold: {content['threshold']}")
+    click.echo("flagged  threshold  recall  precision")
+    for point in content["curve"]:
+        click.echo("{flagged:7.2%}  {threshold:9.4f}  {recall:6.2%}  {precision:9.2%}".format(**point))
+
+
+@main.command("rethreshold")
+@config_options(RethresholdConfig)
+def rethreshold_command(as_json: bool, **options) -> None:
+    """Decide a run again with another threshold, from its stored matches.
+
+    \b
+    tools-dedup rethreshold --run-path clean.run.json --threshold 0.7 --output-path clean-07.jsonl
+    """
+    from tools_dedup.rethreshold import rethreshold
+
+    config, invocation = resolve(RethresholdConfig, options, __version__)
+    _show(rethreshold(config, invocation), as_json)
+
+
+@main.command("merge")
+@click.argument("run_paths", nargs=-1, required=True, metavar="SHARD.run.json...")
+@click.option("--output-path", required=True, help="The rows that stay, of all shards together.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+def merge_command(run_paths: tuple[str, ...], output_path: str, as_json: bool) -> None:
+    """Join the shards of a run.
+
+    \b
+    tools-dedup merge part0.run.json part1.run.json --output-path clean.jsonl
+    """
+    from tools_dedup.merge import merge
+
+    invocation = Invocation("tools-dedup", __version__, ("tools-dedup", *sys.argv[1:]))
+    _show(merge(run_paths, output_path, invocation), as_json)

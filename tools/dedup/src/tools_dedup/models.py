@@ -11,7 +11,7 @@ import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tools_dedup.config import DEFAULT_MODEL
 from tools_shared.errors import ToolError
@@ -90,11 +90,12 @@ def _download(name: str) -> Path:
 
 
 def _describe(name: str, folder: Path) -> ModelRef:
-    config = _json(folder / "config.json")
-    if (folder / "modules.json").exists() and config.get("model_type") != "model2vec":
-        kind = "transformer"
-    elif config.get("model_type") == "model2vec":
+    modules = _json(folder / "modules.json")
+    types = [str(module.get("type")) for module in modules] if isinstance(modules, list) else []
+    if _json(folder / "config.json").get("model_type") == "model2vec" or any("StaticEmbedding" in t for t in types):
         kind = "static"
+    elif types:
+        kind = "transformer"
     else:
         raise ToolError(f"--model {name}: {folder} holds neither a sentence-transformers nor a model2vec model")
     package, extra = EXTRAS[kind]
@@ -120,11 +121,10 @@ def _max_tokens(folder: Path) -> int | None:
     return int(limit) if limit and limit < 1 << 30 else None
 
 
-def _json(path: Path) -> dict:
+def _json(path: Path) -> Any:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise ToolError(f"{path}: not JSON ({error}); fetch the model again") from error
-    return content if isinstance(content, dict) else {}

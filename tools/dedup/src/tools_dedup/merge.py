@@ -1,0 +1,100 @@
+"""`tools-dedup merge`: the shards of one run as the run itself would have written them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tools_dedup.config import DedupConfig
+from tools_dedup.manifest import check_sum, read_manifest, write_manifest
+from tools_dedup.outputs import output_paths
+from tools_dedup.report import Digest
+from tools_shared.cli import Invocation
+from tools_shared.errors import ToolError
+from tools_shared.files import atomic_write, sha256_file
+
+_SUMMED = ("n_rows", "n_kept", "n_removed", "n_rejected", "n_not_sampled", "n_kept_by_guard", "n_verdicts", "n_encoded",
+           "n_truncated")  # fmt: skip
+_NAMES = ("kept", "removed", "matches", "rejected")
+
+
+def merge(run_paths: Sequence[str], output_path: str, invocation: Invocation) -> dict[str, Any]:
+    """Join shards, given by their OUTPUT.run.json in any order; returns the manifest.
+
+    Raises ToolError when one is missing, doubled, changed, or of another run.
+    """
+    started = datetime.now(UTC)
+    shards = _in_order([(Path(path), read_manifest(Path(path))) for path in run_paths])
+    first = shards[0][1]
+    config = DedupConfig(
+        **{n: tuple(e["value"]) if isinstance(e["value"], list) else e["value"] for n, e in first["options"].items()}
+        | {"shard": None, "output_path": output_path, "removed_path": None, "matches_path": None}
+    )
+    paths = output_paths(output_path, None, None)
+    names = [*_NAMES, "review"] if config.review else list(_NAMES)
+    written = {name: getattr(paths, name) for name in names}
+    for name, target in written.items():
+        _join([_part(path, manifest, name) for path, manifest in shards], target)
+    metrics = _metrics([manifest["metrics"] for _, manifest in shards])
+    check_sum(metrics)
+    digest = Digest(config.review_band)
+    with paths.matches.open(encoding="utf-8") as lines:
+        for line in lines:
+            digest.add(json.loads(line))
+    written |= digest.write(paths, first["rules"], metrics)
+    inputs = [
+        {**entry, "n_read": metrics["n_rows"]} if entry["name"] == "train" else entry for entry in first["inputs"]
+    ]
+    about = {"rules": first["rules"], "model": first["model"], "warnings": first["warnings"]}
+    return write_manifest(paths.manifest, config, invocation, inputs, written, metrics, started, **about)
+
+
+def _in_order(shards: list[tuple[Path, dict[str, Any]]]) -> list[tuple[Path, dict[str, Any]]]:
+    if not shards:
+        raise ToolError("no shard was given; name each shard's OUTPUT.run.json")
+    numbered: dict[int, tuple[Path, dict[str, Any]]] = {}
+    total, same = None, None
+    for path, manifest in shards:
+        identity = dict(manifest["identity"])
+        shard = identity.pop("shard", None)
+        if shard is None:
+            raise ToolError(f"{path}: is a whole run, not a shard")
+        i, n = (int(part) for part in shard.split("/"))
+        key = (n, identity, [(e["name"], e["sha256"]) for e in manifest["inputs"]])
+        if same is not None and key != same:
+            raise ToolError(f"{path}: has other options or other data than {shards[0][0]}")
+        if i in numbered:
+            raise ToolError(f"{path}: shard {shard} was given twice, first as {numbered[i][0]}")
+        total, same, numbered[i] = n, key, (path, manifest)
+    if missing := sorted(set(range(total)) - numbered.keys()):
+        raise ToolError(f"of {total} shards {', '.join(map(str, missing))} is missing; give every OUTPUT.run.json")
+    return [numbered[i] for i in range(total)]
+
+
+def _part(path: Path, manifest: Mapping[str, Any], name: str) -> Path:
+    entry = manifest["outputs"][name]
+    part = path.parent / entry["path"]
+    if not part.exists() or sha256_file(part) != entry["sha256"]:
+        raise ToolError(f"{part}: is missing or not as the shard wrote it; run the shard again")
+    return part
+
+
+def _join(parts: Sequence[Path], target: Path) -> None:
+    if target.resolve() in {part.resolve() for part in parts}:
+        raise ToolError(f"{target}: is a shard's file; give --output-path another name")
+    with atomic_write(target, "wb") as file:
+        for part in parts:
+            file.write(part.read_bytes())
+
+
+def _metrics(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    total = {**parts[0], **{name: sum(part[name] for part in parts) for name in _SUMMED}}
+    for name in ("removed_by", "removed_by_test_set"):
+        total[name] = dict(sorted(sum((Counter(part[name]) for part in parts), Counter()).items()))
+    n_usable = total["n_kept"] + total["n_removed"]
+    total["removed_share"] = round(total["n_removed"] / n_usable, 6) if n_usable else 0.0
+    return total

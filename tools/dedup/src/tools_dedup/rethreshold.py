@@ -1,0 +1,161 @@
+"""`tools-dedup rethreshold`: another threshold from the matches of a run; nothing is encoded or compared again.
+
+Equal texts, repetitions inside the set and a person's verdicts stay as they were decided; only the rule with a score
+is asked again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tools_dedup.config import DedupConfig
+from tools_dedup.manifest import check_sum, read_manifest, write_manifest
+from tools_dedup.outcome import shaped
+from tools_dedup.outputs import OutputPaths, output_paths
+from tools_dedup.report import Digest
+from tools_dedup.rows import as_line, open_source
+from tools_dedup.words import shared_numbers, shared_spans
+from tools_shared.cli import Invocation
+from tools_shared.config import Config, option
+from tools_shared.errors import ToolError
+from tools_shared.files import atomic_write, sha256_file
+from tools_shared.records import Row
+from tools_shared.sources import procedure_text
+
+SCORED = ("semantic", "lexical")
+
+
+@dataclass(frozen=True)
+class RethresholdConfig(Config):
+    """The run whose matches are taken, and the threshold that they are asked with."""
+
+    TOOL: ClassVar[str] = "dedup_rethreshold"
+
+    run_path: str | None = option(None, "The run's OUTPUT.run.json.")
+    threshold: float | None = option(None, "Remove at this score or more.", minimum=-1, maximum=1)
+    output_path: str | None = option(None, "The rows that stay, as JSON lines.", identity=False)
+    removed_path: str | None = option(None, "The rows that go.", identity=False)
+    matches_path: str | None = option(None, "The matches, decided anew.", identity=False)
+
+
+def rethreshold(config: RethresholdConfig, invocation: Invocation) -> dict[str, Any]:
+    """Write the run's files again for another threshold; returns the manifest."""
+    started = datetime.now(UTC)
+    for name in ("run_path", "threshold", "output_path"):
+        if getattr(config, name) is None:
+            raise ToolError(f"--{name.replace('_', '-')} is needed")
+    before = read_manifest(Path(config.run_path))
+    given = DedupConfig(**{n: _plain(entry["value"]) for n, entry in before["options"].items()})
+    rules = _rules(before, config)
+    paths = output_paths(config.output_path, config.removed_path, config.matches_path)
+    stored = _stored(config, before, "matches")
+    _refuse_inputs(paths, before, config)
+    digest, counts = Digest(given.review_band), Counter()
+    written = _write(given, stored, config.threshold, paths, digest, counts)
+    written["rejected"] = _copy_rejected(_stored(config, before, "rejected"), paths.rejected)
+    metrics = _metrics(before["metrics"], counts)
+    check_sum(metrics)
+    written |= digest.write(paths, rules, metrics)
+    inputs = [*before["inputs"], {"name": "matches", "path": str(stored), "sha256": sha256_file(stored)}]
+    about = {"rules": rules, "model": before.get("model"), "warnings": []}
+    return write_manifest(paths.manifest, config, invocation, inputs, written, metrics, started, **about)
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _rules(before: Mapping[str, Any], config: RethresholdConfig) -> list[dict[str, Any]]:
+    if len(before["rules"]) != 1:
+        raise ToolError(
+            f"{config.run_path}: {len(before['rules'])} rules with a score decided here, and one threshold cannot "
+            "stand for them; run again with --threshold and one --method, the vectors are cached"
+        )
+    return [{**before["rules"][0], "threshold": config.threshold}]
+
+
+def _stored(config: RethresholdConfig, before: Mapping[str, Any], name: str) -> Path:
+    """A file of the run. Raises ToolError when it is not the one that the run wrote."""
+    entry = before["outputs"][name]
+    path = Path(config.run_path).parent / entry["path"]
+    if not path.exists() or sha256_file(path) != entry["sha256"]:
+        raise ToolError(f"{path}: is missing or not as the run wrote it; run tools-dedup again")
+    return path
+
+
+def _refuse_inputs(paths: OutputPaths, before: Mapping[str, Any], config: RethresholdConfig) -> None:
+    folder = Path(config.run_path).parent
+    used = {Path(config.run_path).resolve(), *(Path(entry["path"]).resolve() for entry in before["inputs"])}
+    used |= {(folder / before["outputs"][name]["path"]).resolve() for name in ("matches", "rejected")}
+    for path in (paths.kept, paths.removed, paths.matches, paths.rejected, paths.manifest):
+        if path.resolve() in used:
+            raise ToolError(f"{path}: is an input too; give --output-path another name")
+
+
+def _write(
+    given: DedupConfig, stored: Path, threshold: float, paths: OutputPaths, digest: Digest, counts: Counter
+) -> dict[str, Path]:
+    with ExitStack() as stack:
+        lines = stack.enter_context(stored.open(encoding="utf-8"))
+        kept, removed, matches = (
+            stack.enter_context(atomic_write(path)) for path in (paths.kept, paths.removed, paths.matches)
+        )
+        for row, match in _rows_of(given, map(json.loads, lines)):
+            decide(match, threshold)
+            digest.add(match)
+            goes = match["removed_by"]
+            counts[goes or "kept"] += 1
+            (removed if goes else kept).write(as_line(row.data if goes else shaped(row.data, given.output_format)))
+            matches.write(json.dumps(match, ensure_ascii=False) + "\n")
+    return {"kept": paths.kept, "removed": paths.removed, "matches": paths.matches}
+
+
+def _rows_of(given: DedupConfig, matches: Iterator[dict[str, Any]]) -> Iterator[tuple[Row, dict[str, Any]]]:
+    """Each match with the row that it is about, found by its place."""
+    changed = ToolError(f"{given.train_path}: has changed since the run; run tools-dedup again")
+    rows = iter(open_source(given.train_path).rows())
+    for match in matches:
+        place = (match["train_path"], match["train_line"])
+        found = next((r for r in rows if isinstance(r, Row) and (r.origin.path, r.origin.line) == place), None)
+        if found is None:
+            raise changed
+        yield found, match
+
+
+def decide(match: dict[str, Any], threshold: float) -> None:
+    """Change a match's `removed_by` to what the threshold says, and give what is removed its evidence."""
+    if match["removed_by"] not in (None, *SCORED) or match["verdict"] == "keep" or match["rule"] not in SCORED:
+        return
+    match["removed_by"] = match["rule"] if match["score"] >= threshold else None
+    if match["removed_by"] and "shared_spans" not in match:
+        texts = (
+            procedure_text(match["train_goal"], match["train_steps"]),
+            procedure_text(match["nearest_test_goal"], match["nearest_test_steps"]),
+        )
+        match |= {"shared_spans": shared_spans(*texts), "shared_numbers": shared_numbers(*texts)}
+
+
+def _copy_rejected(source: Path, target: Path) -> Path:
+    with atomic_write(target, "wb") as file:
+        file.write(source.read_bytes())
+    return target
+
+
+def _metrics(before: Mapping[str, Any], counts: Counter) -> dict[str, Any]:
+    n_kept = counts.pop("kept", 0)
+    n_removed = sum(counts.values())
+    new = {
+        "n_kept": n_kept,
+        "n_removed": n_removed,
+        "removed_share": round(n_removed / (n_kept + n_removed), 6),
+        "removed_by": dict(sorted(counts.items())),
+        "n_encoded": 0,
+    }
+    return {**before, **new}
