@@ -69,8 +69,9 @@ class Profile:
         span = last_block(text, *self.answer, start=rest_start)
         if span is None:
             return Parsed(thinking, None, None, False)
-        if self.think is None:
-            thinking = text[: span[0] - len(self.answer[0])].strip() or None
+        if self.think is None:  # all that stands before the answer is the reasoning
+            rest_start = span[0] - len(self.answer[0])
+            thinking = text[:rest_start].strip() or None
         tidy = closed_once and (self.answer == BOXED or _only_block(text, span, rest_start, self.answer))
         return Parsed(thinking, text[span[0] : span[1]].strip(), span, tidy and bool(thinking and thinking.strip()))
 

@@ -1,14 +1,54 @@
 """The command line of tools-traces."""
 
+from __future__ import annotations
+
 import click
 
+from tools_shared.cli import ToolCommand, config_options, resolve, show_run
 from tools_traces import __version__
+from tools_traces.config import MergeConfig, TracesConfig
 
 
-@click.group()
+class _Sampler(ToolCommand, click.Group):
+    """Without the name of a subcommand it samples, as `tools-traces --grpo-model RUN` always did."""
+
+    command_class = ToolCommand
+
+
+@click.group(cls=_Sampler, invoke_without_command=True)
+@config_options(TracesConfig)
 @click.version_option(__version__, prog_name="tools-traces")
-def main() -> None:
-    """Sample verified reasoning traces from a trained model.
+@click.pass_context
+def main(ctx: click.Context, as_json: bool, **options) -> None:
+    """Sample verified reasoning traces: draw until a question has a right answer, keep what the model wrote.
 
-    This version has no commands yet.
+    \b
+    tools-traces --grpo-model artifacts/grpo --output-dir artifacts/traces --output-file grpo_traces_train.jsonl \\
+        --dataset-split train --num-samples 2048 --batch-size 32 --max-attempts 5 --temperature 0.8
+    tools-sft --stage full --base-model artifacts/prep_sft --traces-file artifacts/traces/grpo_traces_train.jsonl
     """
+    if ctx.invoked_subcommand is not None:
+        return
+    from tools_traces.sample import sample
+
+    config, invocation = resolve(TracesConfig, options, __version__)
+    manifest = sample(config, invocation)
+    if manifest is not None:
+        show_run(manifest, as_json)
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True)
+@config_options(MergeConfig, leave_out=("runs",))
+def merge(as_json: bool, **options) -> None:
+    """Put the RUNS of all shards together: the files that one process would have written.
+
+    \b
+    tools-traces --shard 0/2 --output-dir artifacts/traces-0
+    tools-traces --shard 1/2 --output-dir artifacts/traces-1
+    tools-traces merge artifacts/traces-0 artifacts/traces-1 --output-dir artifacts/traces
+    """
+    from tools_traces.merge import merge as merge_runs
+
+    config, invocation = resolve(MergeConfig, options, __version__)
+    show_run(merge_runs(config, invocation), as_json)

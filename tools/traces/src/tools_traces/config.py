@@ -1,0 +1,138 @@
+"""Options of tools-traces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+from urllib.parse import parse_qs, urlsplit
+
+from tools_shared.config import option
+from tools_shared.engines import EngineConfig
+from tools_shared.errors import ToolError
+from tools_shared.runs import RunConfig
+
+DEFAULT_SIZE = 2048
+
+
+@dataclass(frozen=True)
+class OutputConfig(RunConfig):
+    """Which of the graded attempts become rows, and where they go."""
+
+    TOOL: ClassVar[str] = "traces"
+
+    output_file: str = option("traces.jsonl", "Name of the rows' file in the output directory.")
+    keep: str = option(
+        "first",
+        "Which verified traces of a question become rows: first, shortest, all, k:N (the first N), or diverse "
+        "(one for each list of equations).",
+    )
+    fallback: Literal["original", "skip"] = option(
+        "original", "What stands for a question without a verified trace: the data's own solution, or nothing."
+    )
+    dedup: bool = option(False, "Leave out a row whose question and reasoning stand in an earlier row.")
+    min_pass_rate: float = option(
+        0.0, "Leave out questions of which a smaller share of all attempts is verified.", minimum=0, maximum=1
+    )
+    max_pass_rate: float = option(
+        1.0, "Leave out questions of which a larger share of all attempts is verified.", minimum=0, maximum=1
+    )
+    emit: Literal["rows", "graded"] = option(
+        "rows", "graded: also write every attempt, right and wrong, to NAME.graded.jsonl."
+    )
+    token_ids: bool = option(False, "Write each response's tokens into its row.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.keep_count
+        if self.min_pass_rate > self.max_pass_rate:
+            raise ToolError(f"--min-pass-rate {self.min_pass_rate} is above --max-pass-rate {self.max_pass_rate}")
+        if not self.output_file or re.search(r"[/\\]", self.output_file) or self.output_file.startswith("."):
+            raise ToolError(f"--output-file '{self.output_file}': give a name; --output-dir is the folder")
+
+    @property
+    def keep_count(self) -> int | None:
+        """How many verified traces a question needs until it is done; None: every attempt is drawn."""
+        if self.keep == "first":
+            return 1
+        if self.keep in ("all", "shortest", "diverse"):
+            return None
+        match = re.fullmatch(r"k:([1-9][0-9]{0,5})", self.keep)
+        if match is None:
+            raise ToolError(f"--keep must be first, shortest, all, diverse or k:N with N at least 1, got '{self.keep}'")
+        return int(match[1])
+
+    @property
+    def goal(self) -> int | None:
+        """`keep_count`, or None where the pass rate is wanted: stopping early would bias it."""
+        return self.keep_count if (self.min_pass_rate, self.max_pass_rate) == (0.0, 1.0) else None
+
+
+@dataclass(frozen=True)
+class TracesConfig(OutputConfig, EngineConfig):
+    """Verified traces of one model on one data set."""
+
+    ALIASES: ClassVar[Mapping[str, str]] = {"grpo_model": "model", "base_model": "model", "model_path": "model"}
+
+    model: str = option(
+        "demo",
+        "Hub id, model folder, adapter folder, run directory, or 'demo'.",
+        flags=("--grpo-model", "--base-model", "--model-path"),
+    )
+    data: str = option(
+        f"demo://problems?size={DEFAULT_SIZE}", "Problems: any source.", flags=("--train-path", "--train-file")
+    )
+    dataset_split: str | None = option(None, "Split of the data, where its address names a set with splits.")
+    num_samples: int | None = option(None, "How many problems, from the first. Default: all.", minimum=1)
+    max_attempts: int = option(5, "Most completions drawn of one question.", minimum=1)
+    batch_size: int = option(32, "Completions under way at once.", minimum=1)
+    temperature: float = option(0.8, "Sampling temperature.", minimum=0)
+    top_p: float = option(1.0, "Only the likeliest tokens that make up this probability.", minimum=0, maximum=1)
+    top_k: int = option(0, "Only so many of the likeliest tokens; 0 is all.", minimum=0)
+    min_p: float = option(0.0, "Only tokens this likely relative to the likeliest.", minimum=0, maximum=1)
+    max_new_tokens: int = option(512, "Longest completion, in tokens.", minimum=1)
+    seed: int = option(0, "Attempt k of a question depends on this, its id and k alone.")
+    decontaminate: str | None = option(None, "Leave out questions that this test set holds: any source.")
+    shard: str | None = option(None, "i/n with i from 0: every n-th question only; see `tools-traces merge`.")
+    question_key: str | None = option(None, "Field that holds the question; dots reach into objects.")
+    answer_key: str | None = option(None, "Field that holds the answer; dots reach into objects.")
+    # Other engines draw other tokens, so here the choice decides the result.
+    engine: Literal["transformers", "vllm", "http"] = option("transformers", "What draws the completions.")
+    dry_run: bool = option(False, "Say what would be drawn, from the data alone, and stop.", identity=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.shard_of, self.source
+
+    @property
+    def shard_of(self) -> tuple[int, int]:
+        """(i, n) of `--shard`; (0, 1) without it."""
+        match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", self.shard or "0/1")
+        if match is None or int(match[1]) >= int(match[2]):
+            raise ToolError(f"--shard must be i/n with 0 <= i < n, got '{self.shard}'")
+        return int(match[1]), int(match[2])
+
+    @property
+    def source(self) -> str:
+        """The data's address with its split."""
+        if self.dataset_split is None:
+            return self.data
+        parts = urlsplit(self.data)
+        if "://" not in self.data:
+            raise ToolError(f"--dataset-split {self.dataset_split}: {self.data} is a file and has no splits")
+        named = parse_qs(parts.query).get("split", [self.dataset_split])[0]
+        if named != self.dataset_split:
+            raise ToolError(f"--dataset-split {self.dataset_split}: {self.data} names the split '{named}'")
+        if "split" in parse_qs(parts.query):
+            return self.data
+        return f"{self.data}{'&' if parts.query else '?'}split={self.dataset_split}"
+
+
+@dataclass(frozen=True)
+class MergeConfig(RunConfig):
+    """Put the shards of one run together."""
+
+    TOOL: ClassVar[str] = "traces"
+
+    runs: tuple[str, ...] = option((), "The shards' run directories.")

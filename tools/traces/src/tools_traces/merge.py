@@ -1,0 +1,95 @@
+"""Put shards together: the files that one process would have written."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tools_shared.cli import Invocation
+from tools_shared.errors import ToolError
+from tools_shared.prompts import PROFILES, Profile, load_profile
+from tools_shared.runs import Manifest, default_output_dir, draft, finished, read_manifest
+from tools_traces.config import MergeConfig, TracesConfig
+from tools_traces.data import read_questions
+from tools_traces.journal import FILE, Attempt, read_attempts
+from tools_traces.rows import Provenance
+from tools_traces.write import write_outputs
+
+
+def merge(config: MergeConfig, invocation: Invocation) -> Manifest:
+    """Merge the shards' journals and write rows and figures anew; returns the manifest.
+
+    Raises ToolError unless the runs are all shards of one run, with the same options, data and model.
+    """
+    output_dir = Path(config.output_dir or default_output_dir("traces"))
+    if done := finished(output_dir, config):
+        return done
+    shards = [read_manifest(path) for path in config.runs]
+    whole = _same_run(shards)
+    questions = read_questions(whole)
+    _check_data(shards, questions.read.sha256)
+    attempts: dict[tuple[str, int], Attempt] = {}
+    for shard in shards:
+        attempts |= read_attempts(shard.path / FILE)
+    with draft(output_dir, config, invocation, "traces") as run:
+        run.reject(questions.rejected)
+        for shard in shards:
+            run.add_input(f"shard {shard.options['shard']}", str(shard.path), shard.sha256, run_sha256=shard.sha256)
+        model_hash = _input(shards[0], "model")["sha256"][:16]
+        origin = Provenance(whole.seed, model_hash, _profile(shards[0], whole))
+        metrics = write_outputs(run, whole, questions.problems, attempts, origin, {})
+        return run.finish(metrics, seed=whole.seed, profile=shards[0].data["profile"])
+
+
+def _same_run(shards: Sequence[Manifest]) -> TracesConfig:
+    """The configuration of the whole, from the shards'."""
+    for shard in shards:
+        if shard.kind != "traces" or "shard" not in shard.options:
+            raise ToolError(f"{shard.path}: not a run of tools-traces --shard")
+    first = shards[0]
+    for shard in shards[1:]:
+        mine, other = ({k: v for k, v in s.identity.items() if k != "shard"} for s in (first, shard))
+        differs = next((k for k in {**mine, **other} if mine.get(k) != other.get(k)), None)
+        if differs is not None:
+            raise ToolError(
+                f"{shard.path}: {differs} is {other.get(differs)!r}, but {mine.get(differs)!r} in {first.path}"
+            )
+        if _input(shard, "model")["sha256"] != _input(first, "model")["sha256"]:
+            raise ToolError(f"{shard.path}: was drawn from another model than {first.path}")
+    names = {f.name for f in dataclasses.fields(TracesConfig)}
+    options = {k: v for k, v in first.options.items() if k in names}
+    _check_complete([shard.options["shard"] for shard in shards], first)
+    return TracesConfig(**{**options, "shard": None})
+
+
+def _check_complete(given: Sequence[str | None], first: Manifest) -> None:
+    n = int((given[0] or "0/1").split("/")[1])
+    wanted = {f"{i}/{n}" for i in range(n)}
+    numbers = [shard or "0/1" for shard in given]
+    if missing := sorted(wanted - set(numbers)):
+        raise ToolError(f"the shards {', '.join(missing)} are missing; name their run directories too")
+    if len(numbers) != n:
+        raise ToolError(f"{first.path}: {len(numbers)} runs for {n} shards; name each shard once")
+
+
+def _check_data(shards: Sequence[Manifest], sha256: str) -> None:
+    for shard in shards:
+        entry = _input(shard, "data")
+        if entry["sha256"] != sha256:
+            raise ToolError(f"{entry['path']}: has changed since {shard.path} was made from it; restore it")
+
+
+def _input(shard: Manifest, name: str) -> dict[str, Any]:
+    return next(entry for entry in shard.data["inputs"] if entry["name"] == name)
+
+
+def _profile(shard: Manifest, config: TracesConfig) -> Profile:
+    """The profile that the shards were drawn with: asked for, or by the name that their manifest has."""
+    if config.profile is not None:
+        return load_profile(config.profile)
+    name = shard.data["profile"]
+    if name not in PROFILES:
+        raise ToolError(f"{shard.path}: its prompt profile '{name}' is none of {', '.join(PROFILES)}; pass --profile")
+    return PROFILES[name]

@@ -1,0 +1,117 @@
+"""Rejection sampling: draw, grade, and keep what the model got right."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+from tools_shared.cli import Invocation, progress, say
+from tools_shared.config import digest
+from tools_shared.engines import SamplingParams, open_engine
+from tools_shared.engines.base import check_fits
+from tools_shared.models import ModelRef, choose_profile, resolve, weights_sha256
+from tools_shared.prompts import Profile, render_question
+from tools_shared.runs import Draft, default_output_dir, draft, finished
+from tools_shared.runs.read import Manifest
+from tools_traces.config import TracesConfig
+from tools_traces.data import Questions, read_questions
+from tools_traces.grading import grader
+from tools_traces.journal import FILE, Attempt, Journal
+from tools_traces.rows import Provenance
+from tools_traces.schedule import Schedule
+from tools_traces.write import write_outputs
+
+LOG_EVERY = 50
+"""Attempts between two lines of metrics.jsonl."""
+
+
+def sample(config: TracesConfig, invocation: Invocation) -> Manifest | None:
+    """Draw until every question has what it needs, and publish the rows; returns the manifest, None for a dry run.
+
+    Everything that a user can have got wrong in data and options is found before the weights are loaded.
+    """
+    output_dir = Path(config.output_dir or default_output_dir("traces"))
+    if not config.dry_run and (done := finished(output_dir, config)):
+        return done
+    ref = resolve(config.model)
+    profile = choose_profile(ref, config.profile)
+    questions = read_questions(config)
+    n = len(questions.problems)
+    say(f"{questions.read.n_read} rows read, {n} questions, {len(questions.rejected)} rejected")
+    if config.dry_run:
+        least = n * min(config.goal or config.max_attempts, config.max_attempts)
+        say(f"would draw {least} to {n * config.max_attempts} completions of at most {config.max_new_tokens} tokens")
+        return None
+    with draft(output_dir, config, invocation, "traces") as run:
+        return _sample_into(run, config, ref, profile, questions)
+
+
+def _sample_into(run: Draft, config: TracesConfig, ref: ModelRef, profile: Profile, questions: Questions) -> Manifest:
+    run.reject(questions.rejected)
+    read, n = questions.read, len(questions.problems)
+    run.add_input("data", config.source, read.sha256, n_read=read.n_read, n_used=n)
+    if questions.tests is not None:
+        run.add_input("decontaminate", config.decontaminate, questions.tests.sha256)
+    with Journal(run.path / FILE) as journal:
+        engine = open_engine(ref, config)
+        model_hash = add_model(run, config, ref)
+        prompts = [render_question(engine.tokenizer, profile, problem.question) for problem in questions.problems]
+        places = [str(problem.origin or problem.id) for problem in questions.problems]
+        check_fits(prompts, places, engine.context_length, config.max_new_tokens)
+        pairs = zip(questions.problems, prompts, strict=True)
+        schedule = Schedule(pairs, config.goal, config.max_attempts, journal, grader(profile, config.token_ids))
+        timing = _draw(run, config, schedule, engine, n)
+    origin = Provenance(config.seed, model_hash, profile)
+    metrics = write_outputs(run, config, questions.problems, journal.attempts, origin, timing)
+    return run.finish(metrics, seed=config.seed, profile=profile.name)
+
+
+def _draw(run: Draft, config: TracesConfig, schedule: Schedule, engine, n: int) -> dict[str, Any]:
+    """Run the schedule with progress and metrics; returns how fast this session was."""
+    began = time.monotonic()
+    drawn = {"attempts": 0, "tokens": 0, "verified": 0}
+    if schedule.journal.attempts:
+        say(f"{len(schedule.journal.attempts)} attempts are in the journal; {schedule.n_finished} questions are done")
+    with progress(total=n, label="questions", unit="question") as bar:
+        bar.update(schedule.n_finished)
+
+        def note(attempt: Attempt) -> None:
+            drawn["attempts"] += 1
+            drawn["tokens"] += attempt.n_tokens
+            drawn["verified"] += attempt.verified
+            seconds = time.monotonic() - began
+            rate = {"verified": drawn["verified"] / drawn["attempts"], "tokens_per_second": drawn["tokens"] / seconds}
+            if drawn["attempts"] % LOG_EVERY == 0 or not schedule.has_work:
+                run.log({"step": len(schedule.journal.attempts), "questions_done": schedule.n_finished, **rate})
+            bar.update(schedule.n_finished - bar.n)
+            bar.set_postfix_str(f"{100 * rate['verified']:.0f} % verified, {rate['tokens_per_second']:.0f} tokens/s")
+
+        schedule.run(engine, sampling_params(config), config.batch_size, note)
+    seconds = time.monotonic() - began
+    return {"seconds_last_session": round(seconds, 3), "tokens_per_second": round(drawn["tokens"] / seconds, 1)}
+
+
+def sampling_params(config: TracesConfig) -> SamplingParams:
+    return SamplingParams(
+        temperature=config.temperature,
+        max_new_tokens=config.max_new_tokens,
+        top_p=config.top_p,
+        top_k=config.top_k,
+        min_p=config.min_p,
+        seed=config.seed,
+    )
+
+
+def add_model(run: Draft, config: TracesConfig, ref: ModelRef) -> str:
+    """Note the model among the run's inputs; returns the hash that stands in its rows."""
+    if config.engine == "http":
+        where = f"{config.endpoint} {config.model_name or ''}".strip()
+        run.add_input("model", where, digest(where))
+        return digest(where)[:16]
+    sha256 = weights_sha256(ref.weights)
+    if ref.adapter is not None:
+        sha256 = hashlib.sha256(f"{sha256}{weights_sha256(str(ref.adapter))}".encode()).hexdigest()
+    run.add_input("model", ref.spec, sha256, run_sha256=ref.run and ref.run.sha256)
+    return sha256[:16]

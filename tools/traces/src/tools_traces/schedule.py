@@ -1,0 +1,117 @@
+"""Which attempt is drawn next: each question on its own, until it has what it needs.
+
+A question leaves at its first verified attempt (or its k-th, or when its attempts are used up) and its place in the
+running batch is refilled at once. Which attempts are drawn in the end follows from their verdicts alone, not from
+the order in which they came: `n_wanted` is the shortest beginning of a question's attempts that has what it needs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from tools_shared.engines import Completion, Engine, SamplingParams
+from tools_shared.engines.stream import Draw
+from tools_shared.prompts import Prompt
+from tools_shared.records import Problem
+from tools_traces.journal import Attempt, Journal
+
+GRADERS = 4
+PATIENCE_S = 0.005
+"""How long generation waits for a grade: numbers take microseconds and the next attempt then reuses what the engine
+holds of the prompt; algebra may take seconds, and goes on beside."""
+
+
+def n_wanted(verified: Mapping[int, bool], goal: int | None, max_attempts: int) -> int:
+    """How many attempts, from the first, a question needs as far as the verdicts of some (by number) tell.
+
+    With `goal` None all `max_attempts`; else as many as it takes to have `goal` verified ones.
+    """
+    if goal is None:
+        return max_attempts
+    wanted = min(goal, max_attempts)
+    counted = 0
+    while counted < wanted:
+        if verified.get(counted) is False:
+            wanted = min(wanted + 1, max_attempts)
+        counted += 1
+    return wanted
+
+
+@dataclass
+class _Question:
+    problem: Problem
+    prompt: Prompt
+    verified: dict[int, bool] = field(default_factory=dict)
+    n_given: int = 0
+
+
+class Schedule:
+    """Hands out draws and takes back completions; `grade` runs in threads beside the engine."""
+
+    def __init__(
+        self,
+        questions: Iterable[tuple[Problem, Prompt]],
+        goal: int | None,
+        max_attempts: int,
+        journal: Journal,
+        grade: Callable[[Problem, Prompt, Draw, Completion], Attempt],
+    ) -> None:
+        self.goal, self.max_attempts, self.journal, self.grade = goal, max_attempts, journal, grade
+        self.questions = {problem.id: _Question(problem, prompt) for problem, prompt in questions}
+        self._fresh: deque[Draw] = deque()
+        self._again: deque[Draw] = deque()
+        self._pending: set[Future[Attempt]] = set()
+        self.n_finished = 0
+        for key, attempt in journal.attempts.items():
+            if key[0] in self.questions:
+                self.questions[key[0]].verified[key[1]] = attempt.verified
+        for question in self.questions.values():
+            self._give(question, self._fresh)
+
+    def _give(self, question: _Question, queue: deque[Draw]) -> None:
+        """Queue the attempts that the question needs and has not been given; note when it needs no more."""
+        wanted = n_wanted(question.verified, self.goal, self.max_attempts)
+        for sample in range(question.n_given, wanted):
+            if sample not in question.verified:
+                queue.append(Draw(question.prompt, question.problem.id, sample))
+        question.n_given = wanted
+        if all(sample in question.verified for sample in range(wanted)):
+            self.n_finished += 1
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._again or self._fresh or self._pending)
+
+    def run(self, engine: Engine, params: SamplingParams, n_slots: int, on_attempt: Callable[[Attempt], None]) -> None:
+        """Draw until every question has what it needs; `on_attempt` is told of each graded attempt."""
+        self._on_attempt = on_attempt
+        with ThreadPoolExecutor(GRADERS) as graders:
+
+            def note(draw: Draw, completion: Completion) -> None:
+                question = self.questions[draw.key]
+                graded = graders.submit(self.grade, question.problem, question.prompt, draw, completion)
+                self._pending.add(graded)
+                wait([graded], timeout=PATIENCE_S)
+
+            while self.has_work:
+                engine.stream(self._take, params, note, n_slots=n_slots)
+                self._collect(wait(self._pending).done)
+
+    def _take(self) -> Draw | None:
+        self._collect([graded for graded in self._pending if graded.done()])
+        if self._again:
+            return self._again.popleft()
+        return self._fresh.popleft() if self._fresh else None
+
+    def _collect(self, done: Sequence[Future[Attempt]] | set[Future[Attempt]]) -> None:
+        for graded in sorted(done, key=lambda future: (future.result().id, future.result().sample)):
+            self._pending.discard(graded)
+            attempt = graded.result()
+            self.journal.add(attempt)
+            question = self.questions[attempt.id]
+            question.verified[attempt.sample] = attempt.verified
+            self._give(question, self._again)
+            self._on_attempt(attempt)
