@@ -9,7 +9,7 @@ function option(value, text) {
   return element("option", { value }, text === undefined ? value : text);
 }
 function baselineOf(example, run) {
-  return data.baseline && data.baseline !== run.name && byKey.has(data.baseline) ? byKey.get(data.baseline).get(example.key) : undefined;
+  return run.baseline && byKey.has(run.baseline) ? byKey.get(run.baseline).get(example.key) : undefined;
 }
 const FILTERS = {
   all: () => true,
@@ -56,7 +56,7 @@ function detail(run, example) {
   }
   const sides = [[run.name, example]];
   const other = baselineOf(example, run);
-  if (other) sides.unshift([`${data.baseline} (baseline)`, other]);
+  if (other) sides.unshift([`${run.baseline} (baseline)`, other]);
   box.replaceChildren(element("h3", {}, "Question"), element("pre", {}, example.question), element("p", {}, element("strong", {}, "Gold: "), example.gold || "\u2013"),
     element("div", { class: "two" }, ...sides.map(([name, e]) => element("div", { class: "panel" }, element("h3", {}, name), outcome(e), element("p", {}, `Answer: ${e.answer || "\u2013"}`), element("pre", {}, e.text || "(empty)"), values(e)))));
 }
@@ -66,7 +66,7 @@ function values(example) {
 }
 if (browsable.length) {
   control("run").append(...browsable.map((run) => option(run.name)));
-  control("run").value = browsable[browsable.length - 1].name;
+  control("run").value = (browsable.filter((run) => run.name !== data.baseline).pop() || browsable[0]).name;
   control("kind").append(option("all"), ...[...new Set(browsable.flatMap((run) => run.examples.map((e) => e.kind)))].map((k) => option(k)));
   for (const id of ["run", "filter", "kind", "search"]) control(id).oninput = () => { page = 0; browse(); };
   control("previous").onclick = () => { page -= 1; browse(); };

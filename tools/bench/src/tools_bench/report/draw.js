@@ -36,7 +36,7 @@ function leaderboard() {
   const order = Object.keys(data.metrics);
   const heads = new Set(scored.flatMap((run) => run.headline));
   const rank = (name) => (heads.has(name) ? 0 : 1000) + (order.indexOf(name) < 0 ? 500 : order.indexOf(name));
-  const names = [...count.keys()].sort((a, b) => rank(a) - rank(b)).slice(0, 8);
+  const names = [...count.keys()].sort((a, b) => rank(a) - rank(b)).slice(0, 7);
   let by = names[0], rising = false;
   const box = document.querySelector("#leaderboard .scroll");
   function show() {
@@ -112,10 +112,10 @@ function differences() {
   const box = document.querySelector("#differences .body");
   const names = Object.keys(data.differences);
   if (!names.length) {
-    box.append(element("p", { class: "note" }, "There is one evaluated run only; nothing to compare."));
+    box.append(element("p", { class: "note" }, "No two evaluated runs here share items; there is nothing to compare."));
     return;
   }
-  box.append(element("p", { class: "note" }, `Current minus ${data.baseline}, in points, paired by item, with 95 % intervals. Improved or regressed: Holm-adjusted p \u2264 0.05 over the metrics of one run; equivalent: the interval lies within 2 points; "detectable" is what this comparison finds with 80 % power.`));
+  box.append(element("p", { class: "note" }, `Each run minus its baseline, in points, paired by item, with 95 % intervals. Improved or regressed: Holm-adjusted p \u2264 0.05 over the metrics of one run; equivalent: the interval lies within 2 points; "detectable" is what this comparison finds with 80 % power.`));
   const grid = element("div", { class: "grid wide" });
   for (const name of names) {
     const verdicts = data.differences[name];
@@ -125,7 +125,7 @@ function differences() {
     const counts = verdicts.filter((v) => v.direction).map((v) => element("tr", {},
       element("td", {}, v.metric), element("td", { class: v.verdict }, v.verdict), element("td", {}, `p ${v.p_holm < 0.001 ? "< 0.001" : "= " + v.p_holm.toFixed(3)}`),
       element("td", {}, v.minimum_detectable === null ? "\u2013" : percent(v.minimum_detectable)), element("td", {}, String(v.n))));
-    grid.append(element("div", { class: "panel" }, element("h3", {}, name), whiskers(rows, { low: -reach, high: reach, labels: 170, zero: 0, unit: (t) => (100 * t).toFixed(0) }),
+    grid.append(element("div", { class: "panel" }, element("h3", {}, `${name} against ${data.runs.find((run) => run.name === name).baseline}`), whiskers(rows, { low: -reach, high: reach, width: 520, labels: 190, zero: 0, unit: (t) => (100 * t).toFixed(0) }),
       element("div", { class: "scroll" }, element("table", {}, element("thead", {}, element("tr", {}, ...["metric", "verdict", "p (Holm)", "detectable", "n"].map((h) => element("th", { scope: "col" }, h)))), element("tbody", {}, ...counts)))));
   }
   box.append(grid);
@@ -151,7 +151,7 @@ function budget() {
   for (const p of points) {
     const style = styles[methods.indexOf(p.method) % styles.length];
     svg.append(drawn("line", { x1: x(p.seconds), x2: x(p.seconds), y1: y(p.accuracy.low), y2: y(p.accuracy.high), class: `bar ${style}` }), drawn("circle", { cx: x(p.seconds), cy: y(p.accuracy.estimate), r: 5, class: `dot ${style}` }),
-      drawn("text", { x: x(p.seconds) + 9, y: y(p.accuracy.estimate) + 4 }, `${p.name} (${p.method})`));
+      drawn("text", { x: x(p.seconds) + (p.seconds > 0.6 * most ? -9 : 9), y: y(p.accuracy.estimate) + 4, "text-anchor": p.seconds > 0.6 * most ? "end" : "start" }, `${p.name} (${p.method})`));
   }
   box.append(svg, element("p", { class: "note" }, "Strict accuracy in percent with its interval against the seconds of training, those of the runs before included, on the machines they ran on."));
 }
@@ -160,7 +160,7 @@ function graph() {
   const { nodes, edges } = data.lineage;
   const columns = [];
   for (const node of nodes) (columns[node.column] = columns[node.column] || []).push(node);
-  const boxWidth = 190, gapX = 60, step = 58, height = Math.max(...columns.map((c) => (c || []).length)) * step + 10;
+  const boxWidth = 250, gapX = 60, step = 58, height = Math.max(...columns.map((c) => (c || []).length)) * step + 10;
   const width = columns.length * (boxWidth + gapX) - gapX + 4;
   const svg = drawn("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img" });
   svg.append(drawn("defs", {}, drawn("marker", { id: "head", viewBox: "0 0 8 8", refX: 8, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" }, drawn("path", { d: "M0 0L8 4L0 8z", class: "head" }))));
@@ -174,7 +174,7 @@ function graph() {
   for (const node of nodes) {
     const [x, y] = at.get(node.id);
     svg.append(drawn("g", {}, drawn("title", {}, `${node.label} (${node.kind})`), drawn("rect", { x, y, width: boxWidth, height: 42, rx: 6, class: node.run ? "node run" : "node" }),
-      drawn("text", { x: x + 9, y: y + 18 }, shortened(node.label, 26)), drawn("text", { x: x + 9, y: y + 34, class: "soft" }, shortened(node.kind, 30))));
+      drawn("text", { x: x + 9, y: y + 18 }, shortened(node.label, 38)), drawn("text", { x: x + 9, y: y + 34, class: "soft" }, shortened(node.kind, 38))));
   }
   place("#lineage .scroll", svg);
 }

@@ -13,7 +13,8 @@ from tools_bench.report.entries import Entry
 def lineage(entries: Sequence[Entry]) -> dict[str, Any]:
     """Nodes with their column (longest way from data) and edges by node id.
 
-    A run is known by its manifest's hash; data by its hash, so the same file under two paths is one node.
+    A run is known by its manifest's hash, a file by its own, so the same file under two paths is one node; what has an
+    address (`hf://`, `demo://`) by that, since its hash is that of the rows that were read.
     """
     runs = {e.manifest.sha256: e for e in entries}
     nodes: dict[str, dict[str, Any]] = {
@@ -22,7 +23,8 @@ def lineage(entries: Sequence[Entry]) -> dict[str, Any]:
     edges: list[dict[str, str]] = []
     for sha, entry in runs.items():
         for given in entry.manifest.data["inputs"]:
-            source = given.get("run_sha256") or f"data:{given['sha256']}"
+            data = given["path"] if "://" in given["path"] else given["sha256"]
+            source = given.get("run_sha256") or f"data:{data}"
             if source not in nodes:
                 kind = "run, not in this report" if given.get("run_sha256") else "data"
                 nodes[source] = {"id": source, "label": short(given["path"]), "kind": kind, "run": False}
@@ -57,6 +59,9 @@ def budgets(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
     found = []
     for entry in entries:
+        parents = [runs[sha] for sha in entry.manifest.parents() if sha in runs]
+        if _is_evaluation(entry) and any("accuracy" in parent.metrics for parent in parents):
+            continue  # its model is there already, with the accuracy that training ended with
         accuracy = entry.metrics.get("accuracy")
         method = _method(entry, runs)
         if accuracy is not None and method is not None:
@@ -65,6 +70,10 @@ def budgets(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 TRAINING = ("sft", "prep_sft", "full_sft", "prep", "full", "grpo")
+
+
+def _is_evaluation(entry: Entry) -> bool:
+    return entry.manifest.kind not in TRAINING
 
 
 def _method(entry: Entry, runs: dict[str, Entry]) -> str | None:

@@ -34,13 +34,14 @@ def run_report(config: ReportConfig) -> Path:
 def page_data(entries: Sequence[Entry], config: ReportConfig) -> dict[str, Any]:
     """All that the script draws."""
     scored = [e for e in entries if e.means]
-    baseline = _baseline(scored, config.baseline)
+    wanted = _baseline(scored, config.baseline)
+    baselines = {e.name: base for e in scored if (base := _baseline_of(e, scored, wanted)) is not None}
     return {
         "made": datetime.now(UTC).isoformat(timespec="minutes"),
-        "baseline": baseline.name if baseline else None,
+        "baseline": wanted.name if wanted else None,
         "metrics": {m.name: {"direction": m.direction, "what": m.what} for m in METRICS.values()},
-        "runs": [_run(e, config.max_examples) for e in entries],
-        "differences": {e.name: _differences(baseline, e) for e in scored if baseline and e is not baseline},
+        "runs": [_run(e, baselines.get(e.name), config.max_examples) for e in entries],
+        "differences": {e.name: _differences(baselines[e.name], e) for e in scored if e.name in baselines},
         "lineage": lineage(entries),
         "budgets": budgets(entries),
     }
@@ -56,13 +57,28 @@ def _baseline(scored: Sequence[Entry], wanted: str | None) -> Entry | None:
     return found
 
 
-def _run(entry: Entry, most: int) -> dict[str, Any]:
+def _baseline_of(entry: Entry, scored: Sequence[Entry], wanted: Entry | None) -> Entry | None:
+    """The baseline where it shares items with a run, else the run before it that shares most."""
+    if wanted is None or entry is wanted:
+        return None
+    if _shared(wanted, entry) > 1:
+        return wanted
+    best = max(scored[: scored.index(entry)], key=lambda e: _shared(e, entry), default=None)
+    return best if best is not None and _shared(best, entry) > 1 else None
+
+
+def _shared(one: Entry, other: Entry) -> int:
+    return len(one.means.keys() & other.means.keys())
+
+
+def _run(entry: Entry, baseline: Entry | None, most: int) -> dict[str, Any]:
     data = entry.manifest.data
     return {
         "name": entry.name,
         "kind": data["kind"],
         "model": entry.model,
         "test": entry.test,
+        "baseline": baseline.name if baseline else None,
         "path": str(entry.manifest.path),
         "finished": data["finished"],
         "tool": f"{data['tool']} {data['tool_version']}",
@@ -77,7 +93,7 @@ def _run(entry: Entry, most: int) -> dict[str, Any]:
 
 
 def _differences(baseline: Entry, entry: Entry) -> list[dict[str, Any]]:
-    """Verdicts against the baseline on the items that both have; none where they share fewer than two."""
+    """Verdicts against the baseline, each metric on the items that both have (two at least)."""
     same = [key for key in baseline.means if key in entry.means]
     names = dict.fromkeys(name for key in same for name in baseline.means[key])
     pairs = {}
