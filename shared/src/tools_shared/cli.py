@@ -154,7 +154,9 @@ def _click_option(field: dataclasses.Field, config_class: type[Config]) -> Calla
     if hint is bool:
         names[0] = f"{flag}/--no-{flag[2:]}"
     elif typing.get_origin(hint) is tuple:
-        settings |= {"type": typing.get_args(hint)[0], "multiple": True}
+        inner = typing.get_args(hint)[0]
+        choices = configs.choices_of(inner)
+        settings |= {"type": click.Choice(choices) if choices else inner, "multiple": True}
     elif choices := configs.choices_of(hint):
         settings["type"] = click.Choice(choices)
     else:

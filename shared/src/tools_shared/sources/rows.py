@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
@@ -55,15 +56,27 @@ def _read_file(file: Path, parse_lists: bool) -> Rows:
 
 def _read_demo(spec: str) -> Iterator[Row]:
     name, options = parse_address(spec, DEMO_KEYS)
-    if name != "problems":
-        raise ToolError(f"{spec}: there is no demo set '{name}'; use demo://problems")
+    if name not in ("problems", "contaminated"):
+        raise ToolError(f"{spec}: there is no demo set '{name}'; use demo://problems or demo://contaminated")
     for key in ("size", "seed"):
         if not options.get(key, "0").isdecimal():
             raise ToolError(f"{spec}: '{key}' is a whole number, got '{options[key]}'")
+    split, size, seed = options.get("split", "train"), int(options.get("size", 1000)), int(options.get("seed", 0))
+    drawn = _problems(split, size, seed) if name == "problems" else _contaminated(split, size, seed)
+    return (Row(data, Origin(spec, number)) for number, data in enumerate(drawn, start=1))
+
+
+def _problems(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
     from tools_shared.demo.problems import problems
 
-    drawn = problems(options.get("split", "train"), int(options.get("size", 1000)), int(options.get("seed", 0)))
-    return (Row(data, Origin(spec, number)) for number, data in enumerate(drawn, start=1))
+    return problems(split, size, seed)
+
+
+def _contaminated(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
+    from tools_shared.demo.contaminated import check_split, contaminated
+
+    check_split(split)
+    return contaminated(size, seed)
 
 
 def source_sha256(spec: str | os.PathLike[str]) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -107,32 +107,35 @@ def _write(
         kept, removed, matches = (
             stack.enter_context(atomic_write(path)) for path in (paths.kept, paths.removed, paths.matches)
         )
-        for row, match in _rows_of(given, map(json.loads, lines)):
-            decide(match, threshold)
+        for row, match, line in _rows_of(given, lines):
+            changed = decide(match, threshold)
             digest.add(match)
             goes = match["removed_by"]
             counts[goes or "kept"] += 1
             (removed if goes else kept).write(as_line(row.data if goes else shaped(row.data, given.output_format)))
-            matches.write(json.dumps(match, ensure_ascii=False) + "\n")
+            matches.write(json.dumps(match, ensure_ascii=False) + "\n" if changed else line)
     return {"kept": paths.kept, "removed": paths.removed, "matches": paths.matches}
 
 
-def _rows_of(given: DedupConfig, matches: Iterator[dict[str, Any]]) -> Iterator[tuple[Row, dict[str, Any]]]:
-    """Each match with the row that it is about, found by its place."""
+def _rows_of(given: DedupConfig, lines: Iterable[str]) -> Iterator[tuple[Row, dict[str, Any], str]]:
+    """Each match with the row that it is about, found by its place, and the line that it stood in."""
     changed = ToolError(f"{given.train_path}: has changed since the run; run tools-dedup again")
     rows = iter(open_source(given.train_path).rows())
-    for match in matches:
+    for line in lines:
+        match = json.loads(line)
         place = (match["train_path"], match["train_line"])
         found = next((r for r in rows if isinstance(r, Row) and (r.origin.path, r.origin.line) == place), None)
         if found is None:
             raise changed
-        yield found, match
+        yield found, match, line
 
 
-def decide(match: dict[str, Any], threshold: float) -> None:
-    """Change a match's `removed_by` to what the threshold says, and give what is removed its evidence."""
-    if match["removed_by"] not in (None, *SCORED) or match["verdict"] == "keep" or match["rule"] not in SCORED:
-        return
+def decide(match: dict[str, Any], threshold: float) -> bool:
+    """Change a match's `removed_by` to what the threshold says, and give what is removed its evidence; tells whether
+    anything has changed."""
+    before = match["removed_by"]
+    if before not in (None, *SCORED) or match["verdict"] == "keep" or match["rule"] not in SCORED:
+        return False
     match["removed_by"] = match["rule"] if match["score"] >= threshold else None
     if match["removed_by"] and "shared_spans" not in match:
         texts = (
@@ -140,6 +143,7 @@ def decide(match: dict[str, Any], threshold: float) -> None:
             procedure_text(match["nearest_test_goal"], match["nearest_test_steps"]),
         )
         match |= {"shared_spans": shared_spans(*texts), "shared_numbers": shared_numbers(*texts)}
+    return match["removed_by"] != before
 
 
 def _copy_rejected(source: Path, target: Path) -> Path:
