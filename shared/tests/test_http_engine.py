@@ -1,0 +1,106 @@
+"""The http engine against a real server on this machine; its faults are tested with tools-bench."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tools_shared.engines import EngineConfig, SamplingParams, open_engine
+from tools_shared.engines.http import HttpEngine, chat_url, read_chat
+from tools_shared.engines.reply_cache import ReplyCache
+from tools_shared.engines.transport import Server
+from tools_shared.errors import Incomplete, ToolError
+from tools_shared.prompts import PROFILES, render_question
+
+
+@pytest.fixture
+def server():
+    """A chat server that answers with the question in capitals, and 400 to the word `fail`; `.asked` are the bodies."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append(body)
+            text = body["messages"][-1]["content"].upper()
+            length = body["max_tokens"] < 5
+            reply = {"choices": [{"message": {"content": text}, "finish_reason": "length" if length else "stop"}]}
+            raw = json.dumps(reply).encode()
+            self.send_response(400 if text == "FAIL" else 200)
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.asked = asked
+    server.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def prompts(*questions):
+    return [render_question(None, PROFILES["boxed"], question) for question in questions]
+
+
+def test_completions_come_in_order_with_their_own_seeds(server):
+    engine = open_engine(None, EngineConfig(engine="http", endpoint=server.url, model_name="m"))
+    done = []
+    drawn = engine.generate(
+        prompts("one", "two"), SamplingParams(temperature=1, n=3), keys=["a", "b"], on_done=lambda i, c: done.append(i)
+    )
+    assert [[c.text for c in found] for found in drawn] == [["ONE"] * 3, ["TWO"] * 3]
+    assert sorted(done) == [0, 1]
+    assert len({body["seed"] for body in server.asked}) == 6
+    assert server.asked[0]["model"] == "m"
+    assert server.asked[0]["messages"][0] == {"role": "system", "content": PROFILES["boxed"].system}
+    assert "top_p" not in server.asked[0]
+
+
+def test_a_later_draw_is_the_same_draw(server):
+    engine = HttpEngine(Server(chat_url(server.url)), None)
+    engine.generate(prompts("one"), SamplingParams(n=3), keys=["a"])
+    seeds = [body["seed"] for body in server.asked]
+    engine.generate(prompts("one"), SamplingParams(n=1), keys=["a"], first_sample=2)
+    assert server.asked[-1]["seed"] in seeds
+
+
+def test_truncated_and_cached(server, tmp_path):
+    for _ in range(2):
+        cache = ReplyCache(tmp_path / "c.sqlite", "m")
+        engine = HttpEngine(Server(chat_url(server.url)), "m", cache)
+        ((completion,),) = engine.generate(prompts("one"), SamplingParams(max_new_tokens=2))
+        cache.close()
+        assert completion.finish_reason == "length"
+    assert len(server.asked) == 1
+
+
+def test_a_failure_is_incomplete_and_keeps_what_is_done(server):
+    engine = HttpEngine(Server(chat_url(server.url), concurrency=1), "m")
+    done = []
+    with pytest.raises(Incomplete, match="prompt b: http: 400"):
+        engine.generate(prompts("one", "fail"), SamplingParams(), keys=["a", "b"], on_done=lambda i, c: done.append(i))
+    assert done == [0]
+
+
+def test_the_endpoint_is_needed():
+    with pytest.raises(ToolError, match="--engine http needs --endpoint"):
+        open_engine(None, EngineConfig(engine="http"))
+
+
+def test_the_key_is_not_in_the_words_of_a_server():
+    assert "sk-1" not in repr(Server("http://x", api_key="sk-1"))
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"choices": []}, {"choices": [7]}, {"choices": [{"message": None}]}])
+def test_wrong_schemas_are_value_errors(data):
+    with pytest.raises(ValueError, match="in the"):
+        read_chat(data)
