@@ -81,15 +81,20 @@ def _draw(run: Draft, config: TracesConfig, schedule: Schedule, engine, n: int) 
             drawn["attempts"] += 1
             drawn["tokens"] += attempt.n_tokens
             drawn["verified"] += attempt.verified
-            seconds = time.monotonic() - began
-            rate = {"verified": drawn["verified"] / drawn["attempts"], "tokens_per_second": drawn["tokens"] / seconds}
-            if drawn["attempts"] % LOG_EVERY == 0 or not schedule.has_work:
-                run.log({"step": len(schedule.journal.attempts), "questions_done": schedule.n_finished, **rate})
+            verified, speed = drawn["verified"] / drawn["attempts"], drawn["tokens"] / (time.monotonic() - began)
+            if drawn["attempts"] % LOG_EVERY == 0:
+                log(verified, speed)
             bar.update(schedule.n_finished - bar.n)
-            bar.set_postfix_str(f"{100 * rate['verified']:.0f} % verified, {rate['tokens_per_second']:.0f} tokens/s")
+            bar.set_postfix_str(f"{100 * verified:.0f} % verified, {speed:.0f} tokens/s")
+
+        def log(verified: float, speed: float) -> None:
+            done = {"step": len(schedule.journal.attempts), "questions_done": schedule.n_finished}
+            run.log(done | {"verified": round(verified, 4), "tokens_per_second": round(speed, 1)})
 
         schedule.run(engine, sampling_params(config), config.batch_size, note)
     seconds = time.monotonic() - began
+    if drawn["attempts"]:
+        log(drawn["verified"] / drawn["attempts"], drawn["tokens"] / seconds)
     return {"seconds_last_session": round(seconds, 3), "tokens_per_second": round(drawn["tokens"] / seconds, 1)}
 
 
