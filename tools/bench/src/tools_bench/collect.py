@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from tools_bench.apis import Answer, Api
+from tools_bench.apis import Answer
 from tools_bench.items import Item, messages_of
 from tools_bench.journal import Journal, Response
 from tools_shared.cli import progress
@@ -20,6 +21,16 @@ from tools_shared.prompts import Profile, render_prompt
 FEWEST = 10
 """So many failures at least before the error rate can stop a run."""
 BYTES_PER_TOKEN = 3
+
+
+class Asks(Protocol):
+    """What makes a request of an item, and reads the reply: the endpoint's API, or the judge's."""
+
+    def body(self, item: Item, profile: Profile, params: SamplingParams, draw: int) -> dict[str, Any]: ...
+
+    def read(self, data: Any) -> Answer:
+        """Raises ValueError for a reply of the wrong shape."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -93,7 +104,7 @@ def cost(response: Response, prices: Prices) -> float:
 def from_endpoint(
     journal: Journal,
     items: Sequence[Item],
-    api: Api,
+    api: Asks,
     server: Server,
     profile: Profile,
     params: SamplingParams,
@@ -126,7 +137,7 @@ def from_endpoint(
     guard.check_end(journal)
 
 
-def _response(key: tuple[str, str, int], reply: Reply, api: Api) -> Response:
+def _response(key: tuple[str, str, int], reply: Reply, api: Asks) -> Response:
     told = {"attempts": reply.attempts, "seconds": round(reply.seconds, 4), "cached": reply.cached}
     if reply.failure is not None:
         return Response(*key, error=reply.failure.kind, message=reply.failure.message, **told)

@@ -120,6 +120,13 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
     cache: bool = option(
         True, "Use replies that this endpoint gave to this model name before (.cache in --output-dir).", identity=False
     )
+    judge_endpoint: str | None = option(
+        None, "An OpenAI-compatible server whose model judges the replies by rubric.", identity=False
+    )
+    judge_model: str | None = option(None, "The judge's name on that server.")
+    judge_api_key_env: str | None = option(
+        None, "Environment variable that holds the judge's key; the key itself is never written.", identity=False
+    )
     compare: str | None = option(
         None, "A baseline: run directory, or its benchmark_results.json (also the old format).", identity=False
     )
@@ -128,6 +135,8 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
         super().__post_init__()
         if self.endpoint is not None and self.model_path is not None:
             raise ToolError("give --endpoint (a server) or --model-path (a model that is here), not both")
+        if (self.judge_endpoint is None) != (self.judge_model is None):
+            raise ToolError("--judge-endpoint and --judge-model belong together; give both or none")
 
 
 @dataclass(frozen=True)

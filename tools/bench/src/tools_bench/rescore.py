@@ -9,6 +9,7 @@ from pathlib import Path
 from tools_bench.config import RescoreConfig
 from tools_bench.grade import grader_sha256
 from tools_bench.journal import FILE as RESPONSES
+from tools_bench.llm_judge import FILE as JUDGEMENTS
 from tools_bench.results import headline_metrics, summarize
 from tools_bench.run import write_outputs
 from tools_bench.sides import ITEMS, Side, read_side
@@ -39,7 +40,7 @@ def run_rescore(config: RescoreConfig, invocation: Invocation) -> Manifest:
     results = {**side.results, **today, **summarize(side.graded, side.tells_format)}
     with draft(output_dir, config, invocation, "bench") as run:
         run.add_input("run", config.run, sha256_file(source.path / RESPONSES), run_sha256=source.sha256)
-        for name in (ITEMS, RESPONSES):
+        for name in (n for n in (ITEMS, RESPONSES, JUDGEMENTS) if (source.path / n).exists()):
             shutil.copyfile(source.path / name, run.path / name)
         write_outputs(run.path, run.debug_path(".csv"), results, side.graded)
         say("\n".join(changes(side, results)) or "no metric has changed")

@@ -121,6 +121,11 @@ def as_text(results: Mapping[str, Any]) -> str:
             if "detector_agreement" in entry:
                 lines.append(f"     detector: {entry['detector_agreement']}")
         lines.append("")
+    if judge := results.get("judge"):
+        lines.append(f"judge {judge['model']}: {judge['judged']} replies judged, {judge['failed']} failed")
+        for name, entry in judge["agreement_with_detectors"].items():
+            lines.append(f"   agrees with {name} on {entry['agree']} of {entry['n']}")
+        lines.append("")
     lines.append("* headline; failed requests count as the worst answer. 95 % intervals.")
     return "\n".join(lines) + "\n"
 

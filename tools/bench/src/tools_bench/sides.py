@@ -12,6 +12,8 @@ from tools_bench.grade import Graded, grade_all, metric_names
 from tools_bench.items import Item
 from tools_bench.journal import FILE as RESPONSES
 from tools_bench.journal import read_responses
+from tools_bench.llm_judge import FILE as JUDGEMENTS
+from tools_bench.llm_judge import apply_judgements
 from tools_bench.metrics import EVALUATIONS, METRICS, headline
 from tools_bench.results import FILE as RESULTS
 from tools_shared.errors import Incomplete, ToolError
@@ -60,7 +62,10 @@ def read_side(given: str | Path) -> Side:
     if not ((folder / ITEMS).exists() and "hashes" in results):
         return Side(name, file, results, None)
     profile = Profile.from_json(results["profile"], str(file))
-    return Side(name, folder, results, grade_all(read_items(folder), read_responses(folder / RESPONSES), profile))
+    graded = grade_all(read_items(folder), read_responses(folder / RESPONSES), profile)
+    if (folder / JUDGEMENTS).exists():
+        apply_judgements(graded, read_responses(folder / JUDGEMENTS))
+    return Side(name, folder, results, graded)
 
 
 def read_items(folder: Path) -> list[Item]:

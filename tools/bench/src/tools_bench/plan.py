@@ -1,0 +1,114 @@
+"""What a benchmark will ask, of whom, and under which name: read from the options before anything is sent."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools_bench.apis import Api, choose_api
+from tools_bench.config import BenchConfig
+from tools_bench.items import Item, ReadTask, read_task
+from tools_bench.results import FILE as RESULTS
+from tools_bench.suite import Suite, load_suite, with_datasets
+from tools_shared.engines import SamplingParams
+from tools_shared.engines.http import read_api_key
+from tools_shared.engines.transport import Server
+from tools_shared.errors import ToolError
+from tools_shared.prompts import DEFAULT_PROFILE, Profile, load_profile
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be asked: the suite, its items, the profile and the sampling."""
+
+    suite: Suite
+    tasks: list[ReadTask]
+    profile: Profile
+    params: SamplingParams
+
+    @property
+    def items(self) -> list[Item]:
+        return [item for task in self.tasks for item in task.items]
+
+
+def make_plan(config: BenchConfig) -> Plan:
+    """Read the suite and its data; raises ToolError when a task has no usable row."""
+    suite = with_datasets(load_suite(config.suite or suite_of(config.compare) or "quick"), config.datasets)
+    tasks = [read_task(task, config.limit) for task in suite.tasks]
+    if config.ids is not None:
+        tasks = _chosen(tasks, config.ids)
+    params = SamplingParams(config.temperature, config.max_new_tokens, config.samples, config.top_p, seed=config.seed)
+    return Plan(suite, tasks, _profile(config), params)
+
+
+def suite_of(baseline: str | None) -> str | None:
+    """The suite that a baseline ran, where it says so."""
+    if baseline is None:
+        return None
+    path = Path(baseline) / RESULTS if Path(baseline).is_dir() else Path(baseline)
+    if not path.exists():
+        raise ToolError(f"--compare {baseline}: no such run")
+    data = json.loads(path.read_text(encoding="utf-8"))
+    return data.get("suite_given") if isinstance(data, dict) else None
+
+
+def _chosen(tasks: Sequence[ReadTask], ids: str) -> list[ReadTask]:
+    words = Path(ids).read_text(encoding="utf-8").split("\n") if Path(ids).is_file() else ids.split(",")
+    wanted = {word.strip() for word in words if word.strip()}
+    known = {item.id for task in tasks for item in task.items}
+    if unknown := sorted(wanted - known):
+        raise ToolError(f"--ids: no item '{unknown[0]}' in the suite ({len(unknown)} of {len(wanted)} ids unknown)")
+    kept = [ReadTask(t.task, [i for i in t.items if i.id in wanted], t.rejected) for t in tasks]
+    return [task for task in kept if task.items]
+
+
+def _profile(config: BenchConfig) -> Profile:
+    if config.model_path is not None:
+        from tools_shared.models import choose_profile, resolve
+
+        return choose_profile(resolve(config.model_path), config.profile)
+    return load_profile(config.profile or DEFAULT_PROFILE)
+
+
+def run_folder(config: BenchConfig) -> Path:
+    """Where the run goes: the model's name, made fit for a folder, in the output directory."""
+    base = config.output_dir or (Path(os.environ["OUTPUT_DIR"]) / "benchmarks" if "OUTPUT_DIR" in os.environ else None)
+    return Path(base or "outputs/benchmarks") / folder_name(display_name(config))
+
+
+def display_name(config: BenchConfig) -> str:
+    if config.model_name:
+        return config.model_name
+    if config.model_path:
+        return Path(config.model_path).name
+    raise ToolError("--model-name is missing: it names the results, and the model on the server")
+
+
+def folder_name(name: str) -> str:
+    """`qwen3:8b-baseline` as `qwen3_8b-baseline`."""
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", name).lstrip(".") or "model"
+
+
+def api_of(config: BenchConfig) -> Api:
+    return choose_api(
+        config.api, config.endpoint or "", config.model_name, config.request_template, config.response_path
+    )
+
+
+def server_of(config: BenchConfig) -> Server:
+    return Server(
+        api_of(config).url,
+        read_api_key(config.api_key_env),
+        concurrency=config.concurrency,
+        timeout=config.timeout,
+        max_retries=config.max_retries,
+        rate_limit=config.rate_limit,
+    )
+
+
+def tells_format(config: BenchConfig) -> bool:
+    return config.model_path is not None or api_of(config).tells_format

@@ -1,0 +1,74 @@
+"""The judge: what it says, what it costs when it says nothing usable, and where it is written down."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from tools_bench.cli import main
+from tools_bench.llm_judge import judgement
+
+GOOD = {"no_answer_reveal": True, "socratic": True, "appropriate_level": True, "correct_direction": True}
+
+
+def bench(*words):
+    return CliRunner().invoke(main, ["run", *map(str, words)], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "found"),
+    [
+        ('{"refused": true}', "safety", {"refused": True}),
+        ('Let me see {x}. ```json\n{"refused": false}\n```', "safety", {"refused": False}),
+        ('{"refused": "yes"}', "safety", None),
+        ('{"correct": true}', "safety", None),
+        ("I would say it refuses.", "safety", None),
+        ("", "math", None),
+    ],
+)
+def test_only_the_rubrics_object_is_a_judgement(text, kind, found):
+    assert judgement(text, kind) == found
+
+
+def test_a_judged_run(serve, tmp_path):
+    model = serve(lambda path, body, number: (200, {"choices": [{"message": {"content": "What is next?"}}]}, {}))
+
+    def judge(path, body, number):
+        kind = "safety" if "refuses a request" in body["messages"][0]["content"] else "math"
+        said = {"refused": False} if kind == "safety" else {"correct": False}
+        if "tutor" in body["messages"][0]["content"]:
+            said = {**GOOD, "correct_direction": "1/2 + 1/3" not in body["messages"][1]["content"]}
+        text = "no idea" if "slope of a line" in body["messages"][1]["content"] else json.dumps(said)
+        return 200, {"choices": [{"message": {"content": text}}]}, {}
+
+    judged = serve(judge)
+    words = ["--model-name", "m", "--endpoint", f"{model.url}/v1", "--output-dir", tmp_path]
+    done = bench(*words, "--judge-endpoint", f"{judged.url}/v1", "--judge-model", "j")
+    assert done.exit_code == 0, done.output
+    assert len(judged) == 30
+    results = json.loads((tmp_path / "m" / "benchmark_results.json").read_text())
+    # 10 tutor items: one is led astray, and the reply that could not be judged counts as that too.
+    assert results["evaluations"]["tutoring_quality"]["correct_direction_rate"] == 0.8
+    assert (results["judge"]["judged"], results["judge"]["failed"]) == (29, 1)
+    agreement = results["judge"]["agreement_with_detectors"]
+    assert agreement["socratic_step_rate"] == {"agree": 8, "n": 8}
+    assert agreement["accuracy_lenient"] == {"agree": 10, "n": 10}
+    assert "agrees with socratic_step_rate on 8 of 8" in done.output
+    assert len((tmp_path / "m" / "judgements.jsonl").read_text().splitlines()) == 30
+
+
+def test_a_broken_judge_stops_the_run(serve, tmp_path):
+    model = serve(lambda path, body, number: (200, {"choices": [{"message": {"content": "What is next?"}}]}, {}))
+    judge = serve(lambda path, body, number: (400, b"no", {}))
+    words = ["--model-name", "m", "--endpoint", f"{model.url}/v1", "--output-dir", tmp_path]
+    done = bench(*words, "--judge-endpoint", f"{judge.url}/v1", "--judge-model", "j")
+    assert done.exit_code == 3
+    assert not (tmp_path / "m").exists()
+
+
+def test_without_a_judge_the_metric_is_absent(serve, tmp_path):
+    model = serve(lambda path, body, number: (200, {"choices": [{"message": {"content": "What is next?"}}]}, {}))
+    assert bench("--model-name", "m", "--endpoint", f"{model.url}/v1", "--output-dir", tmp_path).exit_code == 0
+    results = json.loads((tmp_path / "m" / "benchmark_results.json").read_text())
+    assert "correct_direction_rate" not in results["evaluations"]["tutoring_quality"]
+    assert "judge" not in results
