@@ -114,6 +114,12 @@ class EngineConfig(ModelConfig):
         1, "GPUs that share one copy of the model, for --engine vllm.", minimum=1, identity=False
     )
     data_parallel: int = option(1, "Copies of the model, for --engine vllm.", minimum=1, identity=False)
+    max_model_len: int | None = option(
+        None,
+        "Most tokens of prompt and completion together, for --engine vllm. Default: the model's own.",
+        minimum=16,
+        identity=False,
+    )
     gpu_memory_utilization: float = option(
         0.9, "Share of the GPU's memory that --engine vllm may take.", minimum=0.05, maximum=1.0, identity=False
     )

@@ -9,10 +9,12 @@ A slot keeps its prompt's keys and values until another prompt takes the place: 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
-from transformers import DynamicCache, PreTrainedConfig, PreTrainedModel
+from transformers import AttentionInterface, DynamicCache, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from tools_shared.engines.base import SamplingParams
@@ -21,6 +23,7 @@ from tools_shared.engines.stream import Draw
 
 STRIDE = 64
 """The columns of the cache are taken in these portions; sums over fewer depend on how many there are."""
+GROUPED = "grouped_slots"
 MIN_SLOTS = 16
 """Products with fewer rows go to other kernels, which round differently."""
 
@@ -178,14 +181,15 @@ class SlotBatch:
         columns = torch.arange(self.frame.width, device=tokens.device)
         mask = torch.zeros(len(self.rows), self.frame.width, dtype=self.model.dtype, device=tokens.device)
         mask.masked_fill_(columns > positions[:, None], torch.finfo(self.model.dtype).min)
-        output = self.model(
-            input_ids=tokens.where(running, self.pad_id)[:, None],
-            attention_mask=mask[:, None, None],
-            position_ids=positions[:, None],
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        with _grouped(self.model):
+            output = self.model(
+                input_ids=tokens.where(running, self.pad_id)[:, None],
+                attention_mask=mask[:, None, None],
+                position_ids=positions[:, None],
+                past_key_values=self.cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
         self.logits = output.logits[:, -1]
         positions += running
         self.n_drawn += running
@@ -203,6 +207,33 @@ class SlotBatch:
         self.frame.positions = self.frame.positions[index]
         for layer in self.cache.layers:
             layer.keys, layer.values = layer.keys[index], layer.values[index]
+
+
+@contextmanager
+def _grouped(model: PreTrainedModel) -> Iterator[None]:
+    """Let the model attend with `_attend` for one step, where it would have used torch's attention."""
+    config = model.config.get_text_config()
+    usual = config._attn_implementation
+    if usual == "sdpa":
+        config._attn_implementation = GROUPED
+    try:
+        yield
+    finally:
+        config._attn_implementation = usual
+
+
+def _attend(module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask, scaling=None, **_):
+    """Attention of one token a row, (slots, heads, 1, head size): the query heads that share a key-value head go as
+    that many queries. The library's copies keys and values for each of them at every step when there is a mask."""
+    n_rows, n_heads, _, head_size = query.shape
+    grouped = query.view(n_rows, key.shape[1], n_heads // key.shape[1], head_size)
+    output = torch.nn.functional.scaled_dot_product_attention(
+        grouped, key, value, attn_mask=attention_mask, scale=scaling
+    )
+    return output.reshape(n_rows, 1, n_heads, head_size), None
+
+
+AttentionInterface.register(GROUPED, _attend)
 
 
 def _portions(columns: int) -> int:

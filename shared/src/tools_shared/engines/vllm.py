@@ -59,7 +59,7 @@ def _check_version() -> None:
 
 def llm_options(ref: ModelRef, config: EngineConfig) -> dict[str, Any]:
     """vLLM's own options. On a CPU its memory share means nothing: VLLM_CPU_KVCACHE_SPACE (GiB) is read there."""
-    from tools_shared.models.load import pick_device, pick_dtype
+    from tools_shared.models.load import context_length, load_config, pick_device, pick_dtype
 
     place = pick_device(config.device)
     options: dict[str, Any] = {
@@ -68,12 +68,16 @@ def llm_options(ref: ModelRef, config: EngineConfig) -> dict[str, Any]:
         "dtype": str(pick_dtype(config.dtype, place)).removeprefix("torch."),
         "tensor_parallel_size": config.tensor_parallel,
         "data_parallel_size": config.data_parallel,
+        "max_model_len": config.max_model_len,
         "enable_prefix_caching": True,
         "trust_remote_code": False,
         "seed": 0,
     }
     if place == "cpu":
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+        longest = config.max_model_len or context_length(load_config(ref)) or 0
+        # A prompt read in parts makes vLLM 0.31 rewind its draw's generator, which only CUDA's can do.
+        options |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(8192, longest)}
         options["enforce_eager"] = True
     else:
         options["gpu_memory_utilization"] = config.gpu_memory_utilization
@@ -163,6 +167,10 @@ class VllmEngine:
             if running:
                 engine.abort_request(list(running))
 
+    def close(self) -> None:
+        """End vLLM's processes; the engine draws no more."""
+        self.llm.llm_engine.engine_core.shutdown()
+
     def _params(self, params: SamplingParams, draw: Draw):
         from vllm import SamplingParams as VllmParams
         from vllm.sampling_params import RequestOutputKind
@@ -173,7 +181,7 @@ class VllmEngine:
             top_p=params.top_p,
             top_k=params.top_k,
             min_p=params.min_p,
-            seed=draw_key(params.seed, draw.key, draw.sample) % 2**63,
+            seed=draw_key(params.seed, draw.key, draw.sample) % 2**63 if params.temperature else None,
             stop_token_ids=sorted(self.stop_ids),
             logprobs=0 if params.logprobs else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
