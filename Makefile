@@ -176,6 +176,12 @@ images: ## Build the six images, VARIANT=cuda or cpu (one alone: image-grpo)
 $(TOOLS:%=image-%): image-%:
 	$(BAKE) $*-$(VARIANT)
 
+.PHONY: sbom
+sbom: ## What is in the six images, as CycloneDX in dist/sbom/
+	@mkdir -p $(DIST)/sbom
+	@for tool in $(TOOLS); do \
+	    docker run --rm -i --network none --entrypoint python tools-$$tool:$(VARIANT) - <docker/sbom.py >$(DIST)/sbom/tools-$$tool-$(VARIANT).json; done
+
 .PHONY: wheels
 wheels: setup ## Build the seven wheels and source distributions into dist/
 	@for package in $(PACKAGES); do $(BIN)/python -m build --no-isolation --outdir $(DIST) $$package; done

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tools_shared.cli import Invocation, say
 from tools_shared.errors import ToolError
@@ -78,13 +78,7 @@ def draft(output_dir: Path, config: RunConfig, invocation: Invocation, kind: str
     a draft of another configuration stands there.
     """
     partial = partial_dir(output_dir)
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ToolError(
-            f"{partial}: cannot make this folder ({error.strerror}); choose another --output-dir"
-        ) from error
-    with (partial / LOCK).open("w") as lock:
+    with _open_lock(partial) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -92,6 +86,24 @@ def draft(output_dir: Path, config: RunConfig, invocation: Invocation, kind: str
                 f"{partial}: another process is writing this run; wait for it or choose another --output-dir"
             ) from None
         yield Draft(output_dir, partial, config, invocation, kind)
+
+
+def _open_lock(partial: Path) -> IO[str]:
+    """The draft's lock file, its folder made; raises ToolError where neither can be written or the folder is a link."""
+    if partial.is_symlink():
+        raise ToolError(f"{partial}: is a link, and a draft is written only where it is named; remove the link")
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ToolError(
+            f"{partial}: cannot make this folder ({error.strerror}); choose another --output-dir"
+        ) from error
+    try:
+        return (partial / LOCK).open("w")
+    except OSError as error:
+        raise ToolError(
+            f"{partial / LOCK}: cannot write this file ({error.strerror}); run as the user who began this run"
+        ) from error
 
 
 class Draft:
