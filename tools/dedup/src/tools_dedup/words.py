@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _TOKEN = re.compile(
-    r"(?P<number>\d+(?:,\d{3})*(?:\.\d+)?)"
+    r"(?P<item>(?m:^)\d{1,3}\. )"  # the numbers of steps say nothing about what the steps say
+    r"|(?P<number>\d+(?:,\d{3})*(?:\.\d+)?)"
     r"|(?P<cjk>[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af])"  # no spaces there: a sign is a word
     r"|(?P<word>[^\W\d_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af]+)"
 )
@@ -41,13 +42,17 @@ def tokens(text: str) -> Iterator[Token]:
 
     A number word gives its number, for rewordings write "3" for "three".
     """
-    for found in _TOKEN.finditer(text):
+    for found in _found(text):
         yield Token(_term(found), found.start(), found.end())
 
 
 def terms(text: str) -> Counter[str]:
     """The multiset of a text's terms."""
-    return Counter(_term(found) for found in _TOKEN.finditer(text))
+    return Counter(_term(found) for found in _found(text))
+
+
+def _found(text: str) -> Iterator[re.Match[str]]:
+    return (found for found in _TOKEN.finditer(text) if found.lastgroup != "item")
 
 
 def _term(found: re.Match[str]) -> str:

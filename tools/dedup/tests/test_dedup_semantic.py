@@ -1,0 +1,151 @@
+"""With a real model: the plain cosine rule as the reference has it, the cache, and vectors that can be trusted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tools_dedup.cache import VectorCache, as_ids
+from tools_dedup.calibration import fit
+from tools_dedup.encode import batches, check_vectors
+from tools_dedup.search import nearest
+from tools_shared.errors import ToolError
+
+from .conftest import TRAIN, read_rows, write_rows
+
+
+def test_the_plain_rule_gives_the_numbers_of_the_reference(dedup, folder, minilm):
+    """Encode goal and numbered steps, normalise, take the largest dot product: computed here in three lines."""
+    from sentence_transformers import SentenceTransformer
+
+    assert dedup("--model", minilm, "--threshold", "0.65", "--dtype", "float32").exit_code == 0
+    texts = [[r["goal"] + "\n" + "\n".join(f"{i + 1}. {s}" for i, s in enumerate(r["steps"])) for r in rows]
+             for rows in (TRAIN, read_rows(folder / "test.jsonl"))]  # fmt: skip
+    model = SentenceTransformer(minilm, device="cpu")
+    train, test = (model.encode(t, normalize_embeddings=True, show_progress_bar=False) for t in texts)
+    similar = train @ test.T
+    matches = read_rows(folder / "clean.matches.jsonl")
+
+    assert [m["nearest_test_idx"] for m in matches] == similar.argmax(axis=1).tolist()
+    assert [m["cosine_similarity"] for m in matches] == pytest.approx(similar.max(axis=1), abs=2e-5)
+    assert [bool(m["removed_by"]) for m in matches] == (similar.max(axis=1) >= 0.65).tolist()
+
+
+def test_a_second_run_encodes_nothing_and_loads_no_torch(dedup, folder, minilm):
+    first = dedup("--model", minilm, "--threshold", "0.9", "--json")
+    assert json.loads(first.stdout)["metrics"]["n_encoded"] == 5  # five distinct texts in the two files
+    before = (folder / "clean.matches.jsonl").read_bytes()
+    code = (
+        "import sys; from tools_dedup.run import decontaminate; from tools_dedup.config import DedupConfig;"
+        f"c = DedupConfig(model={minilm!r}, threshold=0.9);"
+        "n = decontaminate('train.jsonl', 'test.jsonl', c).metrics['n_encoded'];"
+        "sys.exit(bool({'sentence_transformers', 'transformers'} & set(sys.modules)) or n)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=folder).returncode == 0
+    dedup("--model", minilm, "--threshold", "0.9")
+    assert (folder / "clean.matches.jsonl").read_bytes() == before
+
+
+def test_a_second_test_set_costs_only_its_own_encoding(dedup, folder, minilm):
+    dedup("--model", minilm, "--threshold", "0.9")
+    write_rows(folder / "more.jsonl", [{"goal": "Tie a bow tie", "steps": ["Cross the ends."]}])
+    result = dedup("--model", minilm, "--threshold", "0.9", "--test-path", "more.jsonl", "--json")
+
+    assert json.loads(result.stdout)["metrics"]["n_encoded"] == 1
+
+
+def test_the_calibrated_rule_finds_a_rewording(dedup, folder, minilm):
+    question = (
+        "Janet's ducks lay 16 eggs per day. She eats three and sells the rest for $2 each. How much does she make?"
+    )
+    reworded = "The ducks of Janet produce 16 eggs daily. She has 3 for breakfast and gets 2 dollars for every other. What is her income?"
+    other = "A train leaves at 9 and travels 120 miles in 2 hours. What is its average speed in miles per hour?"
+    write_rows(folder / "train.jsonl", [{"question": q, "answer": "#### 1"} for q in (reworded, other)])
+    write_rows(folder / "test.jsonl", [{"question": question, "answer": "#### 26"}])
+    result = dedup("--model", minilm)
+
+    assert result.exit_code == 0, result.output
+    (match,) = [m for m in read_rows(folder / "clean.matches.jsonl") if m["removed_by"]]
+    assert match["train_line"] == 1
+    assert set(match["features"]) == {"cosine", "numbers", "containment", "overlap", "length"}
+
+
+def test_an_unknown_model_is_warned_about_loudly(dedup, minilm, tmp_path):
+    import shutil
+
+    other = tmp_path / "other"
+    shutil.copytree(minilm, other)
+    config = json.loads((other / "sentence_bert_config.json").read_text())
+    (other / "sentence_bert_config.json").write_text(json.dumps(config | {"max_seq_length": 64}))
+    result = dedup("--model", str(other))
+
+    assert "NOT CALIBRATED" in result.output
+    assert result.exit_code == 0
+
+
+def test_cut_texts_are_counted(dedup, folder, minilm):
+    write_rows(folder / "train.jsonl", [{"goal": "word " * 600, "steps": ["end"]}])
+
+    assert "1 texts are longer than the model's 256 tokens" in dedup("--model", minilm, "--threshold", "0.9").output
+
+
+def test_an_interrupted_encoding_goes_on_where_it_stopped(tmp_path):
+    ids = as_ids([bytes([i]) * 16 for i in range(6)])
+    vectors = np.eye(6, 8, dtype=np.float32)
+    cache = VectorCache(tmp_path, {"model": "m"})
+    cache.add(ids[:4], vectors[:4], [1] * 4)
+    (cache.folder / "000001-1-torn.vectors.npy").write_bytes(b"\x93NUMPY")  # its ids were never written
+    again = VectorCache(tmp_path, {"model": "m"})
+
+    assert again.find(ids).tolist() == [0, 1, 2, 3, -1, -1]
+    again.add(ids[4:], vectors[4:], [2, 3])
+    again.refresh()
+    places = again.find(ids[::-1])
+    assert (again.take(places) == vectors[::-1]).all()
+    assert again.tokens(places).tolist() == [3, 2, 1, 1, 1, 1]
+    assert VectorCache(tmp_path, {"model": "other"}).find(ids).tolist() == [-1] * 6
+
+
+@pytest.mark.parametrize("bad", [0.0, np.nan, np.inf])
+def test_a_vector_without_direction_is_an_error(bad):
+    vectors = np.eye(3, dtype=np.float32)
+    vectors[1] = bad
+    with pytest.raises(ToolError, match="no usable vector for 1 texts, the first being 'b'"):
+        check_vectors(vectors, ["a", "b", "c"])
+
+
+def test_batches_hold_every_text_once_within_the_budget():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 300, 500).tolist()
+    made = list(batches(lengths, 1024))
+
+    assert sorted(i for chosen, _ in made for i in chosen) == list(range(500))
+    for chosen, width in made:
+        assert len(chosen) * width <= 1024
+        assert all(width - 16 < lengths[i] <= width for i in chosen)
+
+
+def test_search_is_exact_whatever_the_block():
+    rng = np.random.default_rng(1)
+    queries, corpus = (rng.normal(size=(n, 32)).astype(np.float32) for n in (300, 200))
+    queries, corpus = (m / np.linalg.norm(m, axis=1, keepdims=True) for m in (queries, corpus))
+    truth = np.sort(queries.astype(float) @ corpus.T.astype(float), axis=1)[:, ::-1][:, :5]
+    for block in (1, 7, 300, 5000):
+        found, cosines = nearest(lambda a, b: queries[a:b], 300, corpus, 5, block)
+        assert cosines == pytest.approx(truth, abs=1e-6)
+        assert found[:, 0].tolist() == (queries @ corpus.T).argmax(axis=1).tolist()
+
+
+def test_fit_finds_the_coefficients_that_made_the_labels():
+    rng = np.random.default_rng(2)
+    features = rng.normal(size=(40000, 3))
+    weights = np.array([2.0, -1.0, 0.5])
+    labels = rng.random(40000) < 1 / (1 + np.exp(-(features @ weights - 0.7)))
+    found, intercept = fit(features, labels.astype(float), ridge=0.01)
+
+    assert found == pytest.approx(weights, abs=0.08)
+    assert intercept == pytest.approx(-0.7, abs=0.08)

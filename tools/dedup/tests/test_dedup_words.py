@@ -1,0 +1,75 @@
+"""Words, numbers, marks; and the report, which must show any text as text."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tools_dedup.report import render
+from tools_dedup.words import normal_form, shared_marks, shared_numbers, shared_spans, terms, tokens
+
+from .conftest import LEXICAL, write_rows
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("$1,000.50 and 007", {"#1000.5": 1, "and": 1, "#7": 1}),
+        ("Three threes: 3", {"#3": 2, "three": 1}),
+        ("1. Buying\n2. buys", {"buyin": 1, "buys": 1}),
+        ("12 eggs, a dozen", {"#12": 2, "eggs": 1, "a": 1}),
+        ("二十 cats", {"二": 1, "十": 1, "cats": 1}),
+    ],
+)
+def test_terms(text, expected):
+    assert dict(terms(text)) == expected
+
+
+@given(st.text())
+def test_tokens_stand_where_they_say(text):
+    for token in tokens(text):
+        assert 0 <= token.start < token.end <= len(text)
+
+
+def test_long_hostile_text_takes_linear_time():
+    for text in ("1," * 200_000, "1." * 200_000, "a" * 400_000, "9" * 400_000):
+        assert terms(text)
+
+
+def test_normal_form_sees_through_case_width_and_space():
+    assert normal_form("Ｈｅｌｌｏ\u00a0  World\n") == normal_form("hello world")
+
+
+def test_shared_evidence():
+    first, second = "Anna buys 12 red apples at the market for 3 dollars.", "Ben buys 12 red apples and pays 3 dollars."
+
+    assert shared_spans(first, second) == ["buys 12 red apples"]
+    assert shared_numbers(first, second) == ["12", "3"]
+    marks, _ = shared_marks(first, second)
+    assert [first[a:b] for a, b in marks] == ["buys", "12", "red", "apples", "3", "dollars"]
+
+
+def test_no_text_can_leave_its_place_in_the_report(dedup, folder):
+    attack = (
+        '</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028 & "quoted" words in a long enough text'
+    )
+    write_rows(folder / "train.jsonl", [{"question": attack, "answer": "#### 1"}] * 2)
+    write_rows(folder / "test.jsonl", [{"question": attack, "answer": "#### 1"}])
+    assert dedup(*LEXICAL).exit_code == 0
+    page = (folder / "clean.report.html").read_text()
+
+    assert page.count("<script") == 2
+    assert "<img" not in page
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1]
+    assert json.loads(data)["pairs"][0]["train"] == attack
+
+
+def test_the_page_loads_nothing():
+    page = render({"pairs": []})
+
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
+    assert "default-src 'none'" in page
