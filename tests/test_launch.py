@@ -1,0 +1,49 @@
+"""docker/launch: scripts that bash can read, and words that the tools understand."""
+
+import importlib
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+LAUNCH = Path(__file__).parents[1] / "docker" / "launch"
+
+
+def containers(value):
+    """Every container of a Kubernetes object, however deep."""
+    if isinstance(value, dict):
+        yield from value.get("containers", [])
+        for inner in value.values():
+            yield from containers(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from containers(inner)
+
+
+def understood(image: str, words: list[str]) -> None:
+    """Raises click's UsageError when the image's tool has no such options."""
+    tool = re.search(r"tools-(\w+):", image)[1]
+    command = importlib.import_module(f"tools_{tool}.cli").main
+    command.make_context(f"tools-{tool}", list(words))
+
+
+@pytest.mark.parametrize("name", ["slurm.sbatch", "ray-job.sh"])
+def test_bash_can_read_it(name):
+    subprocess.run(["bash", "-n", LAUNCH / name], check=True)
+
+
+@pytest.mark.parametrize(("name", "n_containers"), [("kubernetes-job.yaml", 1), ("jobset.yaml", 2)])
+def test_kubernetes_jobs_call_tools_as_they_are(name, n_containers):
+    found = list(containers(yaml.safe_load((LAUNCH / name).read_text())))
+    assert len(found) == n_containers
+    for container in found:
+        understood(container["image"], container["args"])
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+
+
+def test_skypilot_runs_the_tool_as_it_is():
+    words = yaml.safe_load((LAUNCH / "skypilot.yaml").read_text())["run"].split()
+    place = next(i for i, word in enumerate(words) if "tools-" in word)
+    understood(words[place], words[place + 1 :])
