@@ -204,3 +204,35 @@ def test_wrong_words_get_one_line(tmp_path, words, message):
     assert done.exit_code == 1
     assert message in done.output
     assert done.output.count("\n") == 1
+
+
+def test_a_suites_profile_is_what_models_are_asked_in(serve, tmp_path):
+    asked = serve(lambda path, body, number: (200, {"choices": [{"message": {"content": "so \\boxed{2}"}}]}, {}))
+    (tmp_path / "sums.jsonl").write_text('{"question": "1+1?", "answer": "#### 2"}\n')
+    suite = tmp_path / "sums.yaml"
+    suite.write_text("name: sums\nprofile: boxed\ntasks:\n  - {name: sums, kind: math, source: sums.jsonl}\n")
+    words = ["--model-name", "m", "--endpoint", f"{asked.url}/v1", "--output-dir", tmp_path, "--suite", suite]
+    assert bench(*words).exit_code == 0
+    assert "boxed" in asked[0][2]["messages"][0]["content"]
+    assert results_of(tmp_path / "m")["evaluations"]["math_accuracy"]["accuracy"] == 1
+
+
+def test_the_clean_subset_by_the_matches_of_dedup(serve, tmp_path):
+    first, second, *_ = GOLD
+    asked = serve(solver(wrong={first}))
+    matches = tmp_path / "train.matches.jsonl"
+    rows = [
+        {"nearest_test_goal": second.upper(), "removed_by": "exact"},
+        {"nearest_test_goal": first, "removed_by": None},
+    ]
+    matches.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["--model-name", "m", "--endpoint", f"{asked.url}/v1", "--output-dir", tmp_path]
+    done = bench(*words, "--train-data", matches)
+    assert done.exit_code == 0, done.output
+    results = results_of(tmp_path / "m")
+    assert results["evaluations"]["math_accuracy"]["accuracy"] == 0.9
+    assert results["clean_subset"]["contaminated_items"] == 1
+    assert results["clean_subset"]["evaluations"]["math_accuracy"]["accuracy"] == pytest.approx(8 / 9)
+    other = bench(*words[:1], "n", *words[2:], "--train-data", QUICK / "quick_math.jsonl")
+    assert other.exit_code == 1
+    assert "no matches in it" in other.output

@@ -15,11 +15,21 @@ def card(name: str, manifest: Mapping[str, Any]) -> str:
         f"# {name}\n\nA `{manifest['kind']}` run of {manifest['tool']} {manifest['tool_version']}, "
         f"finished {manifest['finished']}.",
         _table("From", "| input | path | sha256 |\n| --- | --- | --- |", inputs),
+        _table("Settings", "| option | value |\n| --- | --- |", _settings(manifest["options"])),
         _table("Result", "| metric | value |\n| --- | --- |", results),
         "## Again\n\n`config.yaml` holds every option. This run was started as\n\n"
         f"```\n{shlex.join(manifest['argv']) or 'a call from Python'}\n```",
+        "## Key findings\n\n- (to be filled in)",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _settings(options: Mapping[str, Any]) -> list[str]:
+    """What was chosen and not left at its default."""
+    chosen = {
+        name: o["value"] for name, o in options.items() if o["from"] != "default" and o["value"] not in (None, ())
+    }
+    return [f"| {name} | {value} |" for name, value in chosen.items()]
 
 
 def _table(title: str, head: str, rows: list[str]) -> str:

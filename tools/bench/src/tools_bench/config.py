@@ -120,6 +120,9 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
     cache: bool = option(
         True, "Use replies that this endpoint gave to this model name before (.cache in --output-dir).", identity=False
     )
+    train_data: str | None = option(
+        None, "Matches of tools-dedup (OUTPUT.matches.jsonl): also report the items that the training data lacks."
+    )
     judge_endpoint: str | None = option(
         None, "An OpenAI-compatible server whose model judges the replies by rubric.", identity=False
     )

@@ -42,7 +42,7 @@ def make_plan(config: BenchConfig) -> Plan:
     if config.ids is not None:
         tasks = _chosen(tasks, config.ids)
     params = SamplingParams(config.temperature, config.max_new_tokens, config.samples, config.top_p, seed=config.seed)
-    return Plan(suite, tasks, _profile(config), params)
+    return Plan(suite, tasks, _profile(config, suite), params)
 
 
 def suite_of(baseline: str | None) -> str | None:
@@ -66,12 +66,14 @@ def _chosen(tasks: Sequence[ReadTask], ids: str) -> list[ReadTask]:
     return [task for task in kept if task.items]
 
 
-def _profile(config: BenchConfig) -> Profile:
+def _profile(config: BenchConfig, suite: Suite) -> Profile:
+    """The profile that a model was trained with, else that of --profile, of the suite, or the default."""
     if config.model_path is not None:
         from tools_shared.models import choose_profile, resolve
 
-        return choose_profile(resolve(config.model_path), config.profile)
-    return load_profile(config.profile or DEFAULT_PROFILE)
+        ref = resolve(config.model_path)
+        return choose_profile(ref, config.profile or (suite.profile if ref.profile is None else None))
+    return load_profile(config.profile or suite.profile or DEFAULT_PROFILE)
 
 
 def run_folder(config: BenchConfig) -> Path:

@@ -121,6 +121,13 @@ def as_text(results: Mapping[str, Any]) -> str:
             if "detector_agreement" in entry:
                 lines.append(f"     detector: {entry['detector_agreement']}")
         lines.append("")
+    if clean := results.get("clean_subset"):
+        lines.append(f"without the {clean['contaminated_items']} items that the training data holds:")
+        for name, evaluation in clean["evaluations"].items():
+            metric = results["headline"][name]
+            if metric in evaluation["intervals"]:
+                lines.append(f"   {metric:<30} {show_metric(evaluation['intervals'][metric])}")
+        lines.append("")
     if judge := results.get("judge"):
         lines.append(f"judge {judge['model']}: {judge['judged']} replies judged, {judge['failed']} failed")
         for name, entry in judge["agreement_with_detectors"].items():

@@ -11,6 +11,7 @@ from typing import Any
 
 from tools_bench.collect import Guard, Prices, from_endpoint, from_engine
 from tools_bench.config import BenchConfig
+from tools_bench.contamination import clean_subset, contaminated_questions
 from tools_bench.facts import describe_run, effort
 from tools_bench.gate import compare_with
 from tools_bench.grade import Graded, grade_all
@@ -50,6 +51,8 @@ def run_benchmark(config: BenchConfig, invocation: Invocation) -> Manifest:
 
 def _make(folder: Path, config: BenchConfig, invocation: Invocation) -> Manifest:
     plan = make_plan(config)
+    # Read before anything is asked: a wrong path costs nothing then.
+    known = contaminated_questions(config.train_data) if config.train_data is not None else set()
     with draft(folder, config, invocation, "bench") as run:
         _note_inputs(run, plan)
         write_jsonl(run.path / ITEMS, (item.to_json() for item in plan.items))
@@ -59,6 +62,8 @@ def _make(folder: Path, config: BenchConfig, invocation: Invocation) -> Manifest
         graded = grade_all(plan.items, journal.responses, plan.profile)
         judge = {"judge": _judge_facts(config, apply_judgements(graded, judgements))} if judgements else {}
         results = describe_run(config, plan) | summarize(graded, tells_format(config)) | judge | effort(journal, guard)
+        if config.train_data is not None:
+            results["clean_subset"] = clean_subset(graded, known, config.train_data, tells_format(config))
         write_outputs(run.path, run.debug_path(".csv"), results, graded)
         say(as_text(results))
         return run.finish(headline_metrics(results), seed=config.seed, profile=plan.profile.name)

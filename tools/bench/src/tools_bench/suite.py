@@ -1,6 +1,7 @@
 """Suites: YAML files that say which tasks a benchmark has. Adding one is one file.
 
     name: standard
+    profile: boxed               # optional: the prompt profile for models that were not trained with one
     tasks:
       - name: gsm8k              # how results and `--datasets gsm8k=path` call it
         kind: math               # math, tutor or safety
@@ -41,7 +42,6 @@ class Task:
     sha256: str | None = None
     url: str | None = None
     licence: str | None = None
-    profile: str | None = None
     question_key: str | None = None
     answer_key: str | None = None
     limit: int | None = None
@@ -72,11 +72,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Suite:
-    """A named list of tasks, in the order they run."""
+    """A named list of tasks, in the order they run. `profile` is the prompt profile, where it is not that of the model
+    or of --profile."""
 
     name: str
     tasks: tuple[Task, ...]
     description: str = ""
+    profile: str | None = None
 
 
 def data_dir() -> Path:
@@ -104,7 +106,9 @@ def load_suite(name_or_file: str) -> Suite:
     names = [task.name for task in tasks]
     if twice := next((n for n in names if names.count(n) > 1), None):
         raise ToolError(f"{path}: two tasks are called '{twice}'; rename one")
-    return Suite(str(content.get("name", path.stem)), tasks, str(content.get("description", "")))
+    return Suite(
+        str(content.get("name", path.stem)), tasks, str(content.get("description", "")), content.get("profile")
+    )
 
 
 def _task(row: Any, path: Path, number: int) -> Task:
