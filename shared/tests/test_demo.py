@@ -8,7 +8,7 @@ import pytest
 from tools_shared.demo.problems import FAMILIES, SPLITS, STEP_WEIGHTS, generate, owner, problems
 from tools_shared.errors import ToolError
 
-N = 3000
+N = 1500
 
 
 @pytest.fixture(scope="module")

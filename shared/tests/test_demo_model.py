@@ -50,11 +50,8 @@ def test_digits_are_tokens_of_their_own(tokenizer):
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.text())
-def test_any_text_comes_back(text):
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(model_path())
+@given(text=st.text())
+def test_any_text_comes_back(tokenizer, text):
     assert tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]) == text
 
 
@@ -94,7 +91,7 @@ def test_lessons_never_answer_with_our_tags_and_own_their_questions():
 
 def test_pretraining_is_deterministic():
     runs = [
-        pretrain(PretrainConfig(steps=2, tokens_per_step=512), tokenizer_lessons=200, report=lambda _: None)
+        pretrain(PretrainConfig(steps=2, tokens_per_step=512, tokenizer_lessons=200), report=lambda _: None)
         for _ in "ab"
     ]
     digests = [

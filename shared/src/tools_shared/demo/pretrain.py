@@ -1,15 +1,19 @@
 """Make the demo model from nothing: python -m tools_shared.demo.pretrain --output-dir DIR
 
-A Qwen3 of 1.2 million parameters reads `steps` batches of lessons (see `lessons`), none of them twice, under AdamW with a
-linear warm-up and a linear decay to zero. Lessons of like length share a batch, so little of it is padding. The
-loss is on the assistant's words; the rest counts `prompt_weight`, enough for the model to know the words and
-the tags of the prompts, too little to spend its few parameters on guessing names and numbers.
+A Qwen3 of 1.1 million parameters reads batches of lessons (see `lessons`), none of them twice, with a linear warm-up
+and a linear decay to zero. Lessons of like length share a batch, so little of it is padding, and padding on the right
+needs no mask under causal attention. The loss is on the assistant's words; the rest counts `prompt_weight`:
+enough to know the words and the tags of the prompts, too little to spend few parameters on guessing names.
 
-The same configuration gives the same bytes on the same machine (same processor type, thread count and torch).
+The same configuration gives the same bytes on the same type of processor with the same torch. The command runs on one
+thread: the order of sums, and so the weights, depends on the number of threads; and with tensors this
+small a second thread gains less than it loses when the other core is busy. For the same reason it stays
+in float32: bfloat16 products are faster, but most of the time goes to small element-wise operations.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -29,12 +33,12 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
-TOKENIZER_LESSONS = 20_000
-
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """`tokens_per_step` counts padding; `drills` is the share of lessons without a story, `longest` the most steps of a story."""
+    """`tokens_per_step` counts padding; `drills` is the share of lessons without a story; `longest` is the most
+    steps that a story has, fewer than the generator's, so that there is something left to learn.
+    """
 
     steps: int = 1300
     tokens_per_step: int = 4096
@@ -44,13 +48,14 @@ class PretrainConfig:
     prompt_weight: float = 0.1
     drills: float = 0.2
     longest: int = 3
-    threads: int = 1
+    tokenizer_lessons: int = 20_000
     seed: int = 0
-    muon: bool = True
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ToolError(f"steps must be 1 or more, got {self.steps}")
+        if self.tokens_per_step < 512:
+            raise ToolError(f"tokens_per_step must be 512 or more, to hold any lesson, got {self.tokens_per_step}")
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
@@ -77,16 +82,15 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
 
 
 def build_tokenizer(config: PretrainConfig) -> PreTrainedTokenizerFast:
-    lessons = (lesson(-1 - i, config.drills, 6, config.seed) for i in range(TOKENIZER_LESSONS))
-    return train_tokenizer(
-        text for one in lessons for m in one.messages() for text in (m["role"] + "\n", m["content"])
-    )
+    lessons = (lesson(-1 - i, config.drills, 6, config.seed) for i in range(config.tokenizer_lessons))
+    return train_tokenizer(text for one in lessons for m in one.messages() for text in (m["role"] + "\n", m["content"]))
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, lessons: list[Lesson]) -> list[tuple[list[int], int]]:
     """Token ids of each lesson up to the end of the last turn, and where the assistant's words begin."""
     prompts = [
-        tokenizer.apply_chat_template(one.messages()[:-1], tokenize=False, add_generation_prompt=True) for one in lessons
+        tokenizer.apply_chat_template(one.messages()[:-1], tokenize=False, add_generation_prompt=True)
+        for one in lessons
     ]
     heads = tokenizer(prompts, add_special_tokens=False)["input_ids"]
     tails = tokenizer([one.assistant for one in lessons], add_special_tokens=False)["input_ids"]
@@ -122,12 +126,12 @@ def collate(batch: list[tuple[list[int], int]], pad: int, prompt_weight: float) 
     return torch.tensor(rows), torch.tensor(weights)
 
 
-def pretrain(config: PretrainConfig, report: Callable[[str], None] = print) -> tuple[Qwen3ForCausalLM, PreTrainedTokenizerFast]:
+def pretrain(
+    config: PretrainConfig, report: Callable[[str], None] = print
+) -> tuple[Qwen3ForCausalLM, PreTrainedTokenizerFast]:
     """The trained model and its tokenizer; `report` gets a line every hundred steps."""
     import torch
 
-    torch.set_num_threads(config.threads)
-    torch.use_deterministic_algorithms(True)
     torch.manual_seed(config.seed)
     tokenizer = build_tokenizer(config)
     model = build_model(tokenizer).train()
@@ -162,8 +166,6 @@ def _optimizers(model: Qwen3ForCausalLM, config: PretrainConfig) -> list[Optimiz
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
     shared = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
-    if not config.muon:
-        return [torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), **shared)]
     return [
         torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **shared),
         torch.optim.AdamW(others, betas=(0.9, 0.95), **shared),
@@ -179,27 +181,38 @@ def _loss(model: Qwen3ForCausalLM, tokens_B_T: Tensor, weights_B_T: Tensor) -> T
     import torch
 
     logits = model(input_ids=tokens_B_T[:, :-1], use_cache=False).logits
-    losses = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), tokens_B_T[:, 1:].flatten(), reduction="none"
-    )
+    losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens_B_T[:, 1:].flatten(), reduction="none")
     weights = weights_B_T[:, 1:].flatten()
     return (losses * weights).sum() / weights.sum()
 
 
 @click.command()
-@click.option("--output-dir", required=True, type=click.Path(path_type=Path), help="Where the model folder is written.")
+@click.option(
+    "--output-dir",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Where the model folder is written; files there are replaced.",
+)
 @click.option("--steps", default=PretrainConfig.steps, show_default=True, help="Batches to train on.")
-@click.option("--longest", default=PretrainConfig.longest, show_default=True)
-@click.option("--learning-rate", default=PretrainConfig.learning_rate, show_default=True)
-@click.option("--muon/--no-muon", default=True)
 @click.option("--seed", default=PretrainConfig.seed, show_default=True, help="Of the weights and of the lessons.")
-def main(output_dir: Path, **options) -> None:
-    """Pretrain the demo model from nothing; about a quarter of an hour on two cores."""
-    config = PretrainConfig(**options)
+def main(output_dir: Path, steps: int, seed: int) -> None:
+    """Pretrain the demo model from nothing.
+
+    \b
+    python -m tools_shared.demo.pretrain --output-dir /tmp/demo
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    config = PretrainConfig(steps=steps, seed=seed)
     click.echo(json.dumps(asdict(config)))
     model, tokenizer = pretrain(config, report=click.echo)
     model.save_pretrained(output_dir)
     tokenizer.save_pretrained(output_dir)
+    weights = output_dir / "model.safetensors"
+    weights.chmod(0o644)
+    click.echo(f"{weights}: {weights.stat().st_size} bytes, sha256 {hashlib.sha256(weights.read_bytes()).hexdigest()}")
 
 
 if __name__ == "__main__":
