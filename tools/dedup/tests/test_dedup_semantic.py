@@ -62,7 +62,9 @@ def test_the_calibrated_rule_finds_a_rewording(dedup, folder, minilm):
     question = (
         "Janet's ducks lay 16 eggs per day. She eats three and sells the rest for $2 each. How much does she make?"
     )
-    reworded = "The ducks of Janet produce 16 eggs daily. She has 3 for breakfast and gets 2 dollars for every other. What is her income?"
+    reworded = (
+        "The ducks of Janet produce 16 eggs daily. She has 3 for breakfast, sells the others at 2 dollars. Her income?"
+    )
     other = "A train leaves at 9 and travels 120 miles in 2 hours. What is its average speed in miles per hour?"
     write_rows(folder / "train.jsonl", [{"question": q, "answer": "#### 1"} for q in (reworded, other)])
     write_rows(folder / "test.jsonl", [{"question": question, "answer": "#### 26"}])
@@ -149,3 +151,18 @@ def test_fit_finds_the_coefficients_that_made_the_labels():
 
     assert found == pytest.approx(weights, abs=0.08)
     assert intercept == pytest.approx(-0.7, abs=0.08)
+
+
+def test_windows_find_what_stands_behind_the_limit(dedup, folder, minilm):
+    question = (
+        "Janet's ducks lay 16 eggs per day. She eats three and sells the rest for $2 each. How much does she make?"
+    )
+    filler = "The weather over the northern hills was calm and nobody spoke about it for a long while. " * 40
+    write_rows(folder / "train.jsonl", [{"question": filler + question, "answer": "#### 26"}])
+    write_rows(folder / "test.jsonl", [{"question": question, "answer": "#### 26"}])
+    cosines = []
+    for long in ("truncate", "chunk"):
+        assert dedup("--model", minilm, "--threshold", "0.99", "--long", long).exit_code == 0
+        cosines.append(read_rows(folder / "clean.matches.jsonl")[0]["cosine_similarity"])
+
+    assert cosines[0] < 0.3 < cosines[1]

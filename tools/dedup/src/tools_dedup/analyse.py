@@ -13,6 +13,7 @@ from tools_dedup.plan import Plan, choose
 from tools_dedup.rows import Content, Keys, Scan, Source, scan
 from tools_dedup.vectors import Embedder, SavedEmbeddings, Vectors, load_embeddings, save_embeddings
 from tools_dedup.verdicts import read_verdicts
+from tools_dedup.windows import Windowed, by_windows, split, starts_of
 from tools_dedup.within import Repetition, repetitions
 from tools_dedup.words import text_digest
 from tools_shared.errors import ToolError
@@ -164,10 +165,14 @@ def _decide(result: Analysis, whole: Scan, saved: SavedEmbeddings | None) -> Non
     train_terms = test_terms = None
     if any(rule.needs_terms for rule in plan.rules):
         train_terms, test_terms = _terms(whole, result)
-    vectors = _vectors(result, saved) if plan.model else None
+    vectors = None
+    if plan.model:
+        vectors = _window_vectors(result) if config.long == "chunk" else _vectors(result, saved)
     judged: list[Judged] = []
     for rule in plan.rules:
-        if rule.method == "semantic":
+        if rule.method == "semantic" and config.long == "chunk":
+            candidates = by_windows(vectors[0], vectors[1], rule.top_k, config.chunk_size)
+        elif rule.method == "semantic":
             candidates = by_vectors(vectors[0], vectors[1].all(), rule.top_k, config.chunk_size)
         else:
             candidates = by_terms(train_terms, test_terms, rule.top_k)
@@ -210,6 +215,16 @@ def _vectors(result: Analysis, saved: SavedEmbeddings | None) -> tuple[Vectors, 
             result.test_texts,
         )  # fmt: skip
     return both
+
+
+def _window_vectors(result: Analysis) -> tuple[Windowed, Windowed]:
+    embedder = Embedder(result.plan.model, result.config)
+    both = []
+    for label, texts in (("train", result.train.texts), ("test", result.test_texts)):
+        windows, counts = split(texts, result.plan.model)
+        both.append(Windowed(embedder.vectors(windows, label), starts_of(counts)))
+    result.model_key, result.n_encoded = embedder.key, embedder.n_encoded
+    return both[0], both[1]
 
 
 def combine(judged: Sequence[Judged], exact: np.ndarray | None, n_texts: int) -> Decisions:

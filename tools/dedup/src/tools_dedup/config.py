@@ -89,6 +89,8 @@ class DedupConfig(Config):
             raise ToolError("--text-key and --template take the place of goal and steps; leave their keys out")
         if self.within and self.shard:
             raise ToolError("--within needs all rows at once; run it on the merged output, without --shard")
+        if self.within and self.long == "chunk":
+            raise ToolError("--long chunk compares with the test sets only; run --within in a second run")
         if self.save_embeddings and self.load_embeddings:
             raise ToolError("--save-embeddings and --load-embeddings exclude each other; give one")
         if (self.save_embeddings or self.load_embeddings) and self.long == "chunk":
