@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import types
@@ -63,7 +64,9 @@ class Config:
             check_value(field, getattr(self, field.name), self.hints()[field.name])
 
     @classmethod
+    @functools.cache
     def hints(cls) -> dict[str, Any]:
+        """Each field's type; resolving them takes a millisecond, and every field asks."""
         return typing.get_type_hints(cls)
 
     def to_dict(self) -> dict[str, Any]:

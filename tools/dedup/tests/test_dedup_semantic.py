@@ -12,7 +12,9 @@ import pytest
 from tools_dedup.cache import VectorCache, as_ids
 from tools_dedup.calibration import fit
 from tools_dedup.encode import batches, check_vectors
+from tools_dedup.models import find_model
 from tools_dedup.search import nearest
+from tools_dedup.static import StaticEncoder
 from tools_shared.errors import ToolError
 
 from .conftest import TRAIN, read_rows, write_rows
@@ -166,3 +168,31 @@ def test_windows_find_what_stands_behind_the_limit(dedup, folder, minilm):
         cosines.append(read_rows(folder / "clean.matches.jsonl")[0]["cosine_similarity"])
 
     assert cosines[0] < 0.3 < cosines[1]
+
+
+@pytest.mark.parametrize("quantised", [False, True])
+def test_static_vectors_are_those_of_model2vec(tmp_path, quantised):
+    model2vec = pytest.importorskip("model2vec", reason="model2vec is not installed (extra: test)")
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+
+    words = ["[UNK]", *"the cat dog sat ran on mat hill and".split()]
+    tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    rng = np.random.default_rng(3)
+    more = {}
+    if quantised:
+        mapping = rng.integers(0, 4, len(words))
+        more = {"weights": rng.random(len(words)).astype(np.float32), "token_mapping": mapping}
+    table = rng.normal(size=(4 if quantised else len(words), 8)).astype(np.float32)
+    theirs = model2vec.StaticModel(table, tokenizer, normalize=True, **more)
+    theirs.save_pretrained(tmp_path / "model")
+    texts = ["the cat sat on the mat", "a dog ran", "hill", "the dog and the cat ran on the hill and sat"]
+    ref = find_model(str(tmp_path / "model"))
+    ours = StaticEncoder(ref).encode(texts, [0] * len(texts))
+
+    assert ref.kind == "static"
+    assert ours == pytest.approx(theirs.encode(texts), abs=1e-6)
+    with pytest.raises(ToolError, match="no usable vector"):
+        check_vectors(StaticEncoder(ref).encode(["zebra"], [0]), ["zebra"])

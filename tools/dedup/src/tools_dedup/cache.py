@@ -48,7 +48,6 @@ class VectorCache:
         self._starts = np.cumsum([0, *map(len, ids)])
         self._order = np.argsort(_sortable(self._ids), kind="stable")
         self._sorted = _sortable(self._ids)[self._order]
-        self._maps: dict[int, np.ndarray] = {}
 
     def find(self, ids: np.ndarray) -> np.ndarray:
         """The place of each id (V16), -1 where there is none."""
@@ -90,10 +89,9 @@ class VectorCache:
                 np.save(file, content, allow_pickle=False)
 
     def _map(self, part: int) -> np.ndarray:
-        if part not in self._maps:
-            path = self._parts[part]
-            self._maps[part] = _load(path.with_name(path.name.replace(".ids.", ".vectors.")), mapped=True)
-        return self._maps[part]
+        """Mapped for this read alone: pages of a map that stays open count as the process's memory."""
+        path = self._parts[part]
+        return _load(path.with_name(path.name.replace(".ids.", ".vectors.")), mapped=True)
 
 
 def as_ids(digests: Sequence[bytes]) -> np.ndarray:

@@ -64,7 +64,12 @@ def resolve_device(device: str) -> str:
 
 
 def load_encoder(ref: ModelRef, device: str, dtype: str, batch_size: int) -> Encoder:
-    return StaticEncoder(ref) if ref.kind == "static" else SentenceEncoder(ref, device, dtype, batch_size)
+    """The encoder for a kind of model, its weights loaded."""
+    if ref.kind == "static":
+        from tools_dedup.static import StaticEncoder
+
+        return StaticEncoder(ref)
+    return SentenceEncoder(ref, device, dtype, batch_size)
 
 
 class SentenceEncoder:
@@ -107,7 +112,7 @@ class SentenceEncoder:
                     result = np.empty((len(texts), vectors.shape[1]), dtype=np.float32)
                 result[chosen] = vectors
         gc.collect()
-        return check_vectors(result, texts)
+        return result
 
     def _features(self, texts: list[str], width: int) -> dict[str, Any]:
         """The model's inputs, padded to `width` on the side that its tokenizer pads."""
@@ -137,25 +142,6 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[tuple[list[int], in
         chosen.append(i)
     if chosen:
         yield chosen, widths[chosen[0]]
-
-
-class StaticEncoder:
-    """A model2vec model: the mean of its tokens' vectors, without torch. Nothing is cut."""
-
-    def __init__(self, ref: ModelRef) -> None:
-        from model2vec import StaticModel
-
-        self._model = StaticModel.from_pretrained(ref.folder, force_download=False)
-
-    def token_counts(self, texts: Sequence[str]) -> list[int]:
-        return [0] * len(texts)
-
-    def encode(self, texts: Sequence[str], counts: Sequence[int]) -> np.ndarray:
-        import numpy as np
-
-        vectors = self._model.encode(list(texts), max_length=None, use_multiprocessing=False).astype(np.float32)
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return check_vectors(vectors / np.where(norms == 0, np.nan, norms), texts)
 
 
 def check_vectors(vectors: np.ndarray, texts: Sequence[str]) -> np.ndarray:

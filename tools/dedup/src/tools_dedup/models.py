@@ -20,7 +20,7 @@ from tools_shared.files import sha256_file
 _CONFIGS = {".json", ".txt", ".model"}
 _IGNORED = ["*.onnx", "onnx/*", "openvino/*", "*.h5", "*.msgpack", "*.ot", "*.md", "*.png"]
 _PROBE_SECONDS = 5.0
-EXTRAS = {"transformer": ("sentence_transformers", "semantic"), "static": ("model2vec", "static")}
+EXTRAS = {"transformer": ("sentence_transformers", "semantic"), "static": ("tokenizers", "static")}
 
 
 @dataclass(frozen=True)

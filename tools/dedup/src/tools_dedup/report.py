@@ -19,7 +19,7 @@ from tools_shared.files import atomic_write
 from tools_shared.sources import procedure_text
 
 MOST_REMOVED = 2000
-MOST_BORDERLINE = 300
+MOST_BORDERLINE = 100
 LONGEST_TEXT = 4000
 _EVIDENCE = ("train_id", "train_line", "train_path", "test_set", "test_line", "removed_by", "rule", "score", "rank",
              "cosine_similarity", "features", "kept_by_guard", "verdict", "repeats", "shared_numbers")  # fmt: skip

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tools_dedup.cache import VectorCache, as_ids, default_cache_dir
 from tools_dedup.config import DedupConfig
-from tools_dedup.encode import Encoder, load_encoder, resolve_dtype
+from tools_dedup.encode import Encoder, check_vectors, load_encoder, resolve_dtype
 from tools_dedup.models import ModelRef
 from tools_dedup.words import text_digest
 from tools_shared.cli import progress
@@ -115,7 +115,7 @@ class Embedder:
                 part = missing[start : start + PART_TEXTS]
                 chosen = [texts[i] for i in part]
                 counts = self._encoder.token_counts(chosen)
-                self._cache.add(ids[part], self._encoder.encode(chosen, counts), counts)
+                self._cache.add(ids[part], check_vectors(self._encoder.encode(chosen, counts), chosen), counts)
                 self.n_encoded += len(part)
                 bar.update(len(part))
 

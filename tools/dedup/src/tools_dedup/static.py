@@ -1,0 +1,86 @@
+"""Static embeddings in model2vec's format: a text's vector is the mean of its tokens' vectors, without torch.
+
+Read here, not through model2vec, whose own loading takes longer than encoding GSM8K does; a test compares the two.
+Format: `model.safetensors` with `embeddings` (or `embedding.weight`), and for quantised vocabularies `mapping` (token
+to row) and `weights` (one a token); `tokenizer.json`. Source: https://github.com/MinishLab/model2vec
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tools_dedup.models import ModelRef
+from tools_shared.errors import ToolError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_TEXTS_AT_ONCE = 256
+
+
+class StaticEncoder:
+    """Every token counts, whatever the length of the text; unknown tokens do not."""
+
+    def __init__(self, ref: ModelRef) -> None:
+        import numpy as np
+        from safetensors.numpy import load_file
+        from tokenizers import Tokenizer
+
+        folder = next((f for f in (ref.folder, ref.folder / "0_StaticEmbedding") if _is_whole(f)), None)
+        if folder is None:
+            raise ToolError(f"--model {ref.name}: no model.safetensors with a tokenizer.json in {ref.folder}")
+        tensors = load_file(folder / "model.safetensors")
+        self._table = tensors.get("embeddings", tensors.get("embedding.weight")).astype(np.float32)
+        self._rows = tensors.get("mapping")
+        self._weights = tensors.get("weights")
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._unknown = _unknown_token(folder / "tokenizer.json", self._tokenizer)
+
+    def token_counts(self, texts: Sequence[str]) -> list[int]:
+        """Nothing is ever cut, so nothing needs to be counted."""
+        return [0] * len(texts)
+
+    def encode(self, texts: Sequence[str], counts: Sequence[int]) -> np.ndarray:
+        """Vectors (texts, dimensions) of unit length; NaN for a text without known tokens."""
+        import numpy as np
+
+        result = np.empty((len(texts), self._table.shape[1]), dtype=np.float32)
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            part = texts[start : start + _TEXTS_AT_ONCE]
+            result[start : start + len(part)] = self._sums(part)
+        norms = np.linalg.norm(result, axis=1, keepdims=True)
+        return result / np.where(norms > 0, norms, np.nan)
+
+    def _sums(self, texts: Sequence[str]) -> np.ndarray:
+        """The sum has the direction of the mean."""
+        import numpy as np
+
+        found = [e.ids for e in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        ids = [np.array([i for i in one if i != self._unknown], dtype=np.int64) for one in found]
+        lengths = np.array([len(one) for one in ids])
+        sums = np.zeros((len(texts), self._table.shape[1]), dtype=np.float32)
+        tokens = np.concatenate(ids)
+        if len(tokens):
+            vectors = self._table[tokens if self._rows is None else self._rows[tokens]]
+            if self._weights is not None:
+                vectors = vectors * self._weights[tokens][:, None]
+            starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+            sums[lengths > 0] = np.add.reduceat(vectors, starts[lengths > 0], axis=0)
+        return sums
+
+
+def _is_whole(folder: Path) -> bool:
+    return (folder / "model.safetensors").exists() and (folder / "tokenizer.json").exists()
+
+
+def _unknown_token(path: Path, tokenizer: object) -> int | None:
+    """The id of the unknown token, which word-level tokenizers give to whatever they do not know."""
+    model = json.loads(path.read_text(encoding="utf-8"))["model"]
+    if isinstance(model.get("unk_id"), int):
+        return model["unk_id"]
+    return tokenizer.token_to_id(model["unk_token"]) if model.get("unk_token") else None
