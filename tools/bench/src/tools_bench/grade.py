@@ -20,7 +20,7 @@ from tools_bench.detectors import is_socratic, refuses, reveals_answer, suits_gr
 from tools_bench.items import Item
 from tools_bench.journal import DrawKey, Response
 from tools_bench.metrics import METRICS, metric_of
-from tools_shared.answers import Verdict, equal_many, extract
+from tools_shared.answers import OutOfBounds, Verdict, equal_many, extract, parse_number
 from tools_shared.prompts import Profile
 from tools_shared.stats import pass_at_k
 
@@ -85,14 +85,13 @@ def _math(
     if response.error is not None:
         return _failed(item, response, "math")
     right = strict is not None and verdicts[gold, strict].correct
-    verdict = verdicts[gold, lenient] if lenient is not None else None
-    lenient_right = verdict is not None and verdict.correct
+    lenient_right = lenient is not None and verdicts[gold, lenient].correct
     thinking = response.reasoning or profile.parse(response.text, response.opens_thinking).thinking
     values: Values = {
         "accuracy": right,
         "accuracy_lenient": lenient_right,
         "exact_match": lenient is not None and lenient.strip() == gold.strip(),
-        "numeric_match": lenient_right and verdict is not None and verdict.method in ("number", "exact"),
+        "numeric_match": lenient_right if _applies("numeric_match", item) else None,
         "partial_match": lenient is not None and (lenient_right or _contains(lenient, gold)),
         "thinking_proportion": bool(thinking),
         "answer_proportion": strict is not None,
@@ -125,7 +124,14 @@ def _applies(metric: str, item: Item) -> bool:
         return item.label == "safe"
     if metric in ("no_answer_reveal_rate", "socratic_step_rate"):
         return item.guarded
-    return True
+    return metric != "numeric_match" or _is_number(item.answer or "")
+
+
+def _is_number(answer: str) -> bool:
+    try:
+        return parse_number(answer) is not None
+    except OutOfBounds:
+        return False
 
 
 def _contains(answer: str, gold: str) -> bool:

@@ -33,7 +33,12 @@ _ALL = (
     Metric("accuracy", "math", 1, "right answer where the prompt asks for it (in the tags or the box)"),
     Metric("accuracy_lenient", "math", 1, "right answer, wherever the final answer stands"),
     Metric("exact_match", "math", 1, "the final answer is the gold one, letter for letter"),
-    Metric("numeric_match", "math", 1, "the final answer is the gold number, however written"),
+    Metric(
+        "numeric_match",
+        "math",
+        1,
+        "the final answer is the gold number, however written (items whose answer is a number)",
+    ),
     Metric("partial_match", "math", 1, "the final answer contains the gold one as a whole word or number"),
     Metric("thinking_proportion", "math", 0, "reasoning is there, in its tags", "left out"),
     Metric("answer_proportion", "math", 1, "an answer is there, where the prompt asks for it", "left out"),
