@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 
 # What the pipeline works on. A model: hub id, folder or run directory. Data: a file or hf://owner/name?config=&split=.
 BASE_MODEL ?= demo
-TRAIN ?= demo://problems?split=train&size=2048
+TRAIN ?= demo://contaminated?split=train&size=2048
 TEST ?= demo://problems?split=test&size=512
 ARTIFACTS ?= artifacts
 # How many rows. Empty means: what the configuration says, else all.
@@ -44,12 +44,13 @@ endif
 TOOLS := dedup sft grpo traces scorer bench
 PACKAGES := shared $(TOOLS:%=tools/%)
 OVER := $(if $(OVERWRITE),--overwrite)
-DATA = --train-path '$(TRAIN)' --eval-path '$(TEST)'
+CLEAN = $(ARTIFACTS)/dedup/train.jsonl
+DATA = --train-path $(CLEAN) --eval-path '$(TEST)'
 
 .PHONY: help
 help: ## List the targets
 	@sed -nE 's/^([a-z][a-z_ -]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r targets words; do \
-	    for target in $$targets; do printf '  %-12s %s\n' "$$target" "$$words"; done; done
+	    for target in $$targets; do printf '  %-16s %s\n' "$$target" "$$words"; done; done
 
 # ---- The environment -------------------------------------------------------------------------------------------
 
@@ -84,24 +85,28 @@ endif
 
 container-images: FORCE
 	@mkdir -p $(CACHE)
-	@for tool in sft grpo bench; do \
+	@for tool in dedup sft grpo traces bench; do \
 	    docker image inspect tools-$$tool:$(VARIANT) >/dev/null 2>&1 || $(MAKE) image-$$tool VARIANT=$(VARIANT); done
 
 # ---- The pipeline ----------------------------------------------------------------------------------------------
 
 .PHONY: pipeline
-pipeline: $(ARTIFACTS)/compare/run.json ## Base model, prep SFT, full SFT, GRPO, and their comparison
+pipeline: $(ARTIFACTS)/report.html ## From the training set to the comparison of all ways of training, and a dashboard
 	@cat $(ARTIFACTS)/compare/comparison.txt
-	@echo "picture: $(ARTIFACTS)/compare/comparison.png"
+	@echo "picture:   $(ARTIFACTS)/compare/comparison.png"
+	@echo "dashboard: $(ARTIFACTS)/report.html"
 
-# What every stage depends on: the settings, and the files among its data.
+# What the first stages depend on: the settings, and the files among their data.
 ALWAYS = $(ARTIFACTS)/.settings $(wildcard $(TRAIN)) $(wildcard $(TEST)) $(READY)
 
 $(ARTIFACTS)/base_eval/run.json: $(CONFIGS)/eval.yaml $(ALWAYS)
 	$(call tool,bench) evaluate --config $(CONFIGS)/eval.yaml --model-path $(BASE_MODEL) --eval-path '$(TEST)' --output-dir $(@D) --output-file base_model_eval.csv $(OVER)
 	@touch $@
 
-$(ARTIFACTS)/prep_sft/run.json: $(CONFIGS)/prep_sft.yaml $(ALWAYS)
+$(CLEAN): $(CONFIGS)/dedup.yaml $(ALWAYS)
+	$(call tool,dedup) run --config $(CONFIGS)/dedup.yaml --train-path '$(TRAIN)' --test-path 'test=$(TEST)' --output-path $@
+
+$(ARTIFACTS)/prep_sft/run.json: $(CONFIGS)/prep_sft.yaml $(CLEAN)
 	$(call tool,sft) --config $(CONFIGS)/prep_sft.yaml --stage prep --base-model $(BASE_MODEL) $(DATA) --output-dir $(@D) $(OVER)
 	@touch $@
 
@@ -113,15 +118,29 @@ $(ARTIFACTS)/grpo/run.json: $(CONFIGS)/grpo.yaml $(ARTIFACTS)/prep_sft/run.json
 	$(call tool,grpo) --config $(CONFIGS)/grpo.yaml --base-model $(ARTIFACTS)/prep_sft $(DATA) --output-dir $(@D) $(OVER)
 	@touch $@
 
-COMPARED := base_eval prep_sft full_sft grpo
+TRACES = $(ARTIFACTS)/traces/grpo_traces_train.jsonl
 
-# The comparison is made again whenever one of its runs is newer; it costs nothing.
+$(ARTIFACTS)/traces/run.json: $(CONFIGS)/traces.yaml $(ARTIFACTS)/grpo/run.json
+	$(call tool,traces) --config $(CONFIGS)/traces.yaml --grpo-model $(ARTIFACTS)/grpo --data $(CLEAN) $(TRAIN_SAMPLES:%=--num-samples %) --output-dir $(@D) --output-file $(notdir $(TRACES)) $(OVER)
+	@touch $@
+
+$(ARTIFACTS)/sft_from_traces/run.json: $(CONFIGS)/full_sft.yaml $(ARTIFACTS)/prep_sft/run.json $(ARTIFACTS)/traces/run.json
+	$(call tool,sft) --config $(CONFIGS)/full_sft.yaml --stage full --base-model $(ARTIFACTS)/prep_sft --traces-file $(TRACES) --eval-path '$(TEST)' --output-dir $(@D) $(OVER)
+	@touch $@
+
+COMPARED := base_eval prep_sft full_sft grpo sft_from_traces
+
+# Comparison and dashboard are made again whenever a run is newer; they cost nothing.
 $(ARTIFACTS)/compare/run.json: $(COMPARED:%=$(ARTIFACTS)/%/run.json)
 	$(call tool,bench) compare $(COMPARED:%=$(ARTIFACTS)/%) --baseline prep_sft --output-dir $(@D) --overwrite
 	@touch $@
 
-.PHONY: base_eval prep_sft full_sft grpo compare
-base_eval prep_sft full_sft grpo compare: %: $(ARTIFACTS)/%/run.json ## One stage and what it needs
+$(ARTIFACTS)/report.html: $(ARTIFACTS)/compare/run.json
+	$(call tool,bench) report $(COMPARED:%=$(ARTIFACTS)/%) --baseline prep_sft --output-file $@
+
+.PHONY: base_eval prep_sft full_sft grpo traces sft_from_traces compare dedup
+base_eval prep_sft full_sft grpo traces sft_from_traces compare: %: $(ARTIFACTS)/%/run.json ## One stage and what it needs
+dedup: $(CLEAN) ## The training set without the test set's questions
 
 # Written anew only when a variable has changed, so that a stage never passes for one with other settings.
 SETTINGS := BASE_MODEL=$(BASE_MODEL) TRAIN=$(TRAIN) TEST=$(TEST) TRAIN_SAMPLES=$(TRAIN_SAMPLES) PREP_TRAIN_SAMPLES=$(PREP_TRAIN_SAMPLES) EVAL_SAMPLES=$(EVAL_SAMPLES) NUM_GENERATIONS=$(NUM_GENERATIONS) CONFIGS=$(CONFIGS)
