@@ -1,0 +1,214 @@
+"""The real vLLM on this machine: the demo with and without LoRA, offline and served, in the environment of `make vllm`.
+
+Greedy decoding is compared with the transformers engine, token by token: float32 and a tiny model leave no ties.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from tools_shared.engines import EngineConfig, SamplingParams, open_engine
+from tools_shared.engines.stream import Draw
+from tools_shared.engines.transformers import TransformersEngine
+from tools_shared.models import LoraOptions, load, make_trainable, resolve, save
+from tools_shared.prompts import PROFILES, render_question
+from tools_shared.sources import read_problems
+
+pytestmark = pytest.mark.vllm
+pytest.importorskip("vllm", reason="vLLM is not in this environment; make vllm-env makes one with it")
+
+PROFILE = PROFILES["gsm8k-tags"]
+GREEDY = SamplingParams(max_new_tokens=48)
+N = 24
+
+
+@pytest.fixture(scope="module")
+def questions():
+    return [p.question for p in read_problems(f"demo://problems?split=test&size={N}").items]
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory):
+    """The folder of a LoRA adapter on the demo whose weights are random enough to change what it says."""
+    import torch
+
+    folder = tmp_path_factory.mktemp("adapter")
+    torch.manual_seed(0)
+    loaded = make_trainable(load(resolve("demo"), device="cpu"), LoraOptions())
+    with torch.no_grad():
+        for name, weights in loaded.model.named_parameters():
+            if "lora_B" in name:
+                weights.normal_(std=0.05)
+    save(loaded, folder, folder, PROFILE, full_weights=False)
+    return str(folder)
+
+
+def with_transformers(model, questions, params=GREEDY):
+    loaded = load(resolve(model), device="cpu")
+    engine = TransformersEngine(loaded.model, loaded.tokenizer)
+    return engine.generate([render_question(engine.tokenizer, PROFILE, q) for q in questions], params)
+
+
+@pytest.fixture(scope="module")
+def engine():
+    engine = open_engine(resolve("demo"), EngineConfig(engine="vllm", device="cpu"))
+    yield engine
+    engine.close()
+
+
+def ids(drawn):
+    return [[c.token_ids for c in completions] for completions in drawn]
+
+
+def test_greedy_equals_transformers(engine, questions):
+    prompts = [render_question(engine.tokenizer, PROFILE, q) for q in questions]
+    ours, theirs = engine.generate(prompts, GREEDY), with_transformers("demo", questions)
+    assert ids(ours) == ids(theirs)
+    assert [c[0].text for c in ours] == [c[0].text for c in theirs]
+    assert {c[0].finish_reason for c in ours} <= {"stop", "length"}
+
+
+def test_a_draw_belongs_to_its_seed_key_and_number(engine, questions):
+    """In the same company: vLLM does not promise the same bits in another batch."""
+    prompts = [render_question(engine.tokenizer, PROFILE, q) for q in questions]
+    params = SamplingParams(1.0, 32, n=2, seed=3)
+    first = engine.generate(prompts, params, keys=questions)
+    assert ids(engine.generate(prompts, params, keys=questions)) == ids(first)
+    assert ids(engine.generate(prompts, SamplingParams(1.0, 32, n=2, seed=4), keys=questions)) != ids(first)
+    assert any(a.token_ids != b.token_ids for a, b in first)
+
+
+def test_a_result_may_call_for_the_next_draw(engine, questions):
+    queue = [Draw(render_question(engine.tokenizer, PROFILE, q), q) for q in questions[:4]]
+    told = []
+
+    def note(draw, completion):
+        told.append((draw.key, draw.sample))
+        if draw.sample < 2:
+            queue.append(Draw(draw.prompt, draw.key, draw.sample + 1))
+
+    engine.stream(lambda: queue.pop(0) if queue else None, SamplingParams(1.0, 16), note, n_slots=2)
+    assert sorted(told) == sorted((q, k) for q in questions[:4] for k in range(3))
+
+
+def test_logprobs_are_those_of_transformers(engine, questions):
+    prompts = [render_question(engine.tokenizer, PROFILE, q) for q in questions[:4]]
+    params = SamplingParams(max_new_tokens=16, logprobs=True)
+    for mine, other in zip(
+        engine.generate(prompts, params), with_transformers("demo", questions[:4], params), strict=True
+    ):
+        assert mine[0].logprobs == pytest.approx(other[0].logprobs, abs=1e-3)
+
+
+def test_our_overhead_above_vllms_own_generate(engine):
+    """Within 10 %, medians of three side by side; what is timed is the same work."""
+    from vllm import SamplingParams as VllmParams
+
+    problems = read_problems("demo://problems?split=train&size=128").items
+    prompts = [render_question(engine.tokenizer, PROFILE, p.question) for p in problems]
+    bare = [{"prompt_token_ids": list(prompt.token_ids)} for prompt in prompts]
+    theirs = VllmParams(temperature=0, max_tokens=64, stop_token_ids=sorted(engine.stop_ids))
+    params = SamplingParams(max_new_tokens=64)
+    seconds = {"ours": [], "bare": []}
+    for _ in range(4):
+        began = time.perf_counter()
+        engine.generate(prompts, params)
+        middle = time.perf_counter()
+        engine.llm.generate(bare, theirs, use_tqdm=False)
+        seconds["ours"].append(middle - began)
+        seconds["bare"].append(time.perf_counter() - middle)
+    ours, bare_s = (sorted(seconds[name][1:])[1] for name in ("ours", "bare"))
+    print(f"ours {ours:.2f} s, LLM.generate {bare_s:.2f} s, ratio {ours / bare_s:.3f}")
+    assert ours < 1.3 * bare_s  # the figure is in docs/benchmarks-traces.md; a busy machine needs the slack
+
+
+def test_an_adapter_is_served_without_merging(adapter, questions):
+    """In a process of its own: one vLLM a process."""
+    code = (
+        "import json, sys\n"
+        "from tools_shared.engines import EngineConfig, SamplingParams, open_engine\n"
+        "from tools_shared.models import resolve\n"
+        "from tools_shared.prompts import PROFILES, render_question\n"
+        "def main():\n"
+        "    engine = open_engine(resolve(sys.argv[1]), EngineConfig(engine='vllm', device='cpu'))\n"
+        "    questions = json.loads(sys.argv[2])\n"
+        "    prompts = [render_question(engine.tokenizer, PROFILES['gsm8k-tags'], q) for q in questions]\n"
+        "    drawn = engine.generate(prompts, SamplingParams(max_new_tokens=48))\n"
+        "    print('\\n' + json.dumps([list(c[0].token_ids) for c in drawn]))\n"
+        "    engine.close()\n"
+        "if __name__ == '__main__':\n"
+        "    main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, adapter, json.dumps(questions)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = next(json.loads(line) for line in done.stdout.splitlines() if line.startswith("[["))
+    expected = [list(c[0].token_ids) for c in with_transformers(adapter, questions)]
+    same = sum(a == b for a, b in zip(found, expected, strict=True))
+    assert found == expected, f"{same} of {len(expected)} alike"
+    assert expected != [list(c[0].token_ids) for c in with_transformers("demo", questions)]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """vLLM's OpenAI-compatible server with the demo; gives its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("serve") / "log.txt"
+    # `vllm serve` of the CPU package does not start (it looks itself up as `vllm`); this module is what it would run.
+    command = [
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", resolve("demo").weights,
+        "--served-model-name", "demo", "--port", str(port), "--host", "127.0.0.1", "--enforce-eager",
+        "--dtype", "float32", "--max-model-len", "1024", "--no-enable-chunked-prefill",
+        "--max-num-batched-tokens", "8192",
+    ]  # fmt: skip
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1"})
+    try:
+        _wait_until_healthy(f"http://127.0.0.1:{port}/health", process, log)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def _wait_until_healthy(url, process, log):
+    deadline = time.monotonic() + 500
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()[-2000:]
+        try:
+            with urlopen(url, timeout=2):
+                return
+        except (URLError, OSError):
+            time.sleep(1)
+    raise AssertionError(log.read_text()[-2000:])
+
+
+def test_a_served_model_says_what_transformers_says(server, questions):
+    engine = open_engine(resolve("demo"), EngineConfig(engine="http", endpoint=server, model_name="demo"))
+    prompts = [render_question(None, PROFILE, q) for q in questions]
+    served = [c[0].text for c in engine.generate(prompts, GREEDY)]
+    assert served == [c[0].text for c in with_transformers("demo", questions)]
+
+
+def test_traces_of_a_served_model(server, tmp_path):
+    (tmp_path / "plain.yaml").write_text('name: plain\nsystem: Solve it.\nanswer: [" The answer is ", "."]\n')
+    command = [
+        str(Path(sys.executable).parent / "tools-traces"), "--engine", "http", "--endpoint", server, "--model-name",
+        "demo", "--profile", str(tmp_path / "plain.yaml"), "--num-samples", "16", "--max-attempts", "3",
+        "--max-new-tokens", "64", "--output-dir", str(tmp_path / "run"),
+    ]  # fmt: skip
+    subprocess.run(command, check=True)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "traces.jsonl").read_text().splitlines()]
+    assert len(rows) == 16
+    assert any(row["source"] == "model" for row in rows)
