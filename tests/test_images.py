@@ -184,7 +184,9 @@ def test_compose_from_nothing_with_a_stage_killed_and_gone_on(tmp_path, short_co
         run(*compose(folder, "down", "--volumes"), **settings)
     assert done.stdout.count("already finished, nothing to do") == 3
     compared = json.loads((folder / "compare" / "comparison.json").read_text())
-    assert [row["name"] for row in compared["runs"]] == ["base_eval", "prep_sft", "full_sft", "grpo"]
+    names = [row["name"] for row in compared["runs"]]
+    assert names == ["base_eval", "prep_sft", "full_sft", "grpo", "sft_from_traces"]
+    assert (folder / "report.html").stat().st_size > 10_000
     assert compared["n"] == 16
     assert len(read_manifest(folder / "grpo").data["sessions"]) == 2
     assert (folder / "grpo" / "run.json").stat().st_uid == 12345
