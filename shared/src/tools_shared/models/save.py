@@ -30,9 +30,13 @@ def save(loaded: Loaded, folder: Path, final_folder: Path, profile: Profile, ful
     if full_weights and _is_adapter(model):
         model = model.merge_and_unload(safe_merge=True)
     if _is_adapter(model):
-        model.peft_config["default"].base_model_name_or_path = loaded.ref.weights_name
+        adapter = model.peft_config["default"]
+        adapter.base_model_name_or_path = loaded.ref.weights_name
+        if isinstance(adapter.target_modules, set):
+            adapter.target_modules = sorted(adapter.target_modules)  # a set's order differs between processes
         # "auto" would look for the base on the hub, only to learn that the vocabulary has not grown.
         model.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)
+        (folder / "README.md").unlink()  # PEFT's card is an empty form that names a path of this machine
     else:
         model.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
