@@ -69,7 +69,8 @@ def _planted(label: str, test: dict[str, Any], rng: Random) -> dict[str, Any] | 
     if label == "copy":
         return test
     if label == "rewording":
-        return test | {"question": reword(test["question"], rng)}
+        question = reword(test["question"], rng)
+        return None if question == test["question"] else test | {"question": question}
     return twin(test, rng)
 
 

@@ -60,17 +60,12 @@ class StaticEncoder:
         """The sum has the direction of the mean."""
         import numpy as np
 
-        found = [e.ids for e in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
-        ids = [np.array([i for i in one if i != self._unknown], dtype=np.int64) for one in found]
-        lengths = np.array([len(one) for one in ids])
         sums = np.zeros((len(texts), self._table.shape[1]), dtype=np.float32)
-        tokens = np.concatenate(ids)
-        if len(tokens):
-            vectors = self._table[tokens if self._rows is None else self._rows[tokens]]
-            if self._weights is not None:
-                vectors = vectors * self._weights[tokens][:, None]
-            starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-            sums[lengths > 0] = np.add.reduceat(vectors, starts[lengths > 0], axis=0)
+        for i, found in enumerate(self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)):
+            ids = np.array(found.ids, dtype=np.int64)
+            ids = ids[ids != self._unknown] if self._unknown is not None else ids
+            vectors = self._table[ids if self._rows is None else self._rows[ids]]
+            sums[i] = vectors.sum(axis=0) if self._weights is None else self._weights[ids] @ vectors
         return sums
 
 
