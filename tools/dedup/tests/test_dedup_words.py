@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 
 import pytest
 from hypothesis import given
@@ -73,3 +75,25 @@ def test_the_page_loads_nothing():
 
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", page)
     assert "default-src 'none'" in page
+
+
+def test_a_browser_shows_hostile_text_as_text(dedup, folder):
+    browser = shutil.which("chromium")
+    if not browser:
+        pytest.skip("chromium is not installed; it shows the report")
+    attack = "<img src=x onerror=\"document.title='owned'\"> and enough other words, 😀 included, to be compared"
+    write_rows(folder / "train.jsonl", [{"question": attack, "answer": "#### 1"}])
+    write_rows(folder / "test.jsonl", [{"question": attack, "answer": "#### 1"}])
+    assert dedup(*LEXICAL).exit_code == 0
+    flags = (
+        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking".split()
+    )
+    flags += ["--disable-component-update", "--disable-sync", f"--user-data-dir={folder / 'browser'}", "--dump-dom"]
+    page = (folder / "clean.report.html").as_uri()
+    done = subprocess.run([browser, *flags, page], capture_output=True, text=True, timeout=120, check=True)
+
+    assert "<title>dedup: clean.jsonl</title>" in done.stdout
+    assert done.stdout.count('<article class="card">') == 1
+    assert "<img" not in done.stdout
+    assert "<mark>img</mark>" in done.stdout
+    assert "<mark>included</mark>" in done.stdout, "marks stand right behind signs that JavaScript counts twice"

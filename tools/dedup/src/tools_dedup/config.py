@@ -56,7 +56,10 @@ class DedupConfig(Config):
     verdicts: str | None = option(None, "Keep and remove verdicts saved from a report; they win over the rule.")
     within: bool = option(False, "Also remove repetitions inside the training set.")
     within_threshold: float | None = option(
-        None, "As --threshold, for repetitions inside the training set. Default: as against the test set.", minimum=-1
+        None,
+        "As --threshold, for repetitions inside the training set. Default: 0.9 for a probability, else --threshold.",
+        minimum=-1,
+        maximum=1,
     )
     keep: str = option("first", "Which of the repetitions stays: first, longest, or a key whose largest value stays.")
     top_k: int = option(5, "Candidates judged for each row.", minimum=1, maximum=1000)

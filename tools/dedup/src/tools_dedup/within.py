@@ -22,6 +22,7 @@ from tools_dedup.words import normal_form
 if TYPE_CHECKING:
     import numpy as np
 
+SURE = 0.9  # a training set holds many more pairs than it has with a test set, so its rule must be surer of each
 _BLOCK = 1024
 _ROUNDING = 1e-4
 
@@ -74,7 +75,8 @@ class _Similar:
         import numpy as np
 
         self._rule, self._n = rule, len(text_ids)
-        self._threshold = rule.threshold if config.within_threshold is None else config.within_threshold
+        default = max(rule.threshold, SURE) if rule.calibration else rule.threshold
+        self._threshold = default if config.within_threshold is None else config.within_threshold
         self._terms = Terms(terms.counts[text_ids], terms.rarity, terms.is_number) if terms is not None else None
         semantic = rule.method == "semantic"
         self._space = vectors.all()[np.asarray(text_ids)] if semantic else self._terms.tfidf
