@@ -13,6 +13,7 @@ from tools_dedup.cli import main
 from tools_dedup.config import DedupConfig
 from tools_dedup.run import decontaminate
 from tools_shared.errors import ToolError
+from tools_shared.sources import read_problems
 
 from .conftest import LEXICAL, TESTS, TRAIN, read_rows, write_rows
 
@@ -188,9 +189,10 @@ def test_rethreshold_refuses_changed_matches(dedup, folder):
 
 
 def test_without_a_model_a_sentence_says_what_is_not_seen(dedup):
-    result = dedup("--threshold", "0.65")
+    result = dedup("--threshold", "0.65", "--save-embeddings", "emb.npz")
 
     assert result.exit_code == 0
+    assert "no vectors to save" in result.output
     assert "no embedding model" in result.output
     assert "was not used" in result.output
 
@@ -237,3 +239,28 @@ def test_max_train_draws_the_rows_that_the_reference_draws(dedup, folder):
 
     matches = read_rows(folder / "clean.matches.jsonl")
     assert [row["train_line"] - 1 for row in matches] == sorted(order[:2])
+
+
+def test_review_lists_the_band_for_a_person(dedup, folder):
+    assert dedup(*LEXICAL, "--review", "0:0.01").exit_code == 0
+    scores = [row["score"] for row in read_rows(folder / "clean.review.jsonl")]
+
+    assert scores
+    assert all(0 <= score <= 0.01 for score in scores)
+
+
+def test_standard_input_is_read_twice_though_it_comes_once(folder):
+    command = [sys.executable, "-m", "tools_dedup", "--train-path", "-", "--test-path", "test.jsonl", *LEXICAL]
+    rows = (folder / "train.jsonl").read_bytes()
+    done = subprocess.run([*command, "--output-path", "clean.jsonl"], cwd=folder, input=rows, capture_output=True)
+
+    assert done.returncode == 0, done.stderr
+    assert read_rows(folder / "clean.jsonl") == [TRAIN[0], TRAIN[2], TRAIN[3]]
+
+
+def test_a_source_has_the_hash_that_every_tool_gives_it(dedup, folder):
+    spec = "demo://problems?split=train&size=20"
+    assert dedup(*LEXICAL, train=spec, test="demo://problems?split=test&size=20").exit_code == 0
+    manifest = json.loads((folder / "clean.run.json").read_text())
+
+    assert manifest["inputs"][0]["sha256"] == read_problems(spec).sha256

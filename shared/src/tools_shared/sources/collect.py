@@ -79,7 +79,7 @@ def _collect(spec: str | os.PathLike[str], make: Callable[[Row], T], limit: int 
     sha256 = source_sha256(spec)
     for found in read_rows(spec):
         if sha256 is None:
-            digest.update(_canonical(found))
+            digest.update(canonical(found))
         made = _make(found, make)
         if isinstance(made, Rejected):
             rejected.append(made)
@@ -111,7 +111,8 @@ def _with_unique_id(item: T, seen: set[str]) -> T:
     return item if unique == item.id else dataclasses.replace(item, id=unique)
 
 
-def _canonical(found: Row | Rejected) -> bytes:
+def canonical(found: Row | Rejected) -> bytes:
+    """What a row adds to the `sha256` of a source that is no file; every tool that reads the source gets the same."""
     data = found.to_json() if isinstance(found, Rejected) else found.data
     return (json.dumps(data, sort_keys=True, ensure_ascii=False, default=str) + "\n").encode()
 

@@ -43,6 +43,8 @@ def choose(config: DedupConfig, saved_key: Mapping[str, Any] | None = None) -> P
         warnings.append(NO_MODEL)
         if config.threshold is not None:
             warnings.append(f"--threshold {config.threshold:g} is a cosine of a model and was not used")
+        if config.save_embeddings:
+            warnings.append(f"--save-embeddings {config.save_embeddings}: there are no vectors to save")
     if "semantic" in methods and model is None:
         raise ToolError(f"--method semantic needs a model and {DEFAULT_MODEL} is not reachable; give --model FOLDER")
     own = read_calibration(config.calibration) if config.calibration else None

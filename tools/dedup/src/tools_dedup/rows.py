@@ -21,6 +21,7 @@ from typing import Any
 from tools_shared.errors import ToolError
 from tools_shared.records import Origin, Rejected, Row
 from tools_shared.sources import as_list, conversation_from, detect_shape, lookup, procedure_text, read_rows
+from tools_shared.sources.collect import canonical
 from tools_shared.sources.rows import source_sha256
 from tools_shared.sources.shapes import UnusableError, field_of, text_of
 
@@ -215,13 +216,13 @@ def scan(
     result = Scan(source.spec, "")
     for position, found in enumerate(source.rows()):
         result.n_read += 1
+        if source.sha256 is None:
+            digest.update(canonical(found))
         made = _use(found, keys, check)
         if isinstance(made, Rejected):
             result.rejected.append(made)
             result.rejected_at.append(position)
             continue
-        if source.sha256 is None:
-            digest.update(as_line(found.data).encode())
         text_id = known.setdefault(made.text, len(known))
         if text_id == len(result.texts):
             result.texts.append(made.text)
