@@ -153,6 +153,15 @@ def test_a_prompt_that_opens_the_thinking_tag():
     assert mine.token_ids == (1, 2)
 
 
+def test_a_server_that_opens_the_thinking_tag_out_of_sight():
+    unseen, draw = Prompt("...", ()), Draw(Prompt("...", ()), "p", 0)
+    text = "2+3=5.<end_working_out><SOLUTION>5</SOLUTION>"
+    mine = grader(PROFILE, False)(problem(), unseen, draw, Completion(text, (), "stop"))
+    assert mine.verified
+    assert mine.response == "<start_working_out>" + text
+    assert not graded(text).verified
+
+
 @pytest.mark.parametrize(
     "text",
     [

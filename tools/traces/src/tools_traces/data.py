@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from dataclasses import dataclass
 
@@ -82,8 +81,3 @@ def _grams(text: str) -> list[tuple[str, ...]]:
 
 def _rejected(problem: Problem, reason: str) -> Rejected:
     return Rejected(problem.origin or Origin("?", 0), reason, problem.question[:200])
-
-
-def whole(config: TracesConfig) -> TracesConfig:
-    """The configuration of the run that this one is a shard of."""
-    return dataclasses.replace(config, shard=None)

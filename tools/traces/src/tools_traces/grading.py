@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from tools_shared.engines import Completion
 from tools_shared.engines.stream import Draw
@@ -16,6 +17,8 @@ def grader(profile: Profile, with_token_ids: bool) -> Callable[[Problem, Prompt,
     """What grades: verified is what the reward `verified` pays for, and has reasoning to learn from."""
 
     def graded(problem: Problem, prompt: Prompt, draw: Draw, completion: Completion) -> Attempt:
+        if _server_opened(profile, prompt, completion.text):
+            prompt = replace(prompt, opens_thinking=True)
         result = grade(problem, prompt, completion, profile)
         opened = profile.think[0] if prompt.opens_thinking and profile.think else ""
         return Attempt(
@@ -32,3 +35,11 @@ def grader(profile: Profile, with_token_ids: bool) -> Callable[[Problem, Prompt,
         )
 
     return graded
+
+
+def _server_opened(profile: Profile, prompt: Prompt, text: str) -> bool:
+    """Whether a server's template opened the thinking tag. A prompt without tokens was rendered there, out of our
+    sight: reasoning that is closed and was never opened says so."""
+    return (
+        not prompt.token_ids and profile.think is not None and profile.think[0] not in text and profile.think[1] in text
+    )

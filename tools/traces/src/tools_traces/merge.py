@@ -9,6 +9,7 @@ from typing import Any
 
 from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
+from tools_shared.models import choose_profile, resolve
 from tools_shared.prompts import PROFILES, Profile, load_profile
 from tools_shared.runs import Manifest, default_output_dir, draft, finished, read_manifest
 from tools_traces.config import MergeConfig, TracesConfig
@@ -86,10 +87,8 @@ def _input(shard: Manifest, name: str) -> dict[str, Any]:
 
 
 def _profile(shard: Manifest, config: TracesConfig) -> Profile:
-    """The profile that the shards were drawn with: asked for, or by the name that their manifest has."""
-    if config.profile is not None:
-        return load_profile(config.profile)
+    """The profile that the shards were drawn with; one of the model's own is read from the model."""
     name = shard.data["profile"]
-    if name not in PROFILES:
-        raise ToolError(f"{shard.path}: its prompt profile '{name}' is none of {', '.join(PROFILES)}; pass --profile")
-    return PROFILES[name]
+    if config.profile is None and name in PROFILES:
+        return PROFILES[name]
+    return load_profile(config.profile) if config.profile else choose_profile(resolve(config.model), None)

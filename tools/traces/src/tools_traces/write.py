@@ -36,6 +36,12 @@ def write_outputs(
     write_json(run.path / f"{config.output_file}.stats.json", figures | {"timing": dict(timing)})
     _write_debug(run, found, figures)
     say(describe(figures))
+    if not figures["attempts_verified"]:
+        missing = figures["verdicts"].get("no_answer", 0)
+        say(
+            f"no attempt was verified: {missing} of {figures['attempts']} have no answer in the tags of the profile "
+            f"'{origin.profile.name}', {figures['attempts_truncated']} were cut at --max-new-tokens"
+        )
     return figures | dict(timing)
 
 
