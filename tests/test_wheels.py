@@ -18,7 +18,7 @@ TOOLS = ["dedup", "sft", "grpo", "traces", "scorer", "bench"]
 PACKAGES = ["shared", *TOOLS]
 HEAVY = {"torch", "transformers", "trl", "vllm", "datasets", "matplotlib", "ray"}
 NEEDS = {
-    "dedup": {"matplotlib"},
+    "dedup": set(),
     "sft": {"torch", "transformers", "trl", "datasets"},
     "grpo": {"torch", "transformers", "trl", "datasets"},
     "traces": {"torch", "transformers"},
@@ -119,6 +119,24 @@ def test_a_tool_alone_brings_what_it_needs_and_works(tool, dist, empty, tmp_path
 
 SMALL = ["--base-model", "demo", "--train-samples", "16", "--eval-samples", "4", "--max-steps", "1"]
 FIRST_RUNS = {
+    "dedup": [
+        "--train-path",
+        "demo://contaminated?split=train&size=64",
+        "--test-path",
+        "demo://problems?split=test&size=16",
+        "--output-path",
+        "clean.jsonl",
+    ],
+    "traces": [
+        "--grpo-model",
+        "demo",
+        "--data",
+        "demo://problems?split=train&size=4",
+        "--max-attempts",
+        "1",
+        "--max-new-tokens",
+        "16",
+    ],
     "sft": [*SMALL, "--eval-max-new-tokens", "8"],
     "grpo": [*SMALL, "--eval-max-new-tokens", "8", "--max-completion-length", "16"],
     "bench": ["evaluate", "--model-path", "demo", "--eval-samples", "4", "--eval-max-new-tokens", "8"],
