@@ -24,6 +24,7 @@ from tools_shared.prompts import Profile, Prompt, render_question
 from tools_shared.records import Problem
 from tools_shared.runs import Draft
 from tools_shared.runs.card import show_metric
+from tools_shared.runs.lineage import undeduplicated, warning
 from tools_shared.sources import Collected, read_problems
 from tools_shared.stats import wilson
 
@@ -165,6 +166,8 @@ def evaluate_in_run(
     """Evaluate a model that is in memory; the result is written into the run and shown."""
     from tools_shared.engines.transformers import TransformersEngine
 
+    if said := warning(undeduplicated(run.inputs)):
+        say(said)
     engine = TransformersEngine(loaded.model, loaded.tokenizer)
     evaluation = evaluate(engine, problems, profile, sampling_params(config))
     write_evaluation(run, evaluation, ending)

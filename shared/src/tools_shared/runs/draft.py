@@ -124,6 +124,11 @@ class Draft:
         return self._state["run_id"]
 
     @property
+    def inputs(self) -> list[dict[str, Any]]:
+        """What has been noted with `add_input`."""
+        return list(self._state["inputs"].values())
+
+    @property
     def model_dir(self) -> Path:
         return self.path / "model"
 
@@ -247,7 +252,7 @@ class Draft:
             "profile": profile,
             "seed": seed,
             "run_id": self.run_id,
-            "inputs": list(self._state["inputs"].values()),
+            "inputs": self.inputs,
             "outputs": {},
             "metrics": dict(metrics),
             "sessions": self._state["sessions"],

@@ -11,6 +11,7 @@ from tools_shared.errors import ToolError
 from tools_shared.evaluation import describe, evaluate, read_test_problems, sampling_params, write_evaluation
 from tools_shared.models import choose_profile, resolve, weights_sha256
 from tools_shared.runs import default_output_dir, draft, finished
+from tools_shared.runs.lineage import undeduplicated, warning
 from tools_shared.runs.read import Manifest
 
 
@@ -29,6 +30,8 @@ def run_evaluation(config: EvaluateConfig, invocation: Invocation) -> Manifest:
         run.add_input("model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
         run.add_input("eval", config.eval_file, tests.sha256, n_read=tests.n_read, n_used=len(tests.items))
         run.reject(tests.rejected)
+        if said := warning(undeduplicated(run.inputs)):
+            say(said)
         evaluation = evaluate(engine, tests.items, profile, sampling_params(config))
         write_evaluation(run, evaluation, csv_path=run.path / config.output_file if config.output_file else None)
         say(describe(evaluation.metrics))

@@ -1,0 +1,66 @@
+"""Whether anything vouches that a model's training data does not hold the test questions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tools_shared.errors import ToolError
+from tools_shared.runs.read import MANIFEST, read_manifest
+
+DATA = ("train", "data")
+DISJOINT = "demo://problems"
+"""The demo's splits share no question by construction."""
+MODELS = ("base_model", "model")
+
+
+def undeduplicated(inputs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The training data, among a run's inputs and those of its ancestors, that no run of tools-dedup made.
+
+    `inputs` are a manifest's. An ancestor that is not there any more is passed over: nothing is known of it.
+    """
+    found: dict[str, None] = {}
+    for entry in inputs:
+        if entry["name"] in DATA:
+            found.update(dict.fromkeys(_unvouched(entry["path"], entry["sha256"])))
+        elif entry["name"] in MODELS and entry.get("run_sha256") is not None:
+            found.update(dict.fromkeys(_ancestors(entry["path"])))
+    return list(found)
+
+
+def warning(paths: list[str]) -> str:
+    """One sentence for a person, empty when there is nothing to say."""
+    if not paths:
+        return ""
+    return (
+        f"warning: trained on {', '.join(paths)}, which tools-dedup has not compared with a test set: "
+        "test questions may be among it, and the accuracy too high"
+    )
+
+
+def _ancestors(run_dir: str) -> list[str]:
+    try:
+        return undeduplicated(read_manifest(run_dir).data["inputs"])
+    except ToolError:
+        return []
+
+
+def _unvouched(source: str, sha256: str) -> list[str]:
+    """Nothing for what dedup kept; for rows that a run of ours made (traces), what those were made from."""
+    path = Path(source)
+    if source.startswith(DISJOINT) or _cleaned(path, sha256):
+        return []
+    if (path.parent / MANIFEST).exists():
+        return undeduplicated(e for e in read_manifest(path.parent).data["inputs"] if e["name"] in DATA)
+    return [source]
+
+
+def _cleaned(path: Path, sha256: str) -> bool:
+    """Whether the file is, byte for byte, what a run of tools-dedup kept; its manifest stands beside it."""
+    manifest = path.with_name(f"{path.stem}.run.json")
+    if not manifest.is_file():
+        return False
+    data = json.loads(manifest.read_text(encoding="utf-8"))
+    return data.get("kind") == "dedup" and data["outputs"]["kept"]["sha256"] == sha256
