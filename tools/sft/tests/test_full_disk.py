@@ -1,4 +1,4 @@
-"""A disk that fills up while a checkpoint is saved: exit 3, the last whole checkpoint stays, and the run goes on later."""
+"""A disk that fills up while a checkpoint is saved: exit 3, the last whole checkpoint stays, the run goes on later."""
 
 import subprocess
 import sys
