@@ -43,6 +43,8 @@ endif
 
 TOOLS := dedup sft grpo traces scorer bench
 PACKAGES := shared $(TOOLS:%=tools/%)
+# In the checkout dedup comes with the models that its tests and benchmarks compare.
+EDITABLE := $(patsubst %,-e %,$(PACKAGES:tools/dedup=tools/dedup[test]))
 OVER := $(if $(OVERWRITE),--overwrite)
 CLEAN = $(ARTIFACTS)/dedup/train.jsonl
 DATA = --train-path $(CLEAN) --eval-path '$(TEST)'
@@ -61,7 +63,7 @@ $(VENV)/.installed: constraints.txt pyproject.toml $(PACKAGES:%=%/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11; give another with PYTHON=" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt pip hatchling editables
-	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation --group dev $(PACKAGES:%=-e %)
+	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation --group dev $(EDITABLE)
 	@touch $@
 
 # ---- How a tool is called --------------------------------------------------------------------------------------
@@ -159,15 +161,15 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 .PHONY: test
 test: setup ## The tests that need no more than minutes
-	$(PYTEST) -m "not slow and not gpu and not docker and not vllm and not network"
+	$(PYTEST) --ignore tests/benchmarks -m "not slow and not gpu and not docker and not vllm and not network"
 
 .PHONY: test-all
 test-all: setup ## All tests that this machine can run, the slow ones too
-	$(PYTEST) -m "not gpu and not docker and not vllm and not network"
+	$(PYTEST) --ignore tests/benchmarks -m "not gpu and not docker and not vllm and not network"
 
 .PHONY: test-slow
 test-slow: setup ## Only what takes longer: the pipeline from nothing, wheels, kills by the hundred
-	$(PYTEST) -m "slow and not gpu and not docker and not vllm and not network"
+	$(PYTEST) --ignore tests/benchmarks -m "slow and not gpu and not docker and not vllm and not network"
 
 .PHONY: test-images
 test-images: setup ## The images, on a Docker engine: built, run, killed, wired together

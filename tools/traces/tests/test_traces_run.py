@@ -174,7 +174,7 @@ def test_a_dry_run_writes_nothing(tmp_path, plain, capsys):
 
 def test_the_command_line_as_users_write_it(tmp_path, plain):
     command = [
-        "tools-traces", "--grpo-model", "demo", "--output-dir", str(tmp_path / "run"),
+        Path(sys.executable).with_name("tools-traces"), "--grpo-model", "demo", "--output-dir", str(tmp_path / "run"),
         "--output-file", "grpo_traces_train.jsonl", "--dataset-split", "train", "--num-samples", "4",
         "--batch-size", "32", "--max-attempts", "2", "--temperature", "0.8", "--profile", plain, "--json",
     ]  # fmt: skip
