@@ -13,7 +13,6 @@ from tools_dedup.cache import VectorCache, as_ids
 from tools_dedup.calibration import fit
 from tools_dedup.encode import batches, check_vectors
 from tools_dedup.models import find_model
-from tools_dedup.search import nearest
 from tools_dedup.static import StaticEncoder
 from tools_shared.errors import ToolError
 
@@ -131,17 +130,6 @@ def test_batches_hold_every_text_once_within_the_budget():
     for chosen, width in made:
         assert len(chosen) * width <= 1024
         assert all(width - 16 < lengths[i] <= width for i in chosen)
-
-
-def test_search_is_exact_whatever_the_block():
-    rng = np.random.default_rng(1)
-    queries, corpus = (rng.normal(size=(n, 32)).astype(np.float32) for n in (300, 200))
-    queries, corpus = (m / np.linalg.norm(m, axis=1, keepdims=True) for m in (queries, corpus))
-    truth = np.sort(queries.astype(float) @ corpus.T.astype(float), axis=1)[:, ::-1][:, :5]
-    for block in (1, 7, 300, 5000):
-        found, cosines = nearest(lambda a, b: queries[a:b], 300, corpus, 5, block)
-        assert cosines == pytest.approx(truth, abs=1e-6)
-        assert found[:, 0].tolist() == (queries @ corpus.T).argmax(axis=1).tolist()
 
 
 def test_fit_finds_the_coefficients_that_made_the_labels():

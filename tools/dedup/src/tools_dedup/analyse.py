@@ -11,6 +11,7 @@ from tools_dedup.evidence import Terms, count_terms
 from tools_dedup.judge import Judged, by_terms, by_vectors, exact_matches, judge
 from tools_dedup.plan import Plan, choose
 from tools_dedup.rows import Content, Keys, Scan, Source, scan
+from tools_dedup.search import check_search, searchable
 from tools_dedup.vectors import Embedder, SavedEmbeddings, Vectors, load_embeddings, save_embeddings
 from tools_dedup.verdicts import read_verdicts
 from tools_dedup.windows import Windowed, by_windows, split, starts_of
@@ -92,6 +93,7 @@ def analyse(
 
     Raises ToolError for whatever a user can have got wrong, before any model is loaded.
     """
+    check_search(config.search)
     saved = load_embeddings(config.load_embeddings) if config.load_embeddings else None
     verdicts = read_verdicts(config.verdicts) if config.verdicts else {}
     scans = {name: _scan_test(source, config) for name, source in tests.items()}
@@ -171,9 +173,10 @@ def _decide(result: Analysis, whole: Scan, saved: SavedEmbeddings | None) -> Non
     judged: list[Judged] = []
     for rule in plan.rules:
         if rule.method == "semantic" and config.long == "chunk":
-            candidates = by_windows(vectors[0], vectors[1], rule.top_k, config.chunk_size)
+            candidates = by_windows(vectors[0], vectors[1], rule.top_k, config.chunk_size, config.search)
         elif rule.method == "semantic":
-            candidates = by_vectors(vectors[0], vectors[1].all(), rule.top_k, config.chunk_size)
+            corpus = searchable(vectors[1].all(), config.search)
+            candidates = by_vectors(vectors[0], corpus, rule.top_k, config.chunk_size)
         else:
             candidates = by_terms(train_terms, test_terms, rule.top_k)
         judged.append(judge(rule, len(texts), candidates, train_terms, test_terms))

@@ -18,7 +18,7 @@ from tools_dedup.config import DedupConfig
 from tools_dedup.evidence import FEATURES, Terms, count_terms, nearest_by_terms, pair_features, too_short
 from tools_dedup.models import ModelRef, find_model
 from tools_dedup.rows import Content, Keys, as_line, content_of, open_source, scan
-from tools_dedup.search import nearest
+from tools_dedup.search import nearest, searchable
 from tools_dedup.vectors import Embedder
 from tools_shared.config import Config, option
 from tools_shared.errors import ToolError
@@ -153,7 +153,7 @@ def _candidates(
     same = ("dtype", "batch_size", "device", "cache_dir")
     embedder = Embedder(model, DedupConfig(**{name: getattr(config, name) for name in same}))
     vectors, corpus = embedder.vectors(texts, "background and pairs"), embedder.vectors(tests, "test")
-    return nearest(vectors.block, len(texts), corpus.all(), config.top_k, 5000)
+    return nearest(vectors.block, len(texts), searchable(corpus.all(), "blocked"), config.top_k, 5000)
 
 
 def _measure(

@@ -67,6 +67,11 @@ class DedupConfig(Config):
     long: Literal["truncate", "chunk"] = option("truncate", "Texts over the model's limit: cut, or compare windows.")
     dtype: Literal["auto", "float32", "bfloat16"] = option("auto", "Arithmetic of the model. auto: bfloat16 if fast.")
     batch_size: int = option(64, "Texts in one batch, at most.", minimum=1, identity=False)
+    search: Literal["blocked", "faiss", "approximate"] = option(
+        "blocked",
+        "blocked and faiss are exact and give the same rows. approximate: --within on millions of rows with a model, "
+        "by cells, re-scored; it may miss a repetition.",
+    )
     chunk_size: int = option(5000, "Rows in one block of the search.", minimum=1, identity=False)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs.", identity=False)
     cache_dir: str | None = option(
@@ -92,6 +97,8 @@ class DedupConfig(Config):
             raise ToolError("--text-key and --template take the place of goal and steps; leave their keys out")
         if self.within and self.shard:
             raise ToolError("--within needs all rows at once; run it on the merged output, without --shard")
+        if self.search == "approximate" and not self.within:
+            raise ToolError("--search approximate serves --within only; test sets are searched exactly, leave it out")
         if self.within and self.long == "chunk":
             raise ToolError("--long chunk compares with the test sets only; run --within in a second run")
         if self.save_embeddings and self.load_embeddings:

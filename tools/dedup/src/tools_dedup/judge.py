@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tools_dedup.calibration import Calibration
 from tools_dedup.evidence import FEATURES, Terms, nearest_by_terms, numbers_differ, pair_features, too_short
-from tools_dedup.search import nearest
+from tools_dedup.search import Corpus, nearest
 from tools_dedup.vectors import Vectors
 from tools_dedup.words import normal_form
 
@@ -65,7 +65,7 @@ class Judged:
 Candidates = Callable[[int, int], tuple["np.ndarray", "np.ndarray"]]
 
 
-def by_vectors(train: Vectors, tests: np.ndarray, k: int, chunk_size: int) -> Candidates:
+def by_vectors(train: Vectors, tests: Corpus, k: int, chunk_size: int) -> Candidates:
     """Candidates of texts start to stop by cosine: (indices, cosines)."""
 
     def find(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:

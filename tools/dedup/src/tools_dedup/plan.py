@@ -51,6 +51,8 @@ def choose(config: DedupConfig, saved_key: Mapping[str, Any] | None = None) -> P
     rules = [_rule(name, config, model, own, methods, warnings) for name in ("semantic", "lexical") if name in methods]
     if any(rule is None for rule in rules):
         rules = [_cosine_rule(config, 1.0), _lexical_rule(config, None, methods)]
+    if config.search == "approximate" and (not rules or rules[0].method != "semantic"):
+        raise ToolError("--search approximate compares a model's vectors and this run has none; give --model FOLDER")
     return Plan("exact" in methods, tuple(rules), model, tuple(warnings))
 
 

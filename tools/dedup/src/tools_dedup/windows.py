@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tools_dedup.judge import Candidates
 from tools_dedup.models import ModelRef
-from tools_dedup.search import nearest
+from tools_dedup.search import nearest, searchable
 from tools_dedup.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -65,11 +65,11 @@ def starts_of(counts: Sequence[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-def by_windows(train: Windowed, tests: Windowed, k: int, chunk_size: int) -> Candidates:
+def by_windows(train: Windowed, tests: Windowed, k: int, chunk_size: int, search: str) -> Candidates:
     """Candidates of texts start to stop by the cosine of their best pair of windows: (indices, cosines), (texts, k)."""
     import numpy as np
 
-    corpus = tests.vectors.all()
+    corpus = searchable(tests.vectors.all(), search)
     sizes = np.diff(tests.starts)
     owner = np.repeat(np.arange(len(sizes)), sizes)
     n_windows = k * int(sizes.max())  # however the windows fall, these hold the best k texts

@@ -1,7 +1,8 @@
 """Repetitions inside the training set: greedily, and only against rows that stay.
 
 A row goes when it repeats a row that stays, never because it repeats one that goes; so a chain of small changes does
-not take its far end with it. The comparison is exact and quadratic in the distinct texts.
+not take its far end with it. The comparison is exact and quadratic in the distinct texts, or, with
+`--search approximate`, only with the kept texts in the nearest cells.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tools_dedup.cells import Cells
 from tools_dedup.config import DedupConfig
 from tools_dedup.evidence import FEATURES, Terms, numbers_differ, pair_features, too_short
 from tools_dedup.judge import Rule
@@ -81,26 +83,41 @@ class _Similar:
         semantic = rule.method == "semantic"
         self._space = vectors.all()[np.asarray(text_ids)] if semantic else self._terms.tfidf
         self._floor = self._lowest_cosine() - _ROUNDING
+        self._cells = Cells(self._space) if config.search == "approximate" and self._n else None
 
     def greedy(self) -> Iterator[tuple[int, int, float]]:
         """(i, j, score): text i repeats text j, which comes before it and stays."""
         import numpy as np
 
-        kept, n_kept = np.empty(self._n, dtype=np.int64), 0
+        kept = np.empty(0, dtype=np.int64)
         for start in range(0, self._n, _BLOCK):
             block = np.arange(start, min(start + _BLOCK, self._n))
-            n_before = n_kept
-            to_kept = self._cosines(block, kept[:n_before]) if n_before else np.empty((len(block), 0))
             among = self._cosines(block, block)
-            for i in block:
-                mine = kept[n_before:n_kept]
-                cosines = np.concatenate([to_kept[i - start], among[i - start, mine - start]])
-                best = self._best(int(i), kept[:n_kept], cosines)
+            new: list[int] = []
+            for i, (others, cosines) in zip(block, self._earlier(block, kept), strict=True):
+                mine = np.asarray(new, dtype=np.int64)
+                best = self._best(
+                    int(i), np.concatenate([others, mine]), np.concatenate([cosines, among[i - start, mine - start]])
+                )
                 if best is None:
-                    kept[n_kept] = i
-                    n_kept += 1
+                    new.append(int(i))
                 else:
                     yield (int(i), *best)
+            kept = np.concatenate([kept, np.asarray(new, dtype=np.int64)])
+            if self._cells:
+                self._cells.add(kept[len(kept) - len(new) :])
+
+    def _earlier(self, block: np.ndarray, kept: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For each text of the block, the kept ones from before it that may be near enough, and their cosines."""
+        import numpy as np
+
+        if self._cells:
+            ids, cosines = self._cells.near(block, self._floor)
+        else:
+            ids, cosines = np.broadcast_to(kept, (len(block), len(kept))), self._cosines(block, kept)
+        for own_ids, own_cosines in zip(ids, cosines, strict=True):
+            near = np.flatnonzero(own_cosines >= self._floor)
+            yield own_ids[near], own_cosines[near]
 
     def _best(self, i: int, others: np.ndarray, cosines: np.ndarray) -> tuple[int, float] | None:
         """The other with the largest score that reaches the threshold."""
