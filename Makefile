@@ -27,6 +27,11 @@ OVERWRITE ?=
 RUN ?= here
 VARIANT ?= $(if $(shell command -v nvidia-smi),cuda,cpu)
 
+# With a model as small as the demo's a second thread costs more than it gives.
+ifeq ($(BASE_MODEL),demo)
+export OMP_NUM_THREADS ?= 1
+endif
+
 export PREP_TRAIN_SAMPLES TRAIN_SAMPLES EVAL_SAMPLES NUM_GENERATIONS
 ifeq ($(strip $(TRAIN_SAMPLES)),)
 unexport TRAIN_SAMPLES
