@@ -24,11 +24,11 @@ def make(*words, **options):
     )
 
 
-def wait_for(path: Path, process: subprocess.Popen) -> None:
+def wait_for(folder: Path, pattern: str, process: subprocess.Popen) -> None:
     deadline = time.monotonic() + 1800
-    while not list(path.parent.glob(path.name)):
+    while not list(folder.glob(pattern)):
         assert process.poll() is None, "make ended before GRPO was under way"
-        assert time.monotonic() < deadline, f"{path} did not appear"
+        assert time.monotonic() < deadline, f"{folder}/{pattern} did not appear"
         time.sleep(0.05)
 
 
@@ -40,7 +40,7 @@ def artifacts(tmp_path_factory):
         first = subprocess.Popen(
             ["make", "pipeline", f"ARTIFACTS={folder}"], cwd=ROOT, stdout=log, stderr=log, start_new_session=True
         )
-        wait_for(folder / "grpo.partial" / "checkpoints" / "checkpoint-*" / "checkpoint.whole", first)
+        wait_for(folder, "grpo.partial/checkpoints/checkpoint-*/checkpoint.whole", first)
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
     assert not (folder / "grpo").exists()
