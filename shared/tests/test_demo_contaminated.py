@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tools_shared.demo.contaminated import _STEP, contaminated
+from tools_shared.demo.contaminated import _STEP, TEST_SEED, contaminated
 from tools_shared.demo.problems import generate
 from tools_shared.errors import ToolError
 from tools_shared.sources import read_rows
@@ -26,7 +26,7 @@ def test_copies_and_rewordings_have_the_test_answer_and_twins_have_not_its_quest
         if row["label"] == "clean":
             assert row["test_index"] is None
             continue
-        test = generate(row["test_index"], "test")
+        test = generate(row["test_index"], "test", TEST_SEED)
         assert (row["question"] == test["question"]) == (row["label"] == "copy")
         assert (row["answer"] == test["answer"]) or row["label"] == "twin"
 

@@ -28,7 +28,8 @@ from tools_shared.runs.lineage import undeduplicated, warning
 from tools_shared.sources import Collected, read_problems
 from tools_shared.stats import wilson
 
-DEMO_TEST = "demo://problems?split=test&size=512"
+DEMO_TEST = "demo://problems?split=test&size=512&seed=1"
+"""Seed 1: the demo's settings were chosen by looking at the questions of seed 0."""
 
 COLUMNS = (
     "question",

@@ -2,7 +2,7 @@
 
 Real training sets leak like this: some rows repeat a test question word for word, some tell it in other words, and
 some only share its template, with numbers and an answer of their own, and ought to stay. Row `index` is drawn from
-`Random(f"{seed}:contaminated:{index}")`; the test questions are the first 512 of `demo://problems?split=test`.
+`Random(f"{seed}:contaminated:{index}")`; the test questions are those of `demo://problems?split=test&size=512&seed=1`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tools_shared.demo.problems import generate, owner
 from tools_shared.errors import ToolError
 
 N_TESTS = 512
+TEST_SEED = 1
 WEIGHTS = {"clean": 85, "copy": 4, "rewording": 6, "twin": 5}
 _WORDS = "zero one two three four five six seven eight nine ten eleven twelve".split()
 _PHRASES = (
@@ -60,7 +61,7 @@ def row(index: int, seed: int = 0) -> dict[str, Any]:
         return generate(index, "train", seed) | {"label": label, "test_index": None}
     while True:
         number = rng.randrange(N_TESTS)
-        made = _planted(label, generate(number, "test"), rng)
+        made = _planted(label, generate(number, "test", TEST_SEED), rng)
         if made:
             return made | {"label": label, "test_index": number}
 
