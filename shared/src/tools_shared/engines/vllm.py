@@ -57,11 +57,21 @@ def _check_version() -> None:
     raise ToolError(f"--engine vllm needs vLLM: pip install 'tools-shared[vllm]' ({WORKING_SET})")
 
 
+def _check_build(place: str) -> None:
+    import torch
+
+    if place == "cpu" and torch.version.cuda:
+        raise ToolError(
+            "--engine vllm on a CPU needs vLLM's CPU build, and this one is for CUDA; take --engine transformers"
+        )
+
+
 def llm_options(ref: ModelRef, config: EngineConfig) -> dict[str, Any]:
     """vLLM's own options. On a CPU its memory share means nothing: VLLM_CPU_KVCACHE_SPACE (GiB) is read there."""
     from tools_shared.models.load import context_length, load_config, pick_device, pick_dtype
 
     place = pick_device(config.device)
+    _check_build(place)
     options: dict[str, Any] = {
         "model": ref.weights,
         "tokenizer": _tokenizer_source(ref),
