@@ -61,9 +61,7 @@ def _check_build(place: str) -> None:
     import torch
 
     if place == "cpu" and torch.version.cuda:
-        raise ToolError(
-            "--engine vllm on a CPU needs vLLM's CPU build, and this one is for CUDA; take --engine transformers"
-        )
+        raise ToolError("--engine vllm on a CPU needs its CPU build, this one is for CUDA; take --engine transformers")
 
 
 def llm_options(ref: ModelRef, config: EngineConfig) -> dict[str, Any]:
