@@ -1,0 +1,90 @@
+"""Ray Data with a real local Ray of two workers: results, errors, and a worker that is killed."""
+
+import os
+import signal
+import sys
+
+import numpy as np
+import pytest
+
+from tools_shared.errors import Incomplete, ToolError
+from tools_shared.ray_map import RayConfig, map_parts
+
+pytestmark = pytest.mark.slow
+
+PARTS = [{"number": [n, n + 1], "text": [f"{n} ä", f"{n + 1} ö"]} for n in range(0, 16, 2)]
+TWO = RayConfig(ray_workers=2)
+
+
+class Doubler:
+    """Doubles numbers; tells its process; complains, fails or dies when it is told to."""
+
+    def __init__(self, does=""):
+        self.does = does
+
+    def __call__(self, columns):
+        if self.does == "complain":
+            raise ToolError("rows.jsonl:3: no text; fix the row")
+        if self.does == "fail":
+            raise KeyError("a bug")
+        if self.does == "die" and 4 in columns["number"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        vectors = np.stack([np.full(3, n, dtype=np.float32) for n in columns["number"]])
+        return {"double": columns["number"] * 2, "text": columns["text"], "vector": vectors, "pid": [os.getpid()] * 2}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray():
+    """One local Ray for all tests; its workers get this module's classes by value, since they cannot import it."""
+    ray = pytest.importorskip("ray", reason="ray is not installed (extra: ray)")
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    ray.shutdown()
+
+
+def mapped(does="", on_result=lambda columns: None):
+    found = {}
+    for part, columns in map_parts(Doubler, {"does": does}, PARTS, TWO):
+        assert part not in found
+        found[part] = columns
+        on_result(columns)
+    return found
+
+
+def test_every_part_comes_once_from_two_processes():
+    found = mapped()
+    assert {part: c["double"].tolist() for part, c in found.items()} == {i: [4 * i, 4 * i + 2] for i in range(8)}
+    assert found[1]["text"].tolist() == PARTS[1]["text"]
+    assert found[1]["vector"].dtype == np.float32
+    assert found[1]["vector"].tolist() == [[2, 2, 2], [3, 3, 3]]
+    assert len({pid for c in found.values() for pid in c["pid"]}) == 2
+
+
+def test_a_killed_worker_loses_nothing():
+    killed = []
+
+    def kill_once(columns):
+        if not killed:
+            killed.append(int(columns["pid"][0]))
+            os.kill(killed[0], signal.SIGKILL)
+
+    found = mapped(on_result=kill_once)
+    assert sorted(found) == list(range(8))
+    assert len({pid for c in found.values() for pid in c["pid"]}) >= 2
+
+
+def test_a_tool_error_is_told_as_it_is():
+    with pytest.raises(ToolError, match=r"^rows.jsonl:3: no text; fix the row$"):
+        mapped("complain")
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(Exception, match="a bug") as error:
+        mapped("fail")
+    assert not isinstance(error.value, ToolError)
+
+
+def test_a_part_that_kills_every_worker_ends_the_run_resumably():
+    with pytest.raises(Incomplete, match="run the same command again"):
+        mapped("die")
