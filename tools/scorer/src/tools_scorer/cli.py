@@ -1,14 +1,32 @@
 """The command line of tools-scorer."""
 
+from __future__ import annotations
+
 import click
 
 from tools_scorer import __version__
+from tools_shared.cli import ToolCommand, ToolGroup
 
 
-@click.group()
+class EitherSpelling(ToolCommand):
+    """Takes `--input_file` for `--input-file`: the pipelines that users come from spell flags with underscores."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [_dashed(arg) for arg in args])
+
+
+def _dashed(arg: str) -> str:
+    if not arg.startswith("--"):
+        return arg
+    name, equals, value = arg.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+class ScorerGroup(ToolGroup):
+    command_class = EitherSpelling
+
+
+@click.group(cls=ScorerGroup)
 @click.version_option(__version__, prog_name="tools-scorer")
 def main() -> None:
-    """Learn from hidden states how likely a trace is to be right.
-
-    This version has no commands yet.
-    """
+    """Learn from hidden states how likely a trace is to be right."""
