@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from tools_shared.config import option
+from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
 from tools_shared.models import LoraOptions
 from tools_shared.runs import RunConfig
@@ -51,8 +52,35 @@ class SftConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
     on_overlong: Literal["error", "drop", "truncate"] = option("error", "What to do with longer examples.")
     loss_on: Literal["completion", "all"] = option("completion", "Which tokens are learned.")
     packing: bool = option(False, "Put several short examples in one row of the batch, without attention between them.")
+    objective: Literal["sft", "distill"] = option(
+        "sft", "sft: learn the tokens of the data; distill: learn the probabilities that --teacher gives to all tokens."
+    )
+    teacher: str | None = option(
+        None, "For --objective distill: a model that is here or on the hub, with the tokenizer of the base model."
+    )
+    divergence: Literal["forward", "reverse", "jsd"] = option(
+        "forward", "What is made small: KL(teacher || student), KL(student || teacher), or their Jensen-Shannon mean."
+    )
+    temperature: float = option(1.0, "Softens the probabilities of teacher and student alike.", minimum=0.01)
+    alpha: float = option(
+        1.0, "Weight of the divergence; the rest is that of the data's own tokens, as in SFT.", minimum=0, maximum=1
+    )
+    on_policy: bool = option(
+        False, "Distill on completions that the student draws itself at each step, instead of the data's."
+    )
+    max_completion_length: int = option(512, "Longest completion that --on-policy draws, in tokens.", minimum=1)
     eval: bool = option(True, "Evaluate the trained model.")
     eval_before: bool = option(False, "Evaluate the base model before training too.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.objective == "distill") != (self.teacher is not None):
+            raise ToolError("--objective distill and --teacher belong together; give both or none")
+        if self.on_policy and (self.teacher is None or self.alpha < 1 or self.packing or self.loss_on == "all"):
+            raise ToolError(
+                "--on-policy replaces the data's completions with the student's: it needs --objective distill and "
+                "--alpha 1, and goes with neither --packing nor --loss-on all"
+            )
 
     @property
     def n_train(self) -> int | None:
@@ -65,4 +93,6 @@ class SftConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
 
     @property
     def run_name(self) -> str:
+        if self.objective == "distill":
+            return "distill"
         return "sft_from_traces" if self.traces_file else f"{self.stage}_sft"

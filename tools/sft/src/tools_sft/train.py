@@ -8,6 +8,7 @@ from typing import Any
 
 from tools_sft.config import SftConfig
 from tools_sft.data import Encoded, encode, pack
+from tools_sft.teacher import find_teacher
 from tools_shared.cli import Invocation, say
 from tools_shared.evaluation import evaluate_in_run, read_test_problems
 from tools_shared.models import choose_profile, load, make_trainable, resolve, save, save_merged
@@ -17,6 +18,8 @@ from tools_shared.prompts import Example, Profile
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
 from tools_shared.sources import Collected, read_examples
+
+SHOWN = {"loss": "loss", "divergence": "divergence", "mean_token_accuracy": "token accuracy", "learning_rate": "lr"}
 
 
 def train(config: SftConfig, invocation: Invocation) -> Manifest:
@@ -33,9 +36,14 @@ def train(config: SftConfig, invocation: Invocation) -> Manifest:
         config.source, question_key=config.question_key, answer_key=config.answer_key, limit=config.n_train
     )
     tests = read_test_problems(config) if config.eval or config.eval_before else None
-    encoded = encode(load_tokenizer(ref), profile, rows.items, config)
+    tokenizer = load_tokenizer(ref)
+    teacher = find_teacher(config, profile, tokenizer) if config.teacher else None
+    encoded = encode(tokenizer, profile, rows.items, config)
     with draft(output_dir, config, invocation, config.run_name) as run:
         run.add_input("base_model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
+        if teacher:
+            sha256 = weights_sha256(teacher.weights)
+            run.add_input("teacher", teacher.spec, sha256, run_sha256=teacher.run and teacher.run.sha256)
         run.add_input("train", config.source, rows.sha256, n_read=rows.n_read, n_used=len(encoded.examples))
         run.reject([*rows.rejected, *encoded.rejected, *(tests.rejected if tests else [])])
         if tests:
@@ -90,7 +98,6 @@ def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded
     from functools import partial
 
     from trl import SFTConfig as TrlConfig
-    from trl import SFTTrainer
 
     from tools_sft.data import collate
     from tools_shared.training import RunCallback, trainer_options, without_printer
@@ -105,8 +112,8 @@ def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
     )
-    callback = RunCallback(run, {"loss": "loss", "mean_token_accuracy": "token accuracy", "learning_rate": "lr"})
-    trainer = SFTTrainer(
+    callback = RunCallback(run, SHOWN)
+    trainer = _trainer_class(config)(
         model=loaded.model,
         args=args,
         train_dataset=as_dataset(bins),
@@ -115,6 +122,18 @@ def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded
         callbacks=[callback],
     )
     return without_printer(trainer)
+
+
+def _trainer_class(config: SftConfig):
+    if config.objective == "distill":
+        from functools import partial
+
+        from tools_sft.distill import Distiller
+
+        return partial(Distiller, options=config)
+    from trl import SFTTrainer
+
+    return SFTTrainer
 
 
 def as_dataset(bins: Sequence[Sequence[Example]]):
