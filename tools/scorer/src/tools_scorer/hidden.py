@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools_scorer.shards import DTYPES, Manifest, TraceInfo, read_manifest, shard_files, tensors_sha256
+from tools_scorer.shards import DTYPES, Manifest, Rows, TraceInfo, read_manifest, shard_files, tensors_sha256
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
 
@@ -43,10 +43,17 @@ class Shard:
 
     def states(self) -> torch.Tensor:
         """[n_rows, n_layers, hidden] in the stored dtype, without a copy; do not write to it."""
+        return self._tensor("states")
+
+    def prompt_states(self) -> torch.Tensor:
+        """[n_traces, n_layers, hidden]: each trace's state at the end of its prompt, as `states`."""
+        return self._tensor("prompt_states")
+
+    def _tensor(self, name: str) -> torch.Tensor:
         from safetensors import safe_open
 
         with safe_open(self.path, framework="pt") as file:
-            return file.get_tensor("states")
+            return file.get_tensor(name)
 
     def traces(self) -> list[TraceInfo]:
         """The shard's traces; raises ToolError when the file is not the one that was written with the states."""
@@ -59,8 +66,8 @@ class Shard:
     def verify(self) -> None:
         """Read everything and compare with the hashes of when it was written; raises ToolError naming the shard."""
         self.traces()
-        tensors = {"states": self.states(), "positions": self.positions, "row_pointers": self.row_pointers}
-        if tensors_sha256(tensors) != self.facts["tensors"]:
+        rows = Rows(self.states(), self.positions, self.row_pointers, self.prompt_states())
+        if tensors_sha256(rows.tensors()) != self.facts["tensors"]:
             raise _corrupt(self.path, "its bytes are not those that were written")
 
 

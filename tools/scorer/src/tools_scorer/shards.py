@@ -3,7 +3,7 @@
     PREFIX/
       manifest.json                      what the rows are: reader, layers, norm, dtype, delimiter, hidden size
       shard-000000-001000.safetensors    states [n_rows, n_layers, hidden], positions [n_rows],
-                                         row_pointers [n_traces + 1]
+                                         row_pointers [n_traces + 1], prompt_states [n_traces, n_layers, hidden]
       shard-000000-001000.jsonl          one line a trace, in the order of the rows
 
 Rows `row_pointers[i]` to `row_pointers[i + 1]` belong to line i. A shard's name is the range of traces in the input
@@ -100,12 +100,13 @@ class TraceInfo:
     """One trace of a shard, without its states.
 
     `group` names the questions that near-duplicates put together (the question's own id where no file said so);
-    splits never cut through a group. `mean_logprob` is the sampler's mean token log-probability, where it was kept.
+    splits never cut through a group. `is_correct` is None where no ground truth was known. `mean_logprob` is the
+    sampler's mean token log-probability, where it was kept.
     """
 
     trace_id: str
     question_id: str
-    is_correct: bool
+    is_correct: bool | None
     split: Split
     group: str
     prompt_len: int
@@ -115,7 +116,7 @@ class TraceInfo:
     mean_logprob: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None or k == "is_correct"}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], where: str) -> TraceInfo:
@@ -130,22 +131,29 @@ class Rows:
     """The rows of a shard.
 
     `states` [n_rows, n_layers, hidden]; `positions` [n_rows] int32, the boundary's index in the trace's full token ids
-    (prompt included); `row_pointers` [n_traces + 1] int64.
+    (prompt included); `row_pointers` [n_traces + 1] int64; `prompt_states` [n_traces, n_layers, hidden], those at the
+    last token of the prompt, from which it can be seen how far the question alone goes.
     """
 
     states: torch.Tensor
     positions: torch.Tensor
     row_pointers: torch.Tensor
+    prompt_states: torch.Tensor
 
     @classmethod
-    def join(cls, traces: Sequence[tuple[Sequence[int], torch.Tensor]]) -> Rows:
+    def join(cls, traces: Sequence[tuple[Sequence[int], torch.Tensor]], prompts: torch.Tensor) -> Rows:
         """From each trace's positions and its states [n, n_layers, hidden]; a trace may have none."""
         import torch
 
         lengths = torch.tensor([len(positions) for positions, _ in traces], dtype=torch.int64)
         pointers = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
         flat = [position for positions, _ in traces for position in positions]
-        return cls(torch.cat([states for _, states in traces]), torch.tensor(flat, dtype=torch.int32), pointers)
+        return cls(
+            torch.cat([states for _, states in traces]), torch.tensor(flat, dtype=torch.int32), pointers, prompts
+        )
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {field.name: getattr(self, field.name).contiguous() for field in dataclasses.fields(self)}
 
 
 def shard_path(folder: str | Path, start: int, end: int) -> Path:
@@ -192,7 +200,7 @@ def write_shard(folder: str | Path, start: int, end: int, traces: Sequence[Trace
     _check_finite(manifest, traces, rows)
     path = shard_path(folder, start, end)
     write_jsonl(path.with_suffix(".jsonl"), (trace.to_json() for trace in traces))
-    tensors = {"states": rows.states.contiguous(), "positions": rows.positions, "row_pointers": rows.row_pointers}
+    tensors = rows.tensors()
     facts = {
         "manifest": manifest.digest,
         "traces": sha256_file(path.with_suffix(".jsonl")),
@@ -206,15 +214,13 @@ def write_shard(folder: str | Path, start: int, end: int, traces: Sequence[Trace
 
 
 def _check_shapes(manifest: Manifest, traces: Sequence[TraceInfo], rows: Rows) -> None:
-    shape = (int(rows.row_pointers[-1]), len(manifest.layers), manifest.hidden_size)
-    if (
-        tuple(rows.states.shape) != shape
-        or len(rows.positions) != shape[0]
-        or len(rows.row_pointers) != len(traces) + 1
-    ):
+    n_rows, n_traces, row = int(rows.row_pointers[-1]), len(traces), (len(manifest.layers), manifest.hidden_size)
+    wanted = [(n_rows, *row), (n_rows,), (n_traces + 1,), (n_traces, *row)]
+    given = [tuple(getattr(rows, field.name).shape) for field in dataclasses.fields(rows)]
+    if given != wanted:
         raise ToolError(
-            f"states of shape {tuple(rows.states.shape)} with {len(rows.positions)} positions and "
-            f"{len(rows.row_pointers)} row pointers do not fit {len(traces)} traces and the manifest's {shape}"
+            f"states, positions, row pointers and prompt states of shapes {given} do not fit {n_traces} traces "
+            f"and the manifest's (n_layers, hidden) {row}: {wanted}"
         )
     if str(rows.states.dtype) != f"torch.{DTYPES[manifest.dtype]}":
         raise ToolError(f"states are {rows.states.dtype}, and the manifest says {manifest.dtype}")
@@ -223,13 +229,22 @@ def _check_shapes(manifest: Manifest, traces: Sequence[TraceInfo], rows: Rows) -
 def _check_finite(manifest: Manifest, traces: Sequence[TraceInfo], rows: Rows) -> None:
     import torch
 
-    # Both ends are finite when all are (NaN wins either); without it a mask as large as the states would be needed.
-    if not len(rows.states) or torch.isfinite(torch.stack(torch.aminmax(rows.states))).all():
+    wider = "; its values may not fit 16 bits, use --dtype bf16 or fp32" if manifest.dtype == "fp16" else ""
+    if not _all_finite(rows.prompt_states):
+        bad = int((~torch.isfinite(rows.prompt_states)).flatten(1).any(1).nonzero()[0])
+        raise ToolError(f"trace {traces[bad].trace_id}: the state at the prompt's end is not finite{wider}")
+    if _all_finite(rows.states):
         return
     bad = int((~torch.isfinite(rows.states)).flatten(1).any(1).nonzero()[0])
     trace = traces[int(torch.searchsorted(rows.row_pointers, bad, right=True)) - 1]
-    wider = "; its values may not fit 16 bits, use --dtype bf16 or fp32" if manifest.dtype == "fp16" else ""
     raise ToolError(f"trace {trace.trace_id}: a hidden state at token {int(rows.positions[bad])} is not finite{wider}")
+
+
+def _all_finite(states: torch.Tensor) -> bool:
+    """Both ends are finite when all are (NaN wins either); without that, a mask as large as the states is needed."""
+    import torch
+
+    return not states.numel() or bool(torch.isfinite(torch.stack(torch.aminmax(states))).all())
 
 
 def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
