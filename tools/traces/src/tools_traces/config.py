@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from tools_shared.config import option
 from tools_shared.engines import EngineConfig
 from tools_shared.errors import ToolError
+from tools_shared.ray_map import RayConfig
 from tools_shared.runs import RunConfig
 
 DEFAULT_SIZE = 2048
@@ -70,7 +71,7 @@ class OutputConfig(RunConfig):
 
 
 @dataclass(frozen=True)
-class TracesConfig(OutputConfig, EngineConfig):
+class TracesConfig(OutputConfig, EngineConfig, RayConfig):
     """Verified traces of one model on one data set."""
 
     ALIASES: ClassVar[Mapping[str, str]] = {"grpo_model": "model", "base_model": "model", "model_path": "model"}
@@ -98,12 +99,21 @@ class TracesConfig(OutputConfig, EngineConfig):
     question_key: str | None = option(None, "Field that holds the question; dots reach into objects.")
     answer_key: str | None = option(None, "Field that holds the answer; dots reach into objects.")
     # Other engines draw other tokens, so here the choice decides the result.
-    engine: Literal["transformers", "vllm", "http"] = option("transformers", "What draws the completions.")
+    engine: Literal["transformers", "vllm", "http", "ray"] = option(
+        "transformers", "What draws the completions. ray: workers on a cluster or here, each with --ray-engine."
+    )
+    ray_engine: Literal["transformers", "vllm"] = option("transformers", "What the workers of --engine ray draw with.")
     dry_run: bool = option(False, "Say what would be drawn, from the data alone, and stop.", identity=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _ = self.shard_of, self.source
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the result: by whom questions are shared out does not."""
+        found = super().identity()
+        ray_engine = found.pop("ray_engine")
+        return found | {"engine": ray_engine if self.engine == "ray" else self.engine}
 
     @property
     def shard_of(self) -> tuple[int, int]:

@@ -39,12 +39,22 @@ class Attempt:
         return cls(**{**data, "token_ids": tuple(ids) if ids is not None else None})
 
 
-class Journal:
+@dataclass
+class Attempts:
+    """Attempts by question and number, kept in memory."""
+
+    attempts: dict[tuple[str, int], Attempt]
+
+    def add(self, attempt: Attempt) -> None:
+        self.attempts[attempt.id, attempt.sample] = attempt
+
+
+class Journal(Attempts):
     """The attempts that are there, and the open file for those to come."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__({(a.id, a.sample): a for a in _repaired(path)})
         self.path = path
-        self.attempts = {(a.id, a.sample): a for a in _repaired(path)}
         self._file = path.open("a", encoding="utf-8", newline="\n")
 
     def __enter__(self) -> Journal:
@@ -54,7 +64,7 @@ class Journal:
         self._file.close()
 
     def add(self, attempt: Attempt) -> None:
-        self.attempts[attempt.id, attempt.sample] = attempt
+        super().add(attempt)
         # One flush a line, to the system: it survives our death.
         self._file.write(json.dumps(asdict(attempt), ensure_ascii=False) + "\n")
         self._file.flush()

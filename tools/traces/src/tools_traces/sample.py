@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tools_shared.cli import Invocation, progress, say
 from tools_shared.config import digest
-from tools_shared.engines import SamplingParams, open_engine
+from tools_shared.engines import open_engine
 from tools_shared.engines.base import check_fits
 from tools_shared.models import ModelRef, choose_profile, resolve, weights_sha256
-from tools_shared.prompts import Profile, render_question
+from tools_shared.prompts import Profile, Prompt, render_question
+from tools_shared.ray_map import check_ray
+from tools_shared.records import Problem
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
 from tools_traces.config import TracesConfig
@@ -20,8 +25,11 @@ from tools_traces.data import Questions, read_questions
 from tools_traces.grading import grader
 from tools_traces.journal import FILE, Attempt, Journal
 from tools_traces.rows import Provenance
-from tools_traces.schedule import Schedule
+from tools_traces.schedule import Schedule, sampling_params
 from tools_traces.write import write_outputs
+
+if TYPE_CHECKING:
+    from tools_traces.workers import Fleet
 
 LOG_EVERY = 50
 """Attempts between two lines of metrics.jsonl."""
@@ -55,23 +63,60 @@ def _sample_into(run: Draft, config: TracesConfig, ref: ModelRef, profile: Profi
     if questions.tests is not None:
         run.add_input("decontaminate", config.decontaminate, questions.tests.sha256)
     with Journal(run.path / FILE) as journal:
-        engine = open_engine(ref, config)
+        source = _by_workers if config.engine == "ray" else _here
+        drawing = source(config, ref, profile, questions, journal)
         model_hash = add_model(run, config, ref)
-        prompts = [render_question(engine.tokenizer, profile, problem.question) for problem in questions.problems]
-        places = [str(problem.origin or problem.id) for problem in questions.problems]
-        check_fits(prompts, places, engine.context_length, config.max_new_tokens)
-        pairs = zip(questions.problems, prompts, strict=True)
-        schedule = Schedule(pairs, config.goal, config.max_attempts, journal, grader(profile, config.token_ids))
-        timing = _draw(run, config, schedule, engine, n)
+        timing = _draw(run, drawing, n)
     origin = Provenance(config.seed, model_hash, profile)
     metrics = write_outputs(run, config, questions.problems, journal.attempts, origin, timing)
     return run.finish(metrics, seed=config.seed, profile=profile.name)
 
 
-def _draw(run: Draft, config: TracesConfig, schedule: Schedule, engine, n: int) -> dict[str, Any]:
-    """Run the schedule with progress and metrics; returns how fast this session was."""
+@dataclass(frozen=True)
+class _Drawing:
+    """Who says what is drawn, and how to make it draw everything, telling of each attempt."""
+
+    schedule: Schedule | Fleet
+    run: Callable[[Callable[[Attempt], None]], None]
+
+
+def _here(config: TracesConfig, ref: ModelRef, profile: Profile, questions: Questions, journal: Journal) -> _Drawing:
+    """Draw with an engine of this process."""
+    engine = open_engine(ref, config)
+    pairs = _rendered(engine.tokenizer, engine.context_length, profile, questions, config)
+    schedule = Schedule(pairs, config.goal, config.max_attempts, journal, grader(profile, config.token_ids))
+    return _Drawing(schedule, partial(schedule.run, engine, sampling_params(config), config.batch_size))
+
+
+def _by_workers(
+    config: TracesConfig, ref: ModelRef, profile: Profile, questions: Questions, journal: Journal
+) -> _Drawing:
+    """Draw with Ray's workers; the weights are loaded there, but what does not fit is found here."""
+    from tools_shared.models.load import context_length, load_config, load_tokenizer
+    from tools_traces.workers import Fleet
+
+    check_ray()
+    length = config.max_model_len or context_length(load_config(ref))
+    _rendered(load_tokenizer(ref), length, profile, questions, config)
+    fleet = Fleet(questions.problems, config, profile, journal)
+    return _Drawing(fleet, fleet.run)
+
+
+def _rendered(
+    tokenizer, context_length: int | None, profile: Profile, questions: Questions, config: TracesConfig
+) -> list[tuple[Problem, Prompt]]:
+    """Each question with its prompt; raises ToolError for one that does not fit into the context."""
+    prompts = [render_question(tokenizer, profile, problem.question) for problem in questions.problems]
+    places = [str(problem.origin or problem.id) for problem in questions.problems]
+    check_fits(prompts, places, context_length, config.max_new_tokens)
+    return list(zip(questions.problems, prompts, strict=True))
+
+
+def _draw(run: Draft, drawing: _Drawing, n: int) -> dict[str, Any]:
+    """Draw everything with progress and metrics; returns how fast this session was."""
     began = time.monotonic()
     drawn = {"attempts": 0, "tokens": 0, "verified": 0}
+    schedule = drawing.schedule
     if schedule.journal.attempts:
         say(f"{len(schedule.journal.attempts)} attempts are in the journal; {schedule.n_finished} questions are done")
     with progress(total=n, label="questions", unit="question") as bar:
@@ -91,22 +136,11 @@ def _draw(run: Draft, config: TracesConfig, schedule: Schedule, engine, n: int) 
             done = {"step": len(schedule.journal.attempts), "questions_done": schedule.n_finished}
             run.log(done | {"verified": round(verified, 4), "tokens_per_second": round(speed, 1)})
 
-        schedule.run(engine, sampling_params(config), config.batch_size, note)
+        drawing.run(note)
     seconds = time.monotonic() - began
     if drawn["attempts"]:
         log(drawn["verified"] / drawn["attempts"], drawn["tokens"] / seconds)
     return {"seconds_last_session": round(seconds, 3), "tokens_per_second": round(drawn["tokens"] / seconds, 1)}
-
-
-def sampling_params(config: TracesConfig) -> SamplingParams:
-    return SamplingParams(
-        temperature=config.temperature,
-        max_new_tokens=config.max_new_tokens,
-        top_p=config.top_p,
-        top_k=config.top_k,
-        min_p=config.min_p,
-        seed=config.seed,
-    )
 
 
 def add_model(run: Draft, config: TracesConfig, ref: ModelRef) -> str:

@@ -16,7 +16,8 @@ from tools_shared.engines import Completion, Engine, SamplingParams
 from tools_shared.engines.stream import Draw
 from tools_shared.prompts import Prompt
 from tools_shared.records import Problem
-from tools_traces.journal import Attempt, Journal
+from tools_traces.config import TracesConfig
+from tools_traces.journal import Attempt, Attempts
 
 GRADERS = 4
 PATIENCE_S = 0.005
@@ -40,6 +41,17 @@ def n_wanted(verified: Mapping[int, bool], goal: int | None, max_attempts: int) 
     return wanted
 
 
+def sampling_params(config: TracesConfig) -> SamplingParams:
+    return SamplingParams(
+        temperature=config.temperature,
+        max_new_tokens=config.max_new_tokens,
+        top_p=config.top_p,
+        top_k=config.top_k,
+        min_p=config.min_p,
+        seed=config.seed,
+    )
+
+
 @dataclass
 class _Question:
     problem: Problem
@@ -56,7 +68,7 @@ class Schedule:
         questions: Iterable[tuple[Problem, Prompt]],
         goal: int | None,
         max_attempts: int,
-        journal: Journal,
+        journal: Attempts,
         grade: Callable[[Problem, Prompt, Draw, Completion], Attempt],
     ) -> None:
         self.goal, self.max_attempts, self.journal, self.grade = goal, max_attempts, journal, grade

@@ -1,0 +1,117 @@
+"""A real local Ray of two workers: the rows of one process, whoever is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tools_shared.cli import Invocation
+from tools_traces.config import TracesConfig
+from tools_traces.journal import FILE
+from tools_traces.sample import sample
+
+pytestmark = pytest.mark.slow
+
+CALL = Invocation("tools-traces", "test")
+OPTIONS = {
+    "data": "demo://problems?split=train&size=48",
+    "max_attempts": 3,
+    "max_new_tokens": 96,
+    "batch_size": 16,
+    "emit": "graded",
+    "token_ids": True,
+}
+RAY = {"engine": "ray", "ray_workers": 2}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray():
+    ray = pytest.importorskip("ray", reason="ray is not installed (extra: ray)")
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def run(folder, plain, **options):
+    return sample(TracesConfig(**OPTIONS | {"profile": plain, "output_dir": str(folder)} | options), CALL)
+
+
+def result(folder):
+    stats = json.loads((folder / "traces.jsonl.stats.json").read_text())
+    del stats["timing"]
+    return (folder / "traces.jsonl").read_bytes(), (folder / "traces.graded.jsonl").read_bytes(), stats
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, plain):
+    folder = tmp_path_factory.mktemp("alone") / "run"
+    run(folder, plain)
+    return folder
+
+
+def test_two_workers_write_the_rows_of_one_process(alone, tmp_path, plain):
+    run(tmp_path / "run", plain, **RAY)
+    assert result(tmp_path / "run") == result(alone)
+
+
+def workers_of_ray():
+    """Processes that draw: Ray names them after what they run."""
+    done = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True)
+    named = (line.split(None, 1) for line in done.stdout.splitlines())
+    return [int(pid) for pid, args in named if args.startswith("ray::MapWorker")]
+
+
+def test_a_worker_killed_while_it_draws_loses_nothing(alone, tmp_path, plain):
+    """kill -9 as soon as a worker is inside its part: nothing of it has come back yet."""
+    killed = []
+
+    def kill_one():
+        while not (busy := [pid for pid in workers_of_ray() if processor_seconds(pid) > 2]):
+            time.sleep(0.05)
+        os.kill(busy[0], signal.SIGKILL)
+        killed.append(busy[0])
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    run(tmp_path / "run", plain, **RAY, max_attempts=3)
+    assert killed
+    assert result(tmp_path / "run") == result(alone)
+
+
+def processor_seconds(pid):
+    """What a process has used: loading a model and drawing takes seconds, waiting none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except FileNotFoundError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_journal_goes_on_with_ray_and_without(alone, tmp_path, plain):
+    """Half of one process's attempts, some questions half done: workers draw what is missing."""
+    partial = tmp_path / "run.partial"
+    partial.mkdir()
+    identity = json.loads((alone / "run.json").read_text())["identity"]
+    state = {"identity": identity, "run_id": "x", "sessions": [], "inputs": {}}
+    (partial / "draft.json").write_text(json.dumps(state))
+    lines = (alone / FILE).read_bytes().splitlines(keepends=True)
+    (partial / FILE).write_bytes(b"".join(lines[: len(lines) // 2]))
+    run(tmp_path / "run", plain, **RAY)
+    assert result(tmp_path / "run") == result(alone)
+
+
+def test_what_is_wrong_is_told_in_a_line(tmp_path, plain):
+    command = [
+        Path(sys.executable).with_name("tools-traces"), "--model", "demo", "--engine", "ray", "--profile", plain,
+        "--num-samples", "2", "--max-new-tokens", "100000", "--output-dir", str(tmp_path / "run"),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "exceeds the model's" in done.stderr
+    assert "Traceback" not in done.stderr
