@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tools_shared.engines import SamplingParams
+from tools_shared.engines.reading import Ahead, OneByOne
 from tools_shared.engines.slots import SlotBatch, has_slots
 from tools_shared.engines.stream import Draw, in_waves
 from tools_shared.engines.transformers import TransformersEngine
@@ -94,7 +95,7 @@ def test_a_prompt_is_read_once_for_all_its_draws(demo, draws):
 
 def test_shrinking_keeps_what_runs(demo, engine, draws):
     with torch.inference_mode():
-        batch = SlotBatch(demo.model, 48, PARAMS, engine.stop_ids, 0)
+        batch = SlotBatch(demo.model, 48, PARAMS, engine.stop_ids, 0, OneByOne(demo.model))
         for draw in draws[:20]:
             batch.enter(draw)
         ended = batch.step()
@@ -114,3 +115,23 @@ def test_sliding_windows_have_no_slots(demo):
 
     assert has_slots(demo.model.config)
     assert not has_slots(Gemma3TextConfig())
+
+
+def test_prompts_read_together_are_what_they_are_alone(demo, draws):
+    prompts = list(dict.fromkeys(draw.prompt.token_ids for draw in draws))
+    assert len(set(map(len, prompts))) > 1  # so that some are padded
+    with torch.inference_mode():
+        ahead, alone = Ahead(demo.model, prompts, pad_id=0), OneByOne(demo.model)
+        for ids in prompts:
+            mine, other = ahead(ids), alone(ids)
+            torch.testing.assert_close(mine.logits, other.logits, atol=1e-4, rtol=1e-4)
+            for (keys, values), (other_keys, other_values) in zip(mine.layers, other.layers, strict=True):
+                assert keys.shape[1] == len(ids)
+                torch.testing.assert_close(keys, other_keys, atol=1e-4, rtol=1e-4)
+                torch.testing.assert_close(values, other_values, atol=1e-4, rtol=1e-4)
+        assert not ahead.waiting
+
+
+def test_long_prompts_are_not_read_all_at_once(demo):
+    reader = Ahead(demo.model, [(1,) * 1500, (2,) * 1200, (3,) * 700, (4,) * 10], pad_id=0)
+    assert [len(reader._next(start)) for start in range(4)] == [1, 1, 2, 1]

@@ -18,6 +18,7 @@ from transformers import AttentionInterface, DynamicCache, PreTrainedConfig, Pre
 from transformers.cache_utils import DynamicLayer
 
 from tools_shared.engines.base import SamplingParams
+from tools_shared.engines.reading import Reader, ReadPrompt
 from tools_shared.engines.sampling import log_probs, pick, uniforms
 from tools_shared.engines.stream import Draw
 
@@ -49,9 +50,10 @@ class SlotLayer(DynamicLayer):
         self.frame = frame
 
     def hold(self, n_slots: int, capacity: int, like: torch.Tensor) -> None:
-        """Make room; what is there stays. Zeros, because what attention weighs with 0 has to be a number."""
+        """Make room for states like `like`, (heads, tokens, head size); what is there stays. Zeros, because what
+        attention weighs with 0 has to be a number."""
         old = (self.keys, self.values) if self.is_initialized else ()
-        shape = (n_slots, like.shape[1], capacity, like.shape[3])
+        shape = (n_slots, like.shape[0], capacity, like.shape[2])
         self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
         for new, states in zip((self.keys, self.values), old, strict=False):
             new[:, :, : states.shape[2]] = states
@@ -81,9 +83,15 @@ class SlotBatch:
     """The running batch of one stream; its methods expect `torch.inference_mode`."""
 
     def __init__(
-        self, model: PreTrainedModel, n_slots: int, params: SamplingParams, stop_ids: frozenset[int], pad_id: int
+        self,
+        model: PreTrainedModel,
+        n_slots: int,
+        params: SamplingParams,
+        stop_ids: frozenset[int],
+        pad_id: int,
+        read: Reader,
     ) -> None:
-        self.model, self.params, self.stop_ids, self.pad_id = model, params, stop_ids, pad_id
+        self.model, self.params, self.stop_ids, self.pad_id, self.read = model, params, stop_ids, pad_id, read
         self.rows: list[Row | None] = [None] * n_slots
         self.held: list[tuple[int, ...]] = [()] * n_slots
         self.n_drawn = torch.zeros(n_slots, dtype=torch.long, device=model.device)
@@ -108,7 +116,7 @@ class SlotBatch:
         ids, free = draw.prompt.token_ids, self.free
         slot = next((s for s in free if self.held[s] == ids), free[0])
         if self.held[slot] != ids:
-            self._read(ids, slot)
+            self._fill(ids, slot)
         self.logits[slot] = self.first_logits[slot]
         self.frame.positions[slot] = len(ids)
         self.n_drawn[slot] = 0
@@ -116,9 +124,8 @@ class SlotBatch:
             self.uniform[slot] = uniforms(self.params, [(draw.key, draw.sample)])[0].to(self.uniform.device)
         self.rows[slot] = Row(draw)
 
-    def _read(self, ids: tuple[int, ...], slot: int) -> None:
-        """The prompt's keys, values and next-token logits: copied from a slot that holds them, else computed, by
-        itself, so that they do not depend on other prompts."""
+    def _fill(self, ids: tuple[int, ...], slot: int) -> None:
+        """The prompt's keys, values and next-token logits: copied from a slot that holds them, else read."""
         self._reserve_columns(len(ids) + self.params.max_new_tokens)
         if ids in self.held:
             source = self.held.index(ids)
@@ -127,23 +134,20 @@ class SlotBatch:
                 layer.values[slot, :, : len(ids)] = layer.values[source, :, : len(ids)]
             self.first_logits[slot] = self.first_logits[source]
         else:
-            read = DynamicCache(config=self.model.config)
-            prompt = torch.tensor([ids], device=self.model.device)
-            logits = self.model(prompt, past_key_values=read, use_cache=True, logits_to_keep=1).logits[:, -1]
-            self._store(read, logits, slot)
+            self._store(self.read(ids), slot)
         self.held[slot] = ids
 
-    def _store(self, read: DynamicCache, logits: torch.Tensor, slot: int) -> None:
-        n_slots, length = len(self.rows), read.layers[0].keys.shape[2]
+    def _store(self, prompt: ReadPrompt, slot: int) -> None:
+        n_slots, length = len(self.rows), prompt.layers[0][0].shape[1]
         if self.logits is None:
-            self.logits = logits.new_zeros(n_slots, logits.shape[1])
+            self.logits = prompt.logits.new_zeros(n_slots, len(prompt.logits))
             self.first_logits = torch.zeros_like(self.logits)
-        for layer, fresh in zip(self.cache.layers, read.layers, strict=True):
+        for layer, (keys, values) in zip(self.cache.layers, prompt.layers, strict=True):
             if not layer.is_initialized or layer.keys.shape[2] < self.capacity:
-                layer.hold(n_slots, self.capacity, fresh.keys)
-            layer.keys[slot, :, :length] = fresh.keys[0]
-            layer.values[slot, :, :length] = fresh.values[0]
-        self.first_logits[slot] = logits[0]
+                layer.hold(n_slots, self.capacity, keys)
+            layer.keys[slot, :, :length] = keys
+            layer.values[slot, :, :length] = values
+        self.first_logits[slot] = prompt.logits
 
     def _reserve_columns(self, needed: int) -> None:
         self.capacity = max(self.capacity, _portions(needed))

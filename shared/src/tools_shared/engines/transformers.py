@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from tools_shared.engines.base import Completion, SamplingParams, check_fits, stop_ids
+from tools_shared.engines.reading import Ahead, OneByOne, Reader
 from tools_shared.engines.slots import MIN_SLOTS, Row, SlotBatch, has_slots
 from tools_shared.engines.static import StaticBatches, batches
 from tools_shared.engines.stream import Draw, OnDraw, Take, in_waves
@@ -68,7 +69,8 @@ class TransformersEngine:
         samples = range(first_sample, first_sample + params.n)
         draws = [Draw(prompts[i], names[i], k, i) for i in order for k in samples]
         if has_slots(self.model.config):
-            self._stream(partial(next, iter(draws), None), params, note, self._n_slots(draws, params), fixed=False)
+            ahead = Ahead(self.model, [draw.prompt.token_ids for draw in draws], self.tokenizer.pad_token_id)
+            self._stream(partial(next, iter(draws), None), params, note, self._n_slots(draws, params), ahead)
         else:
             self._static(draws, params, note)
         return [_in_order(found) for found in drawn]
@@ -77,13 +79,14 @@ class TransformersEngine:
         """See `Engine.stream`. The completions of a draw are the same whatever else is drawn, for a given `n_slots`,
         machine and number of threads; for models without slots up to rounding."""
         if has_slots(self.model.config):
-            self._stream(take, params, on_draw, max(n_slots, MIN_SLOTS), fixed=True)
+            self._stream(take, params, on_draw, max(n_slots, MIN_SLOTS), OneByOne(self.model))
         else:
             in_waves(self, take, params, on_draw)
 
-    def _stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int, fixed: bool):
+    def _stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int, read: Reader):
+        may_shrink = isinstance(read, Ahead)  # else the number of slots is what a draw's bits depend on
         with self._drawing():
-            batch = SlotBatch(self.model, n_slots, params, self.stop_ids, self.tokenizer.pad_token_id)
+            batch = SlotBatch(self.model, n_slots, params, self.stop_ids, self.tokenizer.pad_token_id, read)
             while True:
                 n_free = len(batch.free)
                 while n_free and (draw := take()) is not None:
@@ -92,7 +95,7 @@ class TransformersEngine:
                     n_free -= 1
                 if not batch.n_running:
                     return
-                if n_free and not fixed:
+                if n_free and may_shrink:
                     batch.shrink()
                 for row in batch.step():
                     on_draw(row.draw, self._completion(row, params))
