@@ -33,19 +33,9 @@ ifeq ($(BASE_MODEL),demo)
 export OMP_NUM_THREADS ?= 1
 endif
 
-export PREP_TRAIN_SAMPLES TRAIN_SAMPLES EVAL_SAMPLES NUM_GENERATIONS
-ifeq ($(strip $(TRAIN_SAMPLES)),)
-unexport TRAIN_SAMPLES
-endif
-ifeq ($(strip $(PREP_TRAIN_SAMPLES)),)
-unexport PREP_TRAIN_SAMPLES
-endif
-ifeq ($(strip $(EVAL_SAMPLES)),)
-unexport EVAL_SAMPLES
-endif
-ifeq ($(strip $(NUM_GENERATIONS)),)
-unexport NUM_GENERATIONS
-endif
+# What is not given is not in the tools' environment either.
+COUNTS := TRAIN_SAMPLES PREP_TRAIN_SAMPLES EVAL_SAMPLES NUM_GENERATIONS
+$(foreach name,$(COUNTS),$(eval $(if $(strip $($(name))),export,unexport) $(name)))
 
 TOOLS := dedup sft grpo traces scorer bench
 PACKAGES := shared $(TOOLS:%=tools/%)
@@ -81,7 +71,7 @@ CACHE ?= $(or $(HF_HOME),$(HOME)/.cache/huggingface)
 READY := | container-images
 PARENTS = $(patsubst %/run.json,%,$(filter %/run.json,$^))
 READ = $(sort $(abspath $(CURDIR) $(CONFIGS) $(wildcard $(BASE_MODEL) $(TRAIN) $(TEST)) $(PARENTS)))
-PASSED := TRAIN_SAMPLES PREP_TRAIN_SAMPLES EVAL_SAMPLES NUM_GENERATIONS OMP_NUM_THREADS HF_TOKEN HF_HUB_OFFLINE
+PASSED := $(COUNTS) OMP_NUM_THREADS HF_TOKEN HF_HUB_OFFLINE
 tool = docker run --rm --init --read-only --tmpfs /tmp:exec --cap-drop ALL --security-opt no-new-privileges \
 	--user $(shell id -u):$(shell id -g) $(if $(filter cuda,$(VARIANT)),--gpus all --shm-size 2g) $(PASSED:%=--env %) \
 	$(foreach path,$(READ),--volume $(path):$(path):ro) --volume $(abspath $(ARTIFACTS)):$(abspath $(ARTIFACTS)) --volume $(abspath $(CACHE)):/cache \
@@ -151,7 +141,7 @@ base_eval prep_sft full_sft grpo traces sft_from_traces compare: %: $(ARTIFACTS)
 dedup: $(CLEAN) ## The training set without the test set's questions
 
 # Written anew only when a variable has changed, so that a stage never passes for one with other settings.
-SETTINGS := BASE_MODEL=$(BASE_MODEL) TRAIN=$(TRAIN) TEST=$(TEST) TRAIN_SAMPLES=$(TRAIN_SAMPLES) PREP_TRAIN_SAMPLES=$(PREP_TRAIN_SAMPLES) EVAL_SAMPLES=$(EVAL_SAMPLES) NUM_GENERATIONS=$(NUM_GENERATIONS) CONFIGS=$(CONFIGS)
+SETTINGS := $(foreach name,BASE_MODEL TRAIN TEST $(COUNTS) CONFIGS,$(name)=$($(name)))
 
 $(ARTIFACTS)/.settings: FORCE
 	@mkdir -p $(@D)
