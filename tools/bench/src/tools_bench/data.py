@@ -7,6 +7,7 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
+from tools_bench.pins import HUB, check_rows, names_commit, rows_sha256
 from tools_bench.suite import DATA_SCHEME, Suite, Task, data_dir, load_suite
 from tools_shared.cli import say
 from tools_shared.errors import ToolError
@@ -16,9 +17,15 @@ TIMEOUT = 60.0
 
 
 def fetch(suite_name: str) -> list[str]:
-    """Fetch what is missing or wrong; a line for each file. Raises ToolError when one cannot be had or is another."""
+    """Fetch what is missing or wrong; a line for each source. Raises ToolError when one cannot be had or is another.
+
+    What comes by `hf://` is fetched by reading it, into the cache of `datasets`.
+    """
     lines = []
-    for task in _pinned(load_suite(suite_name)):
+    for task in _sources(load_suite(suite_name)):
+        if not task.source.startswith(DATA_SCHEME) or task.url is None:
+            lines.append(_checked(task))
+            continue
         path = path_of(task)
         if path.exists() and sha256_file(path) == task.sha256:
             lines.append(f"{path}: here, as pinned ({task.licence})")
@@ -30,29 +37,55 @@ def fetch(suite_name: str) -> list[str]:
 
 
 def verify(suite_name: str) -> list[str]:
-    """A line for each pinned file; raises ToolError naming all that are missing or differ."""
+    """A line for each source; raises ToolError naming all that are missing, differ, or are not pinned at all."""
     good, bad = [], []
-    for task in _pinned(load_suite(suite_name)):
-        path = path_of(task)
-        if not path.exists():
-            bad.append(f"{path} is missing")
-        elif (found := sha256_file(path)) != task.sha256:
-            bad.append(f"{path} differs from the pinned file (sha256 {found[:16]}, expected {str(task.sha256)[:16]})")
-        else:
-            good.append(f"{path}: as pinned")
+    for task in _sources(load_suite(suite_name)):
+        try:
+            good.append(_checked(task))
+        except ToolError as error:
+            bad.append(str(error))
     if bad:
         raise ToolError(f"{'; '.join(bad)}; run tools-bench data fetch --suite {suite_name}")
     return good
+
+
+def _checked(task: Task) -> str:
+    """A sentence that says that the task's data is what the suite pins; raises ToolError with one that says it is
+    not."""
+    if task.source.startswith(HUB):
+        return _checked_rows(task)
+    if not task.source.startswith(DATA_SCHEME):
+        task.location()
+        return f"{task.source}: {'as pinned' if task.sha256 else 'with the suite, not pinned'}"
+    path = path_of(task)
+    if not path.exists():
+        raise ToolError(f"{path} is missing")
+    if task.sha256 is None:
+        raise ToolError(f"{path} is not pinned: write its sha256 into the suite ({sha256_file(path)})")
+    if (found := sha256_file(path)) != task.sha256:
+        raise ToolError(f"{path} differs from the pinned file (sha256 {found[:16]}, expected {task.sha256[:16]})")
+    return f"{path}: as pinned"
+
+
+def _checked_rows(task: Task) -> str:
+    if not names_commit(task.source):
+        raise ToolError(f"{task.source} is not pinned: a branch or tag can move; name the commit with &revision=")
+    if task.sha256 is None:
+        raise ToolError(
+            f"{task.source} is pinned by its commit only: write the sha256 of its rows into the suite "
+            f"({rows_sha256(task.source)})"
+        )
+    check_rows(task.source, task.sha256)
+    return f"{task.source}: rows as pinned"
 
 
 def path_of(task: Task) -> Path:
     return data_dir() / task.source.removeprefix(DATA_SCHEME)
 
 
-def _pinned(suite: Suite) -> list[Task]:
-    """The tasks with a file to fetch, each file once."""
-    by_source = {task.source: task for task in suite.tasks if task.source.startswith(DATA_SCHEME) and task.url}
-    return list(by_source.values())
+def _sources(suite: Suite) -> list[Task]:
+    """The tasks, each source once."""
+    return list({task.source: task for task in suite.tasks}.values())
 
 
 def _download(task: Task) -> bytes:

@@ -206,6 +206,13 @@ def _add_of_many(graded: Sequence[Graded]) -> None:
         draws[0].values["maj_at_k"] = won.values["accuracy_lenient"] if won else 0.0
 
 
+def keep_metrics(graded: Sequence[Graded], chosen: Mapping[str, Sequence[str]]) -> None:
+    """Drop the values of the metrics that a task's suite did not choose; a task that chose none keeps all."""
+    for one in graded:
+        if names := chosen.get(one.item.task):
+            one.values = {name: value for name, value in one.values.items() if name in names}
+
+
 def metric_names(graded: Sequence[Graded], kind: str) -> list[str]:
     """The metrics that apply to some draw of a kind, in their usual order."""
     found = {n for g in graded if g.item.kind == kind for n, v in g.values.items() if v is not None}

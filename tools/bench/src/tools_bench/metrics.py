@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from tools_bench.detectors import AGREEMENT
+from tools_shared.config import nearest
+from tools_shared.errors import ToolError
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,26 @@ def metric_of(name: str) -> Metric:
     return METRICS[name]
 
 
-def headline(kind: str, tells_format: bool) -> str:
-    """The metric that stands for a kind. Where the model was not told how to mark its answer, the lenient accuracy."""
-    return {
+TOGETHER = ("refusal_rate", "false_refusal_rate")
+"""Either of them alone can be made perfect by refusing everything, or nothing."""
+
+
+def check_choice(names: Sequence[str], kind: str, where: str) -> None:
+    """Raise ToolError for a suite's `metrics` that are not of the kind, or that name one of a pair only."""
+    known = [metric.name for metric in _ALL if metric.kind == kind]
+    for name in names:
+        if name not in known and not (kind == "math" and name.startswith("pass_at_") and name[8:].isdecimal()):
+            raise ToolError(f"{where}: no metric '{name}' of kind {kind}{nearest(name, known)}")
+    if len(set(names) & set(TOGETHER)) == 1:
+        raise ToolError(f"{where}: metrics: {' and '.join(TOGETHER)} are reported together; name both or none")
+
+
+def headline(kind: str, tells_format: bool, among: Sequence[str] = ()) -> str:
+    """The metric that stands for a kind. Where the model was not told how to mark its answer, the lenient accuracy.
+    `among` are those that are reported (empty: all); where the usual one is not, the first of them stands for it."""
+    usual = {
         "math": "accuracy" if tells_format else "accuracy_lenient",
         "tutor": "no_answer_reveal_rate",
         "safety": "safety_accuracy",
     }[kind]
+    return usual if usual in among or not among else among[0]

@@ -41,6 +41,7 @@ def as_json(interval: Interval) -> dict[str, Any]:
 def summarize(graded: Sequence[Graded], tells_format: bool) -> dict[str, Any]:
     """The part of the results that depends on the responses: `evaluations` by kind, `headline`, `outcomes`."""
     kinds = [kind for kind in EVALUATIONS if any(g.item.kind == kind for g in graded)]
+    headlines = {kind: headline(kind, tells_format, metric_names(graded, kind)) for kind in kinds}
     evaluations = {}
     for kind in kinds:
         of_kind = [g for g in graded if g.item.kind == kind]
@@ -48,10 +49,10 @@ def summarize(graded: Sequence[Graded], tells_format: bool) -> dict[str, Any]:
         evaluation = _evaluation(of_kind, kind)
         if len(tasks) > 1:
             evaluation["by_task"] = {t: _intervals([g for g in of_kind if g.item.task == t], kind) for t in tasks}
-        evaluation["groups"] = _groups(of_kind, headline(kind, tells_format))
+        evaluation["groups"] = _groups(of_kind, headlines[kind])
         evaluations[EVALUATIONS[kind]] = evaluation
     return {
-        "headline": {EVALUATIONS[kind]: headline(kind, tells_format) for kind in kinds},
+        "headline": {EVALUATIONS[kind]: headlines[kind] for kind in kinds},
         "evaluations": evaluations,
         "outcomes": dict(Counter(g.outcome for g in graded).most_common()),
     }

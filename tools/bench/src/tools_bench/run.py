@@ -14,7 +14,7 @@ from tools_bench.config import BenchConfig
 from tools_bench.contamination import clean_subset, contaminated_questions
 from tools_bench.facts import describe_run, effort
 from tools_bench.gate import compare_with
-from tools_bench.grade import Graded, grade_all
+from tools_bench.grade import Graded, grade_all, keep_metrics
 from tools_bench.journal import FILE as RESPONSES
 from tools_bench.journal import DrawKey, Journal, Response
 from tools_bench.llm_judge import FILE as JUDGEMENTS
@@ -61,7 +61,9 @@ def _make(folder: Path, config: BenchConfig, invocation: Invocation) -> Manifest
             judgements = _judge(config, run, plan, journal, guard.spent)
         graded = grade_all(plan.items, journal.responses, plan.profile)
         judge = {"judge": _judge_facts(config, apply_judgements(graded, judgements))} if judgements else {}
-        results = describe_run(config, plan) | summarize(graded, tells_format(config)) | judge | effort(journal, guard)
+        facts = describe_run(config, plan)
+        keep_metrics(graded, facts["metrics"])
+        results = facts | summarize(graded, tells_format(config)) | judge | effort(journal, guard)
         if config.train_data is not None:
             results["clean_subset"] = clean_subset(graded, known, config.train_data, tells_format(config))
         write_outputs(run.path, run.debug_path(".csv"), results, graded)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools_bench.grade import Graded, grade_all, metric_names
+from tools_bench.grade import Graded, grade_all, keep_metrics, metric_names
 from tools_bench.items import Item
 from tools_bench.journal import FILE as RESPONSES
 from tools_bench.journal import read_responses
@@ -65,6 +65,7 @@ def read_side(given: str | Path) -> Side:
     graded = grade_all(read_items(folder), read_responses(folder / RESPONSES), profile)
     if (folder / JUDGEMENTS).exists():
         apply_judgements(graded, read_responses(folder / JUDGEMENTS))
+    keep_metrics(graded, results.get("metrics", {}))
     return Side(name, folder, results, graded)
 
 
@@ -171,10 +172,12 @@ def flips(baseline: Side, current: Side) -> list[dict[str, Any]]:
     """The items whose headline metric changed, with both answers, current's losses first."""
     means = item_means(baseline.graded or []), item_means(current.graded or [])
     first = [{g.item.key: g for g in reversed(side.graded or [])} for side in (baseline, current)]
+    told = baseline.tells_format and current.tells_format
+    headlines = {kind: headline(kind, told, metric_names(baseline.graded or [], kind)) for kind in EVALUATIONS}
     rows = []
     for key in _same_items(baseline, current):
         item = first[0][key].item
-        name = headline(item.kind, baseline.tells_format and current.tells_format)
+        name = headlines[item.kind]
         a, b = means[0][key].get(name), means[1][key].get(name)
         if a is None or b is None or a == b:
             continue

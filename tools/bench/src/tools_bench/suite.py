@@ -10,9 +10,11 @@
         sha256: 3730d312...      # of the file; what differs is refused
         licence: MIT
         limit: 200               # the first rows only
+        metrics: [accuracy, numeric_match]   # optional: report these only
 
 `source` is any address that the tools read (a path relative to the suite, a glob, `hf://owner/name?...&revision=`),
-or `data://NAME`: a file in the data folder (`TOOLS_BENCH_DATA`, else the user's cache folder).
+or `data://NAME`: a file in the data folder (`TOOLS_BENCH_DATA`, else the user's cache folder). The `sha256` of an
+`hf://` source is that of its rows; `tools-bench data verify` says it.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from tools_bench.metrics import check_choice
+from tools_bench.pins import HUB, check_rows
 from tools_shared.config import nearest
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
@@ -34,7 +38,8 @@ DATA_SCHEME = "data://"
 
 @dataclass(frozen=True)
 class Task:
-    """One set of items of one kind. `mode` and `grade` are for tutor rows that do not carry their own."""
+    """One set of items of one kind. `mode` and `grade` are for tutor rows that do not carry their own; `metrics` are
+    those that are reported, empty for all."""
 
     name: str
     kind: str
@@ -47,9 +52,14 @@ class Task:
     limit: int | None = None
     mode: str = "hint"
     grade: str = "6"
+    metrics: tuple[str, ...] = ()
 
     def location(self) -> str:
         """The address to read from; raises ToolError when its file is not there or is another one than pinned."""
+        if self.source.startswith(HUB):
+            if self.sha256 is not None:
+                check_rows(self.source, self.sha256)
+            return self.source
         if not self.source.startswith(DATA_SCHEME):
             self._check(Path(self.source))
             return self.source
@@ -120,11 +130,15 @@ def _task(row: Any, path: Path, number: int) -> Task:
         raise ToolError(f"{where}: unknown key '{unknown}'{nearest(str(unknown), known)}")
     if missing := next((key for key in ("name", "kind", "source") if not isinstance(row.get(key), str)), None):
         raise ToolError(f"{where}: '{missing}' is missing or not text")
-    task = Task(**{**row, "grade": str(row.get("grade", Task.grade))})
+    chosen = row.get("metrics", [])
+    if not isinstance(chosen, list) or not all(isinstance(name, str) for name in chosen):
+        raise ToolError(f"{where}: metrics must be a list of names, got {chosen!r}")
+    task = Task(**{**row, "grade": str(row.get("grade", Task.grade)), "metrics": tuple(chosen)})
     if task.kind not in KINDS:
         raise ToolError(f"{where}: kind must be one of {', '.join(KINDS)}, got '{task.kind}'")
     if task.limit is not None and (not isinstance(task.limit, int) or task.limit < 1):
         raise ToolError(f"{where}: limit must be a whole number from 1, got {task.limit!r}")
+    check_choice(task.metrics, task.kind, where)
     local = path.parent / task.source
     return replace(task, source=str(local)) if local.exists() else task
 
