@@ -84,6 +84,55 @@ def test_compare_two_folders(runs):
     )
 
 
+def test_three_runs_are_judged_against_one_baseline(runs):
+    words = [
+        "compare",
+        runs / "same",
+        runs / "bad",
+        runs / "good",
+        "--baseline",
+        "good",
+        "--output-dir",
+        runs / "three",
+    ]
+    done = bench(*words)
+    assert done.exit_code == 0, done.output
+    found = json.loads((runs / "three" / "comparison.json").read_text())
+    assert found["baseline"] == "good"
+    assert list(found["runs"]) == ["same", "bad"]
+    assert found["runs"]["bad"]["regressions"]["accuracy"]["change"] == pytest.approx(-0.3)
+    assert not found["runs"]["same"]["regressions"]
+    flips = [json.loads(line) for line in (runs / "three" / "flips.jsonl").read_text().splitlines()]
+    assert {flip["run"] for flip in flips} == {"bad"}
+    assert (runs / "three" / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    suites = ElementTree.parse(runs / "three" / "junit.xml").getroot().findall("testsuite")
+    assert [suite.get("name") for suite in suites] == [f"tools-bench: {name} against good" for name in ("same", "bad")]
+    parents = json.loads((runs / "three" / "run.json").read_text())["inputs"]
+    assert [parent["name"] for parent in parents] == ["baseline", "same", "bad"]
+    # All metrics of both runs are corrected together: what is not certain is less so in company.
+    alone = bench("compare", runs / "good", runs / "bad", "--output-dir", runs / "two")
+    assert alone.exit_code == 0
+    two = json.loads((runs / "two" / "comparison.json").read_text())["metrics"]["accuracy"]
+    assert found["runs"]["bad"]["metrics"]["accuracy"]["p_holm"] > two["p_holm"] > two["p_value"]
+    gate = bench(*words, "--fail-on", "accuracy:2")
+    assert gate.exit_code == 4
+    assert "bad: accuracy is worse by 30.0 points" in gate.output
+
+
+@pytest.mark.parametrize(
+    ("names", "more", "message"),
+    [
+        (["good"], [], "needs at least two runs, got 1"),
+        (["good", "bad"], ["--baseline", "best"], "--baseline best: not among the runs (good, bad)"),
+        (["good", "bad", "good"], [], "two runs are called 'good'"),
+    ],
+)
+def test_what_cannot_be_compared_is_named(runs, names, more, message):
+    done = bench("compare", *(runs / name for name in names), *more, "--output-dir", runs / "cmp")
+    assert done.exit_code == 1
+    assert message in done.output
+
+
 def test_unlike_runs_are_refused(runs, serve, suite):
     asked = serve(model(200))
     words = ["--suite", suite, "--output-dir", runs, "--endpoint", f"{asked.url}/v1", "--model-name", "hot"]

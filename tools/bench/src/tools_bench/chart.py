@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tools_bench.compare import Comparison
+from tools_bench.evaluations import Comparison
 
 SERIES = {"accuracy": ("strict: inside the tags", "#1f5a96"), "accuracy_lenient": ("lenient: anywhere", "#9cc3e6")}
 

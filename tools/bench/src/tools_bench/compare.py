@@ -1,89 +1,23 @@
-"""Compare evaluations of the same test problems: rates with intervals, differences paired by question."""
+"""`tools-bench compare`: evaluations as a table and a chart, benchmark runs as verdicts; and `run --compare`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tools_bench.chart import draw
-from tools_bench.config import CompareConfig
-from tools_bench.gate import BenchComparison, compare_sides, headline_of, only_two, settle, write_comparison
-from tools_bench.gate import as_text as describe_comparison
-from tools_bench.sides import is_benchmark, read_side
+from tools_bench.config import CompareConfig, VerdictConfig
+from tools_bench.evaluations import Line, compare, read_scored
+from tools_bench.gate import BenchComparison, compare_all, count_verdicts, settle
+from tools_bench.sides import Side, is_benchmark, read_side
 from tools_bench.table import as_markdown, as_text
+from tools_bench.verdict_files import describe, write_comparisons
 from tools_shared.cli import Invocation, say
 from tools_shared.errors import ToolError
-from tools_shared.evaluation import read_csv
 from tools_shared.files import sha256_file, write_json
 from tools_shared.runs import default_output_dir, draft, finished, read_manifest
 from tools_shared.runs.read import Manifest
-from tools_shared.stats import Interval, PairedDifference, holm, paired_difference, wilson
-
-METRICS = {"accuracy": "correct", "accuracy_lenient": "lenient_correct"}
-"""What is compared: a metric's name, and its column in the per-example CSV."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One run's per-example results: for each metric, whether each question (by id) was right."""
-
-    name: str
-    path: Path
-    questions: dict[str, tuple[str, str]]
-    right: dict[str, dict[str, bool]]
-    run_sha256: str | None
-
-
-@dataclass(frozen=True)
-class Line:
-    """One run in the comparison: its rates, and its differences from the baseline (None for the baseline itself).
-
-    `p_holm` are McNemar p-values adjusted over all runs and metrics of the comparison.
-    """
-
-    name: str
-    rates: dict[str, Interval]
-    differences: dict[str, PairedDifference] | None
-    p_holm: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All runs in the order they were given, on `n` questions."""
-
-    baseline: str
-    n: int
-    confidence: float
-    lines: list[Line]
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "baseline": self.baseline,
-            "n": self.n,
-            "confidence": self.confidence,
-            "runs": [_line_json(line) for line in self.lines],
-        }
-
-
-def _line_json(line: Line) -> dict[str, Any]:
-    result: dict[str, Any] = {"name": line.name}
-    for metric, rate in line.rates.items():
-        result[metric] = {"estimate": rate.estimate, "low": rate.low, "high": rate.high, "n": rate.n}
-    for metric, d in (line.differences or {}).items():
-        result[f"{metric}_difference"] = {
-            "difference": d.difference,
-            "low": d.low,
-            "high": d.high,
-            "n": d.n,
-            "only_here": d.b_only,
-            "only_baseline": d.a_only,
-            "p_mcnemar": d.p_value,
-            "p_holm": line.p_holm[metric],
-            "minimum_detectable": d.mde,
-        }
-    return result
 
 
 def run_comparison(config: CompareConfig, invocation: Invocation) -> Manifest:
@@ -112,113 +46,55 @@ def run_comparison(config: CompareConfig, invocation: Invocation) -> Manifest:
 
 
 def _compare_benchmarks(output_dir: Path, config: CompareConfig, invocation: Invocation) -> Manifest:
-    """Two benchmark runs: the verdicts are published first, then a failed gate raises RegressionError.
+    """Benchmark runs against one of them: the verdicts are published first, then a failed gate raises RegressionError.
 
     Judged anew even where the comparison stands already: the gate is asked again, and it costs nothing.
     """
-    baseline, current = only_two(config.runs)
-    if config.baseline is not None and Path(config.baseline).name == Path(current).name:
-        baseline, current = current, baseline
-    comparison = compare_sides(read_side(baseline), read_side(current), config)
-    manifest = finished(output_dir, config) or _publish_verdicts(output_dir, config, invocation, comparison)
-    say(describe_comparison(comparison))
-    settle(comparison)
+    baseline, *others = _baseline_first(config.runs, config.baseline)
+    comparisons = compare_all(baseline, others, config)
+    manifest = finished(output_dir, config) or _publish_verdicts(output_dir, config, invocation, comparisons)
+    say(describe(comparisons))
+    settle(comparisons)
     return manifest
 
 
+def _baseline_first(given: Sequence[str], wanted: str | None) -> list[Side]:
+    """The runs, the baseline first; raises ToolError for fewer than two, or a baseline that is not among them."""
+    if len(given) < 2:
+        raise ToolError(f"a comparison needs at least two runs, got {len(given)}")
+    sides = [read_side(path) for path in given]
+    if wanted is None:
+        return sides
+    name = Path(wanted).name
+    places = [i for i, path in enumerate(given) if name in (Path(path).name, sides[i].name)]
+    if not places:
+        raise ToolError(f"--baseline {wanted}: not among the runs ({', '.join(Path(path).name for path in given)})")
+    return [sides[places[0]], *(side for i, side in enumerate(sides) if i != places[0])]
+
+
 def _publish_verdicts(
-    output_dir: Path, config: CompareConfig, invocation: Invocation, comparison: BenchComparison
+    output_dir: Path, config: CompareConfig, invocation: Invocation, comparisons: Sequence[BenchComparison]
 ) -> Manifest:
     with draft(output_dir, config, invocation, "bench-compare") as run:
-        for name, side in (("baseline", comparison.baseline), ("current", comparison.current)):
+        named = {"baseline": comparisons[0].baseline}
+        named |= {"current" if len(comparisons) == 1 else c.current.name: c.current for c in comparisons}
+        for name, side in named.items():
             is_run = (side.path / "run.json").exists()
             manifest = read_manifest(side.path) if is_run else None
             file = side.path / "benchmark_results.json" if side.path.is_dir() else side.path
             run.add_input(name, str(side.path), sha256_file(file), run_sha256=manifest and manifest.sha256)
-        write_comparison(run.path, comparison)
-        return run.finish(headline_of(comparison))
+        write_comparisons(run.path, comparisons, config.title)
+        return run.finish(count_verdicts(comparisons))
+
+
+def compare_with(baseline: str, folder: Path, config: VerdictConfig) -> None:
+    """`run --compare`: compare a finished run with a baseline and write the result beside it; see `settle`."""
+    comparisons = compare_all(read_side(baseline), [read_side(folder)], config)
+    write_comparisons(folder, comparisons)
+    say(describe(comparisons))
+    settle(comparisons)
 
 
 def _rate(line: Line) -> dict[str, Any]:
     rate = line.rates["accuracy"]
     return {"estimate": rate.estimate, "low": rate.low, "high": rate.high, "n": rate.n}
-
-
-def read_scored(given: str) -> Scored:
-    """A run directory's final per-example CSV, or such a file itself; raises ToolError when there is none."""
-    path = Path(given)
-    sha256 = None
-    name = path.stem
-    if path.is_dir() or not path.suffix:
-        manifest = read_manifest(path)
-        name, sha256 = path.resolve().name, manifest.sha256
-        path = path / "debug" / f"{manifest.kind}_{manifest.data['run_id']}.csv"
-        if not path.exists():
-            raise ToolError(
-                f"{given}: this {manifest.kind} run was not evaluated (no {path.name}); run tools-bench evaluate"
-            )
-    rows = read_csv(path)
-    questions = {row["id"]: (row["question"], row["labeled_answer"]) for row in rows}
-    if len(questions) < len(rows):
-        raise ToolError(f"{path}: ids are not unique; evaluate again with this version")
-    right = {metric: {row["id"]: row[column] == "True" for row in rows} for metric, column in METRICS.items()}
-    return Scored(name, path, questions, right, sha256)
-
-
-def compare(scored: Sequence[Scored], baseline: str | None = None, confidence: float = 0.95) -> Comparison:
-    """Rates of each run and paired differences from the baseline.
-
-    Raises ToolError when there are fewer than two runs, names repeat, or the questions are not the same in all.
-    """
-    if len(scored) < 2:
-        raise ToolError(f"a comparison needs at least two runs, got {len(scored)}")
-    names = [one.name for one in scored]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ToolError(f"two runs are called '{twice}'; give their per-example CSV files, or rename a folder")
-    base = _baseline(scored, baseline)
-    for one in scored:
-        _refuse_other_questions(base, one)
-    ids = sorted(base.questions)
-    differences = {
-        one.name: {
-            metric: paired_difference(
-                [base.right[metric][i] for i in ids], [one.right[metric][i] for i in ids], confidence=confidence
-            )
-            for metric in METRICS
-        }
-        for one in scored
-        if one is not base
-    }
-    keys = [(name, metric) for name, by_metric in differences.items() for metric in by_metric]
-    adjusted = dict(zip(keys, holm([differences[n][m].p_value for n, m in keys]), strict=True))
-    lines = [
-        Line(
-            one.name,
-            {m: wilson(sum(one.right[m].values()), len(ids), confidence) for m in METRICS},
-            differences.get(one.name),
-            {m: float(adjusted[one.name, m]) for m in METRICS if (one.name, m) in adjusted},
-        )
-        for one in scored
-    ]
-    return Comparison(base.name, len(ids), confidence, lines)
-
-
-def _baseline(scored: Sequence[Scored], wanted: str | None) -> Scored:
-    if wanted is None:
-        return scored[0]
-    name = Path(wanted).name
-    found = next((one for one in scored if name in (one.name, one.path.name)), None)
-    if found is None:
-        raise ToolError(f"--baseline {wanted}: not among the runs ({', '.join(one.name for one in scored)})")
-    return found
-
-
-def _refuse_other_questions(base: Scored, other: Scored) -> None:
-    if base.questions == other.questions:
-        return
-    missing = [i for i in base.questions if other.questions.get(i) != base.questions[i]]
-    raise ToolError(
-        f"{other.path}: not the same test as {base.path}: {len(base.questions)} questions there, "
-        f"{len(other.questions)} here, {len(missing)} of those there missing or changed; evaluate both on the same data"
-    )

@@ -1,19 +1,15 @@
-"""A comparison of two benchmark runs: made, written down, and turned into an exit code."""
+"""Benchmark runs judged against a baseline, and what that means for the exit code."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
-from xml.etree import ElementTree as Xml
 
 from tools_bench.config import VerdictConfig
-from tools_bench.sides import Side, flips, mismatches, pair, pair_aggregates, read_side
-from tools_bench.verdicts import RegressionError, Verdict, failed_gates, judge, judge_aggregates
-from tools_shared.cli import say
+from tools_bench.sides import Side, flips, mismatches, pair, pair_aggregates
+from tools_bench.verdicts import RegressionError, Verdict, failed_gates, judge_aggregates, judge_all
 from tools_shared.errors import ToolError
-from tools_shared.files import atomic_write, write_json, write_jsonl
 
 
 @dataclass(frozen=True)
@@ -55,109 +51,88 @@ class BenchComparison:
         }
 
 
-def compare_sides(baseline: Side, current: Side, config: VerdictConfig) -> BenchComparison:
-    """Judge two runs. Raises ToolError when they are not alike and `allow_mismatch` is off."""
+def compare_all(baseline: Side, others: Sequence[Side], config: VerdictConfig) -> list[BenchComparison]:
+    """Judge runs against one baseline, all metrics of all runs corrected together. Raises ToolError when two are not
+    alike and `allow_mismatch` is off."""
+    baseline, *others = _named_apart([baseline, *others])
+    differs = [_differences(baseline, current, config) for current in others]
+    if baseline.graded is None:
+        judged, warnings = _by_aggregates(baseline, others, config)
+    else:
+        pairs = {current.name: pair(baseline, current) for current in others}
+        judged = judge_all(pairs, config.alpha, config.margin)
+        warnings = {current.name: _other_graders(baseline, current) for current in others}
+    return [
+        BenchComparison(
+            baseline,
+            current,
+            judged[current.name],
+            mismatch,
+            warnings[current.name],
+            flips(baseline, current) if baseline.graded is not None else [],
+            failed_gates(judged[current.name], config.gates()),
+            config.alpha,
+            config.margin,
+        )
+        for current, mismatch in zip(others, differs, strict=True)
+    ]
+
+
+def _named_apart(sides: Sequence[Side]) -> list[Side]:
+    """With the names of their models, or of their folders where two models are called alike; raises ToolError when
+    those are alike too."""
+    names = [side.name for side in sides]
+    if len(sides) == 2 or len(set(names)) == len(names):
+        return list(sides)
+    folders = [side.path.resolve().name for side in sides]
+    if twice := next((name for name in folders if folders.count(name) > 1), None):
+        raise ToolError(f"two runs are called '{twice}'; rename a folder")
+    return [replace(side, name=name) for side, name in zip(sides, folders, strict=True)]
+
+
+def _differences(baseline: Side, current: Side, config: VerdictConfig) -> list[str]:
+    """What differs in how two runs were made; raises ToolError unless that is allowed."""
     if current.graded is None:
         raise ToolError(f"{current.path}: holds aggregates only, it can be a baseline but not the current run")
-    differs: list[str] = []
-    warnings: list[str] = []
-    if baseline.graded is None:
-        pairs, warnings = pair_aggregates(baseline, current)
-        verdicts = judge_aggregates(pairs, config.alpha, config.margin)
-        changed = []
-    else:
-        differs = mismatches(baseline, current)
-        if differs and not config.allow_mismatch:
-            more = f" (and {len(differs) - 3} more)" if len(differs) > 3 else ""
-            raise ToolError(
-                f"{baseline.name} and {current.name} are not alike: {'; '.join(differs[:3])}{more}; "
-                "run both in the same way, or pass --allow-mismatch"
-            )
-        if baseline.results["grader"] != current.results["grader"]:
-            warnings.append("the runs were graded by different versions; both were graded again by this one")
-        verdicts = judge(pair(baseline, current), config.alpha, config.margin)
-        changed = flips(baseline, current)
-    failures = failed_gates(verdicts, config.gates())
-    options = (config.alpha, config.margin)
-    return BenchComparison(baseline, current, verdicts, differs, warnings, changed, failures, *options)
+    differs = mismatches(baseline, current) if baseline.graded is not None else []
+    if differs and not config.allow_mismatch:
+        more = f" (and {len(differs) - 3} more)" if len(differs) > 3 else ""
+        raise ToolError(
+            f"{baseline.name} and {current.name} are not alike: {'; '.join(differs[:3])}{more}; "
+            "run both in the same way, or pass --allow-mismatch"
+        )
+    return differs
 
 
-def compare_with(baseline: str, folder: Path, config: VerdictConfig) -> None:
-    """`run --compare`: compare a finished run with a baseline and write the result beside it; see `settle`."""
-    comparison = compare_sides(read_side(baseline), read_side(folder), config)
-    write_comparison(folder, comparison)
-    say(as_text(comparison))
-    settle(comparison)
+def _other_graders(baseline: Side, current: Side) -> list[str]:
+    if baseline.results["grader"] == current.results["grader"]:
+        return []
+    return ["the runs were graded by different versions; both were graded again by this one"]
 
 
-def settle(comparison: BenchComparison) -> None:
+def _by_aggregates(
+    baseline: Side, others: Sequence[Side], config: VerdictConfig
+) -> tuple[dict[str, list[Verdict]], dict[str, list[str]]]:
+    """Verdicts where the baseline is in the old format; alpha is shared equally between the runs."""
+    judged, warnings = {}, {}
+    for current in others:
+        pairs, warnings[current.name] = pair_aggregates(baseline, current)
+        judged[current.name] = judge_aggregates(pairs, config.alpha / len(others), config.margin)
+    return judged, warnings
+
+
+def settle(comparisons: Sequence[BenchComparison]) -> None:
     """Raise RegressionError (exit 4) when a gate has failed."""
-    if comparison.failures:
-        raise RegressionError("regression: " + "; ".join(comparison.failures))
-
-
-def write_comparison(folder: Path, comparison: BenchComparison) -> None:
-    write_json(folder / "comparison.json", comparison.to_json())
-    write_jsonl(folder / "flips.jsonl", comparison.flips)
-    with atomic_write(folder / "comparison.txt") as file:
-        file.write(as_text(comparison))
-    with atomic_write(folder / "junit.xml", "wb") as file:
-        file.write(as_junit(comparison))
-
-
-def as_text(comparison: BenchComparison) -> str:
-    """The table that a person reads, and what it rests on."""
-    rows = [["metric", "baseline", "current", "difference", "interval", "p (Holm)", "detectable", "verdict"]]
-    rows += [_cells(v) for v in comparison.verdicts]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    sizes = sorted({v.n for v in comparison.verdicts})
-    n = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else str(sizes[0])
-    foot = [
-        f"baseline {comparison.baseline.name}, current {comparison.current.name}; n = {n} items; differences in "
-        f"points, {100 * (1 - comparison.alpha):g} % intervals; a metric is called improved or regressed at p (Holm) "
-        f"<= {comparison.alpha:g}, equivalent when its interval lies within {comparison.margin:g} points",
-        f"{len(comparison.flips)} flips of the headline metrics (flips.jsonl)",
-        *(f"differs: {sentence}" for sentence in comparison.mismatch),
-        *(f"warning: {sentence}" for sentence in comparison.warnings),
+    failed = [
+        f"{c.current.name}: {sentence}" if len(comparisons) > 1 else sentence
+        for c in comparisons
+        for sentence in c.failures
     ]
-    return "\n".join([*table, "", *foot]) + "\n"
+    if failed:
+        raise RegressionError("regression: " + "; ".join(failed))
 
 
-def _cells(v: Verdict) -> list[str]:
-    arrow = {1: "", -1: " (lower is better)", 0: " (described only)"}[v.direction]
-    p = "" if v.direction == 0 else "<0.001" if v.p_holm < 0.001 else f"{v.p_holm:.3f}"
-    found = "-" if v.minimum_detectable is None else f"{100 * v.minimum_detectable:.1f}"
-    return [
-        v.metric + arrow, f"{100 * v.baseline:.1f} %", f"{100 * v.current:.1f} %", f"{100 * v.difference:+.1f}",
-        f"[{100 * v.low:+.1f}, {100 * v.high:+.1f}]", p, found, v.verdict,
-    ]  # fmt: skip
-
-
-def as_junit(comparison: BenchComparison) -> bytes:
-    """JUnit XML: a test case a metric; those whose gate has failed are failures."""
-    suite = Xml.Element(
-        "testsuite",
-        name=f"tools-bench: {comparison.current.name} against {comparison.baseline.name}",
-        tests=str(len(comparison.verdicts)),
-        failures=str(len(comparison.failures)),
-    )
-    failed = {sentence.split(" ", 1)[0]: sentence for sentence in comparison.failures}
-    for v in comparison.verdicts:
-        case = Xml.SubElement(suite, "testcase", classname="tools-bench", name=f"{v.metric}: {v.verdict}")
-        if v.metric in failed:
-            Xml.SubElement(case, "failure", message=failed[v.metric]).text = failed[v.metric]
-        Xml.SubElement(case, "system-out").text = " ".join(_cells(v))
-    return Xml.tostring(suite, encoding="utf-8", xml_declaration=True)
-
-
-def only_two(runs: Sequence[str]) -> tuple[str, str]:
-    if len(runs) != 2:
-        raise ToolError(f"benchmark runs are compared two at a time, got {len(runs)}; tools-bench report shows many")
-    return runs[0], runs[1]
-
-
-def headline_of(comparison: BenchComparison) -> Mapping[str, Any]:
+def count_verdicts(comparisons: Sequence[BenchComparison]) -> dict[str, int]:
     """For the manifest: how many metrics went where."""
-    names = [v.verdict for v in comparison.verdicts]
+    names = [v.verdict for c in comparisons for v in c.verdicts]
     return {name: names.count(name) for name in ("improved", "regressed", "equivalent", "inconclusive")}

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tools_bench.collect import Guard, Prices, from_endpoint, from_engine
+from tools_bench.compare import compare_with
 from tools_bench.config import BenchConfig
 from tools_bench.contamination import clean_subset, contaminated_questions
 from tools_bench.facts import describe_run, effort
-from tools_bench.gate import compare_with
 from tools_bench.grade import Graded, grade_all, keep_metrics
 from tools_bench.journal import FILE as RESPONSES
 from tools_bench.journal import DrawKey, Journal, Response

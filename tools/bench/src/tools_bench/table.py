@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from tools_bench.compare import Comparison, Line
-    from tools_shared.stats import Interval, PairedDifference
+from tools_bench.evaluations import Comparison, Line
+from tools_shared.stats import Interval, PairedDifference
 
 HEADINGS = {"accuracy": "strict", "accuracy_lenient": "lenient"}
 

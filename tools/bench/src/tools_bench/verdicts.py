@@ -57,25 +57,36 @@ class Verdict:
         return asdict(self)
 
 
-def judge(
-    pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]], alpha: float = 0.05, margin: float = 2.0
-) -> list[Verdict]:
+Pairs = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+
+
+def judge(pairs: Pairs, alpha: float = 0.05, margin: float = 2.0) -> list[Verdict]:
     """Verdicts for metrics given as (baseline values, current values), item by item. `margin` is in points.
 
     Metrics without a direction are described and not tested. Raises ToolError when a bootstrap has fewer than 2 items.
     """
-    tested = [name for name in pairs if metric_of(name).direction]
+    return judge_all({"": pairs}, alpha, margin)[""]
+
+
+def judge_all(runs: Mapping[str, Pairs], alpha: float = 0.05, margin: float = 2.0) -> dict[str, list[Verdict]]:
+    """The verdicts of several runs against one baseline, by run: as `judge`, with all metrics of all runs corrected
+    together, so that the chance of any false call among them is at most alpha."""
+    found = {
+        (run, name): paired_difference(a, b, confidence=1 - alpha)
+        for run, pairs in runs.items()
+        for name, (a, b) in pairs.items()
+    }
+    tested = [key for key in found if metric_of(key[1]).direction]
     strictest = 1 - alpha / max(1, len(tested))
-    found = {name: paired_difference(a, b, confidence=1 - alpha) for name, (a, b) in pairs.items()}
-    adjusted = dict(zip(tested, holm([found[name].p_value for name in tested]), strict=True))
-    verdicts = []
-    for name, (a, b) in pairs.items():
-        d, direction = found[name], metric_of(name).direction
-        p_holm = adjusted.get(name, 1.0)
+    adjusted = dict(zip(tested, holm([found[key].p_value for key in tested]), strict=True))
+    verdicts: dict[str, list[Verdict]] = {run: [] for run in runs}
+    for (run, name), d in found.items():
+        a, b = runs[run][name]
+        direction, p_holm = metric_of(name).direction, adjusted.get((run, name), 1.0)
         strict = paired_difference(a, b, confidence=strictest).mde
         values = (sum(a) / len(a), sum(b) / len(b), d.difference, d.low, d.high, d.n, d.p_value, p_holm, strict)
         verdict = name_of(d.difference, d.low, d.high, p_holm <= alpha, direction, margin / 100)
-        verdicts.append(Verdict(name, direction, verdict, *values, d.a_only, d.b_only, d.method))
+        verdicts[run].append(Verdict(name, direction, verdict, *values, d.a_only, d.b_only, d.method))
     return verdicts
 
 
