@@ -1,0 +1,138 @@
+"""`tools-bench` and the real vLLM: the quick suite in this process, against its server, and with it as the judge.
+
+Every command is a process of its own, as a user's is: one vLLM a process.
+"""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from tools_shared.models import resolve
+
+pytestmark = pytest.mark.vllm
+pytest.importorskip("vllm", reason="vLLM is not in this environment; make vllm-env makes one with it")
+
+BENCH = Path(sys.executable).with_name("tools-bench")
+N_QUICK = 30
+SAMPLING = ["--suite", "quick", "--max-new-tokens", "96"]
+
+
+def bench(*words, code=0):
+    environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1"}
+    command = [str(BENCH), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == code, done.stderr[-3000:]
+    return done
+
+
+def texts(folder):
+    rows = map(json.loads, (folder / "responses.jsonl").read_text().splitlines())
+    return {(row["task"], row["id"]): row["text"] for row in rows}
+
+
+def results(folder):
+    return json.loads((folder / "benchmark_results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("bench")
+
+
+@pytest.fixture(scope="module")
+def here(folder):
+    """The quick suite on the demo with the transformers engine: what the others have to say too."""
+    bench("run", "--model-path", "demo", "--model-name", "here", "--device", "cpu", *SAMPLING, "--output-dir", folder)
+    return folder / "here"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """vLLM's OpenAI-compatible server with the demo; gives its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("serve") / "log.txt"
+    command = [
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", resolve("demo").weights,
+        "--served-model-name", "demo", "--port", str(port), "--host", "127.0.0.1", "--enforce-eager",
+        "--dtype", "float32", "--max-model-len", "2048", "--no-enable-chunked-prefill",
+        "--max-num-batched-tokens", "8192",
+    ]  # fmt: skip
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1"})
+    try:
+        _wait_until_healthy(f"http://127.0.0.1:{port}/health", process, log)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def _wait_until_healthy(url, process, log):
+    deadline = time.monotonic() + 500
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()[-2000:]
+        try:
+            with urlopen(url, timeout=2):
+                return
+        except (URLError, OSError):
+            time.sleep(1)
+    raise AssertionError(log.read_text()[-2000:])
+
+
+@pytest.fixture(scope="module")
+def served(server, folder):
+    bench("run", "--model-name", "demo", "--endpoint", server, *SAMPLING, "--output-dir", folder)
+    return folder / "demo"
+
+
+def test_the_quick_suite_offline(here, folder):
+    words = ["--model-path", "demo", "--model-name", "offline", "--device", "cpu", "--engine", "vllm"]
+    bench("run", *words, *SAMPLING, "--output-dir", folder)
+    assert texts(folder / "offline") == texts(here)
+    assert results(folder / "offline")["evaluations"] == results(here)["evaluations"]
+
+
+def test_the_quick_suite_on_the_server(served, here):
+    found = results(served)
+    assert texts(served) == texts(here)
+    assert found["evaluations"] == results(here)["evaluations"]
+    assert found["effort"]["responses"] == N_QUICK
+    assert found["effort"]["failed"] == 0
+    assert found["effort"]["tokens_out"] > 0
+
+
+def test_the_same_weights_are_no_different(served, here, folder):
+    done = bench("compare", here, served, "--output-dir", folder / "compare", "--fail-on", "accuracy_lenient")
+    assert "0 flips" in done.stderr
+    found = json.loads((folder / "compare" / "comparison.json").read_text())
+    assert found["improvements"] == found["regressions"] == {}
+
+
+def test_several_draws_on_the_server(server, folder):
+    words = ["--model-name", "demo", "--endpoint", server, "--limit", "3", "--samples", "4", "--temperature", "1"]
+    bench("run", *words, "--max-new-tokens", "48", "--output-dir", folder / "draws")
+    found = results(folder / "draws" / "demo")
+    assert found["effort"]["responses"] == 36
+    assert {"pass_at_2", "pass_at_4", "maj_at_k"} <= found["evaluations"]["math_accuracy"].keys()
+
+
+def test_a_real_model_that_cannot_judge_fails_closed(server, served, folder):
+    """The demo knows no rubric: nothing that it says is a judgement, and nothing is taken for one."""
+    words = ["--model-name", "judged", "--model-path", "demo", "--device", "cpu", *SAMPLING, "--output-dir", folder]
+    done = bench("run", *words, "--judge-endpoint", server, "--judge-model", "demo")
+    judge = results(folder / "judged")["judge"]
+    assert (judge["judged"], judge["failed"]) == (0, N_QUICK)
+    assert judge["agreement_with_detectors"] == {}
+    assert results(folder / "judged")["evaluations"]["tutoring_quality"]["correct_direction_rate"] == 0
+    assert re.search(r"judge demo: 0 replies judged, 30 failed", done.stderr)
