@@ -1,0 +1,253 @@
+"""From attempts to what a model reads: prompt and reasoning as tokens, with the places where steps end."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tools_scorer.attempts import Attempt, Keys, UnusableError, read_attempts
+from tools_scorer.config import PreprocessConfig
+from tools_scorer.groups import question_key, read_groups, split_of
+from tools_scorer.segments import boundary_tokens, encode, parse_delimiter, step_ends, token_ends
+from tools_shared.answers import equal_many
+from tools_shared.cli import Invocation, say
+from tools_shared.errors import ToolError
+from tools_shared.files import write_jsonl
+from tools_shared.models import ModelRef, choose_profile, resolve
+from tools_shared.prompts import Profile, Prompt, render_question
+from tools_shared.records import Origin, Rejected
+from tools_shared.runs import Manifest, default_output_dir, draft, finished
+from tools_shared.sources import source_sha256
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_AT_ONCE = 512
+_RESERVED = ("rejected.jsonl", "metrics.jsonl")
+
+
+def preprocess(config: PreprocessConfig, invocation: Invocation) -> Manifest:
+    """Write DIR/NAME.jsonl, one trace a line, and the run around it; returns the manifest.
+
+    Raises ToolError when the source cannot be opened or none of its rows is usable.
+    """
+    if config.input_file is None:
+        raise ToolError("--input-file is missing: name the attempts, such as artifacts/traces/traces.graded.jsonl")
+    output_dir = Path(config.output_dir or default_output_dir("scorer_data"))
+    if done := finished(output_dir, config):
+        return done
+    name = output_name(config.input_file)
+    if name in _RESERVED:
+        raise ToolError(f"{config.input_file}: a run has a {name} of its own; rename the input")
+    ref = reader_of(config.tokenizer_path)
+    maker = _Maker(config, choose_profile(ref, config.profile), _load_tokenizer(ref), _groups(config))
+    with draft(output_dir, config, invocation, "scorer_data") as run:
+        run.add_input("attempts", config.input_file, source_sha256(config.input_file) or "")
+        write_jsonl(run.path / name, maker.rows(config.input_file))
+        run.reject(maker.rejected)
+        _check(maker, config)
+        return run.finish(_metrics(maker) | {"file": name}, seed=config.seed, profile=maker.profile.name)
+
+
+def output_name(source: str) -> str:
+    """The input's own name as .jsonl; `traces.jsonl` for what is no single file."""
+    if source == "-" or "://" in source or any(c in source for c in "*?["):
+        return "traces.jsonl"
+    return re.sub(r"(\.(jsonl?|csv|tsv|parquet|arrow))?(\.(gz|zst))?$", "", Path(source).name) + ".jsonl"
+
+
+def reader_of(spec: str) -> ModelRef:
+    """What the spec names; a folder that holds a tokenizer and no model is enough here."""
+    folder = Path(spec)
+    holds_model = any((folder / name).exists() for name in ("config.json", "adapter_config.json", "run.json"))
+    if (folder / "tokenizer_config.json").exists() and not holds_model:
+        return ModelRef(spec, spec, str(folder.resolve()))
+    return resolve(spec)
+
+
+def _load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
+    from tools_shared.models.load import load_tokenizer
+
+    return load_tokenizer(ref)
+
+
+def _groups(config: PreprocessConfig) -> dict[str, str]:
+    return read_groups(config.groups, config.question_key)
+
+
+@dataclass
+class _Maker:
+    """Makes rows of attempts and counts them."""
+
+    config: PreprocessConfig
+    profile: Profile
+    tokenizer: PreTrainedTokenizerBase
+    groups: dict[str, str]
+    rejected: list[Rejected] = field(default_factory=list)
+    counts: Counter = field(default_factory=Counter)
+    questions: dict[str, str] = field(default_factory=dict)
+    _prompts: dict[str, Prompt] = field(default_factory=dict)
+    _names: Counter = field(default_factory=Counter)
+
+    def rows(self, source: str) -> Iterator[dict[str, Any]]:
+        """The rows in the order of the attempts; what is left out lands in `rejected`."""
+        config = self.config
+        keys = Keys(config.question_key, config.response_key, config.ground_truth_key, config.answer_key)
+        found = read_attempts(source, keys, self.profile, config.labelled)
+        while chunk := list(itertools.islice(found, _AT_ONCE)):
+            self.rejected += [item for item in chunk if isinstance(item, Rejected)]
+            attempts = [item for item in chunk if isinstance(item, Attempt)]
+            for attempt, is_correct in zip(attempts, _grades(attempts), strict=True):
+                try:
+                    row = self._row(attempt, is_correct)
+                except UnusableError as error:
+                    self.rejected.append(Rejected(attempt.origin, str(error), attempt.response[:200]))
+                    continue
+                self._count(row)
+                yield row
+
+    def _row(self, attempt: Attempt, is_correct: bool | None) -> dict[str, Any]:
+        config, prompt = self.config, self._prompt(attempt.question)
+        if attempt.answer is None and config.unanswered == "reject":
+            raise UnusableError("no extracted answer (--unanswered wrong keeps it as a wrong one)")
+        text = reasoning(attempt.response, self.profile, prompt, whole=config.untagged == "whole")
+        token_ids, ends = self._tokens(attempt, text, prompt)
+        marks = boundary_tokens(ends, step_ends(text, parse_delimiter(config.delimiter)))
+        if config.last_token and token_ids and (not marks or marks[-1] != len(token_ids) - 1):
+            marks.append(len(token_ids) - 1)
+        if not marks:
+            raise UnusableError(f"no step ends in the reasoning (delimiter {config.delimiter!r})")
+        group = self._group(attempt.question)
+        n_prompt = len(prompt.token_ids)
+        row = {
+            "prompt": prompt.text,
+            "question": attempt.question,
+            "ground_truth": attempt.ground_truth,
+            "extracted_answer": attempt.answer,
+            "full_text": attempt.response,
+            "forward_text": text,
+            "segmented_text_list": _segments(prompt.text, text, [ends[mark] for mark in marks]),
+            "extracted_position": [n_prompt + mark for mark in marks],
+            "is_correct": is_correct,
+            "question_id": attempt.question_id,
+            "trace_id": self._name(attempt),
+            "prompt_len": n_prompt,
+            "token_ids": [*prompt.token_ids, *token_ids],
+            "group": group,
+            "split": split_of(group, config.seed, config.calibration_share, config.test_share),
+        }
+        return row | ({"mean_logprob": attempt.mean_logprob} if attempt.mean_logprob is not None else {})
+
+    def _prompt(self, question: str) -> Prompt:
+        """Attempts at a question mostly follow one another, so the last prompts are enough."""
+        if question not in self._prompts:
+            if len(self._prompts) > _AT_ONCE:
+                self._prompts.clear()
+            self._prompts[question] = render_question(self.tokenizer, self.profile, question)
+        return self._prompts[question]
+
+    def _tokens(self, attempt: Attempt, text: str, prompt: Prompt) -> tuple[list[int], list[int]]:
+        """The reasoning's tokens and where each ends in `text`: those that were sampled, else the tokenizer's."""
+        if attempt.token_ids is None:
+            return encode(self.tokenizer, text)
+        if max(attempt.token_ids, default=0) >= len(self.tokenizer):
+            raise UnusableError("'token_ids' are not of this tokenizer (a number beyond its vocabulary)")
+        spelled, ends = token_ends(self.tokenizer, attempt.token_ids)
+        if spelled[: len(text)] != text:
+            raise UnusableError("'token_ids' do not spell the response; they are of another tokenizer")
+        n_tokens = next((i for i, end in enumerate(ends) if end > len(text)), len(ends))
+        return list(attempt.token_ids[:n_tokens]), ends[:n_tokens]
+
+    def _group(self, question: str) -> str:
+        key = question_key(question)
+        return self.groups.get(key, key)
+
+    def _name(self, attempt: Attempt) -> str:
+        name = f"{attempt.question_id}/{attempt.name}".rstrip("/")
+        self._names[name] += 1
+        return name if self._names[name] == 1 else f"{name}-{self._names[name]}"
+
+    def _count(self, row: dict[str, Any]) -> None:
+        self.questions[row["group"]] = row["split"]
+        self.counts["n_traces"] += 1
+        self.counts["n_steps"] += len(row["extracted_position"])
+        self.counts["n_tokens"] += len(row["token_ids"])
+        self.counts["n_unlabelled"] += row["is_correct"] is None
+        self.counts["n_correct"] += bool(row["is_correct"])
+
+
+def _grades(attempts: Sequence[Attempt]) -> list[bool | None]:
+    """Whether each is right; None where no ground truth is known. No answer is a wrong one."""
+    judged = [a for a in attempts if a.ground_truth is not None and a.answer is not None]
+    verdicts = iter(equal_many([(a.ground_truth, a.answer) for a in judged]))
+    return [
+        None if a.ground_truth is None else next(verdicts).correct if a.answer is not None else False for a in attempts
+    ]
+
+
+def reasoning(response: str, profile: Profile, prompt: Prompt, whole: bool = False) -> str:
+    """What the model is made to read after the prompt: the response up to the end of its reasoning.
+
+    An opening tag that the prompt has written already is left out of it. Reasoning that never closes is all there is.
+    Raises UnusableError when there is none; with `whole` the response itself is taken then.
+    """
+    if profile.think is None:
+        span = profile.parse(response).answer_span
+        text = response if span is None else response[: span[0] - len(profile.answer[0])]
+    else:
+        text = _tagged(response, *profile.think, prompt, whole)
+    if not text.strip().removeprefix(profile.think[0] if profile.think else "").strip():
+        raise UnusableError("the reasoning is empty")
+    return text
+
+
+def _tagged(response: str, opening: str, closing: str, prompt: Prompt, whole: bool) -> str:
+    if prompt.opens_thinking and response.lstrip().startswith(opening):
+        after_tag = prompt.text[prompt.text.rfind(opening) + len(opening) :]
+        response = response.lstrip()[len(opening) :]
+        # The prompt goes on after its tag as the template has it ("\n"); the response's own copy of that goes too.
+        response = response.removeprefix(after_tag)
+    elif not prompt.opens_thinking and opening not in response:
+        if not whole:
+            raise UnusableError(f"no thinking block ('{opening}'); --untagged whole takes such a response as it is")
+        return response
+    end = response.find(closing)
+    return response if end < 0 else response[:end]
+
+
+def _segments(prompt: str, text: str, ends: Sequence[int]) -> list[str]:
+    """The text between the boundaries, the prompt before the first; joined they are what is read."""
+    edges = [0, *ends, len(text)]
+    parts = [text[begin:end] for begin, end in itertools.pairwise(edges)]
+    return [prompt + parts[0], *parts[1:-1], *([parts[-1]] if parts[-1] else [])]
+
+
+def _check(maker: _Maker, config: PreprocessConfig) -> None:
+    """Raise ToolError when nothing is left; say what a training would refuse."""
+    if not maker.counts["n_traces"]:
+        first = (
+            maker.rejected[0] if maker.rejected else Rejected(Origin(str(config.input_file), 1), "the source is empty")
+        )
+        raise ToolError(f"{first.origin}: no usable trace ({len(maker.rejected)} rejected; first: {first.reason})")
+    labelled = maker.counts["n_traces"] - maker.counts["n_unlabelled"]
+    if labelled and maker.counts["n_correct"] in (0, labelled):
+        kind = "right" if maker.counts["n_correct"] else "wrong"
+        say(f"warning: all {labelled} traces are {kind}; a scorer needs both, `tools-scorer train` will refuse")
+    empty = [split for split in ("train", "calibration", "test") if split not in maker.questions.values()]
+    if empty:
+        say(f"warning: no question falls into {', '.join(empty)}: {len(maker.questions)} questions are too few")
+
+
+def _metrics(maker: _Maker) -> dict[str, Any]:
+    splits = Counter(maker.questions.values())
+    return {
+        **maker.counts,
+        "n_rejected": len(maker.rejected),
+        "n_groups": len(maker.questions),
+        **{f"n_groups_{split}": splits[split] for split in ("train", "calibration", "test")},
+    }

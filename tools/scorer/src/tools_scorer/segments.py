@@ -1,0 +1,78 @@
+"""Where a trace's steps end, in characters and in tokens."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tools_shared.errors import ToolError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+BLANK_LINE, LINE, SENTENCE = "\n\n", "\n", "sentence"
+_PATTERNS = {
+    # A run of line ends is one boundary: what follows the first of them would be an empty step.
+    BLANK_LINE: re.compile(r"\n\n(?<!\n\n\n)"),
+    LINE: re.compile(r"\n(?<!\n\n)"),
+    SENTENCE: re.compile(r"[.!?](?=\s|$)"),
+}
+
+
+def parse_delimiter(text: str) -> str:
+    """A delimiter as a shell passes it: `\\n\\n` may be four characters or two. Raises ToolError on any other."""
+    named = text.replace("\\n", "\n")
+    if named not in _PATTERNS:
+        raise ToolError(f"--delimiter must be '\\n\\n', '\\n' or 'sentence', got {text!r}")
+    return named
+
+
+def step_ends(text: str, delimiter: str) -> list[int]:
+    """The half-open character ends of the steps: where each delimiter is complete. Linear in the text."""
+    return [match.end() for match in _PATTERNS[delimiter].finditer(text)]
+
+
+def boundary_tokens(token_ends: Sequence[int], char_ends: Sequence[int]) -> list[int]:
+    """Indices of the tokens that hold the last character of each step, without repetitions, in order.
+
+    `token_ends[i]` is where token i ends in the text (half-open, never falling).
+    """
+    found = (bisect_left(token_ends, end) for end in char_ends)
+    return list(dict.fromkeys(token for token in found if token < len(token_ends)))
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], list[int]]:
+    """Token ids of a text and where each ends in it; raises ToolError for a tokenizer that cannot tell."""
+    if not tokenizer.is_fast:
+        raise ToolError(f"the tokenizer of '{tokenizer.name_or_path}' gives no offsets; convert it to a fast one")
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    return encoded["input_ids"], [end for _, end in encoded["offset_mapping"]]
+
+
+def token_ends(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> tuple[str, list[int]]:
+    """The text that sampled tokens spell, and where each of them ends in it.
+
+    A sampler need not choose the tokens that the tokenizer would; where it did, the tokenizer's own offsets serve.
+    """
+    text = _decode(tokenizer, token_ids)
+    again, ends = encode(tokenizer, text)
+    return text, ends if again == list(token_ids) else _by_pieces(tokenizer, token_ids)
+
+
+def _decode(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> str:
+    return tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def _by_pieces(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> list[int]:
+    """Token by token, each decoded after the one before it: a token alone may lose its blank or half a character."""
+    ends, length, begin, known = [], 0, 0, 0
+    for after in range(1, len(token_ids) + 1):
+        before_text = _decode(tokenizer, token_ids[begin:known])
+        text = _decode(tokenizer, token_ids[begin:after])
+        if not text.endswith("\ufffd"):
+            length += len(text) - len(before_text)
+            begin, known = known, after
+        ends.append(length)
+    return ends
