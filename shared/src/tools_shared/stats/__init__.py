@@ -2,11 +2,13 @@
 
 Which method for what, and why: a rate of independent items has Wilson's interval; a difference of two right-or-wrong
 runs on the same items has Tango's, with McNemar's exact test; whatever is clustered (many samples of one question) or
-not 0/1 (lengths, rewards, pass@k) has a bootstrap over clusters, with a sign-flip test. The choices rest on the
+not 0/1 (lengths, rewards, pass@k) has a bootstrap over clusters, with a sign-flip test; several seeds on the same
+questions have an interval over both. The choices rest on the
 coverage that `shared/tests/test_stats_coverage.py` measures.
 """
 
 from tools_shared.stats.bootstrap import bootstrap_mean, bootstrap_means
+from tools_shared.stats.crossed import crossed_difference, crossed_mean
 from tools_shared.stats.paired import (
     PairedDifference,
     mcnemar_exact,
@@ -22,6 +24,8 @@ __all__ = [
     "PairedDifference",
     "bootstrap_mean",
     "bootstrap_means",
+    "crossed_difference",
+    "crossed_mean",
     "holm",
     "mcnemar_exact",
     "paired_difference",
