@@ -1,10 +1,10 @@
 """The mean of an experiment that was repeated with several seeds on the same questions.
 
 Other seeds would have given other models, other questions other scores: both are drawn, and each seed meets each
-question. A bootstrap over questions alone speaks of these very models (`shared/tests/test_stats_crossed.py` measures how
-seldom it then holds the truth), and three seeds are too few to be resampled themselves. So the variance is the sum of what the means of
-the seeds and the means of the questions show, as in standard errors clustered both ways without the last term (Cameron,
-Gelbach & Miller 2011, Journal of Business & Economic Statistics 29: 238), which errs to the wide side.
+question. A bootstrap over questions alone speaks of these very models (`test_stats_crossed.py` measures how seldom it
+then holds the truth), and three seeds are too few to be resampled themselves. So the variance is the sum of what the
+means of the seeds and the means of the questions show, as in standard errors clustered both ways without the last term
+(Cameron, Gelbach & Miller 2011, Journal of Business & Economic Statistics 29: 238), which errs to the wide side.
 """
 
 from __future__ import annotations
