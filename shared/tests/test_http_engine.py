@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tools_shared.engines import EngineConfig, SamplingParams, open_engine
-from tools_shared.engines.http import HttpEngine, chat_url, read_chat
+from tools_shared.engines.http import ChatReply, HttpEngine, chat_url, read_chat, whole_text
 from tools_shared.engines.reply_cache import ReplyCache
 from tools_shared.engines.transport import Server
 from tools_shared.errors import Incomplete, ToolError
@@ -27,7 +27,10 @@ def server():
             asked.append(body)
             text = body["messages"][-1]["content"].upper()
             length = body["max_tokens"] < 5
-            reply = {"choices": [{"message": {"content": text}, "finish_reason": "length" if length else "stop"}]}
+            message = {"content": text}
+            if field := self.path.split("/")[1].removeprefix("v1"):  # as a server with a reasoning parser
+                message = {"content": None if length else "So \\boxed{42}.", field: "6 times 7 is 42."}
+            reply = {"choices": [{"message": message, "finish_reason": "length" if length else "stop"}]}
             raw = json.dumps(reply).encode()
             self.send_response(400 if text == "FAIL" else 200)
             self.send_header("Content-Length", str(len(raw)))
@@ -104,3 +107,23 @@ def test_the_key_is_not_in_the_words_of_a_server():
 def test_wrong_schemas_are_value_errors(data):
     with pytest.raises(ValueError, match="in the"):
         read_chat(data)
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+@pytest.mark.parametrize("profile", ["think", "boxed"])
+def test_reasoning_that_a_server_took_out_is_put_back(server, field, profile):
+    engine = open_engine(None, EngineConfig(engine="http", endpoint=server.url.replace("/v1", f"/v1{field}")))
+    asked = [render_question(None, PROFILES[profile], "six times seven?")]
+    ((completion,),) = engine.generate(asked, SamplingParams())
+    parsed = PROFILES[profile].parse(completion.text)
+    assert (parsed.answer, parsed.well_formed) == ("42", True)
+    assert parsed.thinking.startswith("6 times 7 is 42.")
+    ((cut,),) = engine.generate(asked, SamplingParams(max_new_tokens=2))
+    assert cut.finish_reason == "length"
+    assert PROFILES[profile].parse(cut.text).answer is None
+    assert not cut.text.endswith("</think>")
+
+
+def test_tags_that_a_server_left_in_the_text_are_not_doubled():
+    reply = ChatReply("<think>a</think>b", "stop", reasoning="a")
+    assert whole_text(reply, ("<think>", "</think>")) == "<think>a</think>b"

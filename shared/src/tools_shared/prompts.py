@@ -195,12 +195,13 @@ def load_profile(name_or_file: str) -> Profile:
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """A prompt as the model sees it. `opens_thinking`: its last words are the opening thinking tag. `messages` are what
-    it was made from, for servers that render them themselves."""
+    it was made from, for servers that render them themselves; `think` are the profile's tags of the reasoning."""
 
     text: str
     token_ids: tuple[int, ...]
     opens_thinking: bool = False
     messages: tuple[Message, ...] = ()
+    think: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +223,7 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase | None, profile: Profile, m
     the system message, then `Question:` and `Answer:` lines.
     """
     if tokenizer is None:
-        return Prompt(_plain(messages), (), messages=tuple(messages))
+        return Prompt(_plain(messages), (), messages=tuple(messages), think=profile.think)
     if tokenizer.chat_template:
         text = _apply_template(tokenizer, profile, messages, add_generation_prompt=True)
         token_ids = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -232,7 +233,7 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase | None, profile: Profile, m
         if token_ids and token_ids[-1] == tokenizer.eos_token_id and token_ids[-1] != tokenizer.bos_token_id:
             token_ids = token_ids[:-1]
     opens = profile.think is not None and text.rstrip().endswith(profile.think[0])
-    return Prompt(text, tuple(token_ids), opens, tuple(messages))
+    return Prompt(text, tuple(token_ids), opens, tuple(messages), profile.think)
 
 
 def render_question(tokenizer: PreTrainedTokenizerBase | None, profile: Profile, question: str) -> Prompt:

@@ -120,7 +120,7 @@ class HttpEngine:
 
         def on_reply(request: Request, reply: Reply) -> None:
             i, k = request.key
-            drawn[i][k] = self._completion(names[i], reply)
+            drawn[i][k] = self._completion(names[i], prompts[i], reply)
             if on_done is not None and len(drawn[i]) == params.n:
                 on_done(i, _in_order(drawn[i]))
 
@@ -131,7 +131,7 @@ class HttpEngine:
         """See `Engine.stream`; the server's concurrency and not `n_slots` decides how many are under way."""
         in_waves(self, take, params, on_draw)
 
-    def _completion(self, name: str, reply: Reply) -> Completion:
+    def _completion(self, name: str, prompt: Prompt, reply: Reply) -> Completion:
         if reply.failure is not None:
             raise Incomplete(
                 f"{self.server.url}: prompt {name}: {reply.failure.kind}: {reply.failure.message} "
@@ -141,7 +141,17 @@ class HttpEngine:
             read = read_chat(reply.data)
         except ValueError as error:
             raise ToolError(f"{self.server.url}: {error}; is this an OpenAI-compatible chat endpoint?") from error
-        return Completion(read.text, (), "length" if read.finish_reason == "length" else "stop")
+        return Completion(whole_text(read, prompt.think), (), "length" if read.finish_reason == "length" else "stop")
+
+
+def whole_text(reply: ChatReply, think: tuple[str, str] | None) -> str:
+    """What the model wrote: reasoning that a server's parser took out stands in its place again, in the profile's tags
+    (`think`; None where it has none). Reasoning that was cut off stays open, as the model left it."""
+    if not reply.reasoning or (think and (think[0] in reply.text or think[1] in reply.text)):
+        return reply.text
+    opening, closing = think or ("", "\n")
+    cut_off = reply.finish_reason == "length" and not reply.text.strip()
+    return f"{opening}{reply.reasoning}{'' if cut_off else closing}{reply.text}"
 
 
 def _in_order(found: Mapping[int, Completion]) -> list[Completion]:
