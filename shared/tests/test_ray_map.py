@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 
 import numpy as np
@@ -88,3 +89,30 @@ def test_a_bug_keeps_its_traceback():
 def test_a_part_that_kills_every_worker_ends_the_run_resumably():
     with pytest.raises(Incomplete, match="run the same command again"):
         mapped("die")
+
+
+ON_A_CLUSTER = """
+from tools_shared.ray_map import RayConfig, map_parts
+class Where:
+    def __call__(self, columns):
+        import ray
+        return {"address": [ray.get_runtime_context().gcs_address], "twice": columns["n"] * 2}
+found = dict(map_parts(Where, {}, [{"n": [i]} for i in range(4)], RayConfig(ray_workers=2)))
+print(sorted(int(c["twice"][0]) for c in found.values()), *{c["address"][0] for c in found.values()})
+"""
+
+
+def test_the_cluster_of_ray_address_is_used_and_left_running():
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4})
+    try:
+        for _ in range(2):
+            done = subprocess.run(
+                [sys.executable, "-c", ON_A_CLUSTER],
+                capture_output=True, text=True, check=True, env=os.environ | {"RAY_ADDRESS": cluster.address},
+            )  # fmt: skip
+            # Standard output is the caller's again once the last result is taken.
+            assert done.stdout.split("] ") == ["[0, 2, 4, 6", cluster.address + "\n"]
+    finally:
+        cluster.shutdown()

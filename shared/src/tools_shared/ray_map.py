@@ -64,10 +64,10 @@ def map_parts(
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """Each part's number and what `make(**options)` made of it, as soon as it is there.
 
-    `make` is a class or function that the workers can import. Columns hold text, numbers or arrays of one shape, and
-    neither a part nor what is made of it is empty. A ToolError in a worker is raised here. Raises Incomplete when a part's worker died again and again or the cluster
-    is lost: what was given out before stays the caller's. Ray prints from threads of its own, so until the last result
-    is taken standard output is standard error.
+    `make` is a class or function that the workers can import. Columns hold text, numbers or arrays of one shape;
+    neither a part nor what is made of it is empty. A ToolError in a worker is raised here. Raises Incomplete when a
+    part's worker died again and again or the cluster is lost: what was given out before stays the caller's. Ray prints
+    from threads of its own, so until the last result is taken standard output is standard error.
     """
     check_ray()
     if not parts:
@@ -171,7 +171,10 @@ def _connect(ray: Any, config: RayConfig) -> None:
         ray.init(**quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         first = " ".join(str(error).split())[:300]
-        raise ToolError(f"RAY_ADDRESS={os.environ['RAY_ADDRESS']}: no cluster of this Ray there ({first})") from error
+        raise ToolError(
+            f"RAY_ADDRESS={os.environ['RAY_ADDRESS']}: no cluster of this Ray can be reached there "
+            f"({first}); one with tokens needs RAY_AUTH_MODE=token"
+        ) from error
 
 
 def _size(ray: Any, config: RayConfig, n_parts: int) -> _Size:
