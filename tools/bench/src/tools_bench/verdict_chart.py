@@ -58,9 +58,7 @@ def _add_legend(axes, runs: Mapping[str, Sequence[Verdict]]) -> None:
     from matplotlib.lines import Line2D
 
     seen = {v.verdict for verdicts in runs.values() for v in verdicts}
-    marks = [
-        Line2D([], [], color=c, marker="o", ls="", ms=4, label=name) for name, c in COLOURS.items() if name in seen
-    ]
+    marks = [Line2D([], [], color=c, lw=3, label=name) for name, c in COLOURS.items() if name in seen]
     if len(runs) > 1:
         marks += [
             Line2D([], [], color="#24292f", marker=MARKERS[i % len(MARKERS)], ls="", ms=4, label=run)

@@ -1,7 +1,7 @@
 """Does a tutor's reply give the answer away?
 
 With a known answer: it stands as a number (or a word) in a sentence that is not a question. Without one: such a
-sentence brings a number that nobody has mentioned yet, or asserts ("actually", "the correct answer is").
+sentence brings a number that nobody has mentioned yet, or asserts ("actually", "called a").
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import re
 
 from tools_bench.detectors.text import LONGEST, is_question, numbers, sentences
 
-_ASSERTS = re.compile(
-    r"\bactually\b|\bthe (?:correct |right |final )?answer (?:is|should be|would be)\b|\bcalled an?\b", re.IGNORECASE
-)
+_ASSERTS = re.compile(r"\bactually\b|\bcalled an?\b", re.IGNORECASE)
 _FRACTION = re.compile(r"[0-9]+/[0-9]+")
 
 

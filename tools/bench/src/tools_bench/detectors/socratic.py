@@ -1,7 +1,7 @@
 """Does a tutor's reply make the student take the step, or does it take it for them?
 
-It asks (a question mark, or the words of a question) and does not work out: no equation, no "so the ...", no
-"because", no verdict on the answer. A question alone is not enough: "So the total is 12, right?" tells.
+It asks (a question mark, or the words of a question) and does not work out: no equation, no "so the ...", no "which
+is". A question alone is not enough: "So the total is 12, right?" tells.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ _ASKS = re.compile(
     re.IGNORECASE,
 )
 _TELLS = re.compile(
-    r"=|\bso (?:the|it|he|she|they|you)\b|\bbecause\b|\bthe answer is\b|\bwhich (?:is|means|gives)\b"
-    r"|\bthat'?s (?:correct|right)\b",
-    re.IGNORECASE,
+    r"=|\bso (?:the|it|he|she|they|you)\b|\bthe answer is\b|\bwhich (?:is|means|gives)\b", re.IGNORECASE
 )
 
 
