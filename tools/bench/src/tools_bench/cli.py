@@ -9,6 +9,7 @@ import click
 from tools_bench import __version__
 from tools_bench.config import (
     BenchConfig,
+    BudgetConfig,
     CompareConfig,
     DataConfig,
     EvaluateConfig,
@@ -78,6 +79,23 @@ def compare(as_json: bool, **options) -> None:
 
     config, invocation = resolve(CompareConfig, options, __version__)
     show_run(run_comparison(config, invocation), as_json)
+
+
+@main.command()
+@click.argument("runs", nargs=-1, required=True)
+@config_options(BudgetConfig, leave_out=("runs",))
+def budget(as_json: bool, **options) -> None:
+    """Compare trained RUNS by the number of rows they were trained on: table and figure, intervals over seeds too.
+
+    The way of training, its rows and its seed are read from each run; the first way is the one compared with.
+
+    \b
+    tools-bench budget artifacts/budgets/*/*-* --start artifacts/prep_sft --output-dir artifacts/budgets/figure
+    """
+    from tools_bench.budget import run_budget
+
+    config, invocation = resolve(BudgetConfig, options, __version__)
+    show_run(run_budget(config, invocation), as_json)
 
 
 @main.command()

@@ -77,6 +77,18 @@ class CompareConfig(VerdictConfig, RunConfig):
 
 
 @dataclass(frozen=True)
+class BudgetConfig(RunConfig):
+    """Accuracy against the number of training rows."""
+
+    TOOL: ClassVar[str] = "bench"
+
+    start: str | None = option(None, "The evaluated run that all RUNS were trained from; drawn as a line.")
+    confidence: float = option(0.95, "Confidence of the intervals.", minimum=0.5, maximum=0.9999)
+    title: str | None = option(None, "Title of the figure.")
+    runs: tuple[str, ...] = option((), "Run directories of trained and evaluated models.")
+
+
+@dataclass(frozen=True)
 class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
     """Benchmark a model or an endpoint on a suite."""
 

@@ -111,7 +111,7 @@ def compare(scored: Sequence[Scored], baseline: str | None = None, confidence: f
         raise ToolError(f"two runs are called '{twice}'; give their per-example CSV files, or rename a folder")
     base = _baseline(scored, baseline)
     for one in scored:
-        _refuse_other_questions(base, one)
+        refuse_other_questions(base, one)
     ids = sorted(base.questions)
     differences = {
         one.name: {
@@ -147,7 +147,8 @@ def _baseline(scored: Sequence[Scored], wanted: str | None) -> Scored:
     return found
 
 
-def _refuse_other_questions(base: Scored, other: Scored) -> None:
+def refuse_other_questions(base: Scored, other: Scored) -> None:
+    """Raise ToolError when two evaluations are not of the same questions."""
     if base.questions == other.questions:
         return
     missing = [i for i in base.questions if other.questions.get(i) != base.questions[i]]

@@ -19,12 +19,12 @@ def cells(comparison: Comparison) -> list[list[str]]:
 def _row(line: Line) -> list[str]:
     row = [line.name]
     for metric in HEADINGS:
-        row.append(_rate(line.rates[metric]))
+        row.append(show_rate(line.rates[metric]))
         row.append(_difference(line.differences[metric], line.p_holm[metric]) if line.differences else "baseline")
     return row
 
 
-def _rate(rate: Interval) -> str:
+def show_rate(rate: Interval) -> str:
     return f"{100 * rate.estimate:.1f} % [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
 
 
@@ -44,14 +44,21 @@ def footnote(comparison: Comparison) -> str:
 
 
 def as_text(comparison: Comparison) -> str:
-    rows = cells(comparison)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, "", footnote(comparison), ""])
+    return text(cells(comparison), footnote(comparison))
 
 
 def as_markdown(comparison: Comparison) -> str:
-    rows = cells(comparison)
+    return markdown(cells(comparison), footnote(comparison))
+
+
+def text(rows: list[list[str]], below: str) -> str:
+    """Aligned columns, the first row their headings, and a line below."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([*lines, "", below, ""])
+
+
+def markdown(rows: list[list[str]], below: str) -> str:
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "| --- " * len(rows[0]) + "|")
-    return "\n".join([*lines, "", footnote(comparison), ""])
+    return "\n".join([*lines, "", below, ""])
