@@ -140,6 +140,32 @@ $(ARTIFACTS)/report.html: $(ARTIFACTS)/compare/run.json
 base_eval prep_sft full_sft grpo traces sft_from_traces compare: %: $(ARTIFACTS)/%/run.json ## One stage and what it needs
 dedup: $(CLEAN) ## The training set without the test set's questions
 
+# ---- The experiment: accuracy against the number of training rows ----------------------------------------------
+
+BUDGETS ?= 256 512 1024 2048
+SEEDS ?= 0 1 2
+# Traces take hours on a real model, so their line is drawn where `make traces` has been run before.
+WAYS ?= full_sft grpo $(if $(wildcard $(ARTIFACTS)/traces/run.json),sft_from_traces)
+AT_BUDGETS = $(foreach way,$(WAYS),$(foreach rows,$(BUDGETS),$(SEEDS:%=$(ARTIFACTS)/budgets/$(way)/$(rows)-%)))
+# A run is named ROWS-SEED. GRPO goes once over the rows, so that its steps grow with them as those of SFT do.
+ROWS_AND_SEED = --train-samples $(word 1,$(subst -, ,$*)) --seed $(word 2,$(subst -, ,$*))
+
+.PHONY: compare-train-samples
+compare-train-samples: $(ARTIFACTS)/prep_sft/run.json $(AT_BUDGETS:%=%/run.json) ## SFT and GRPO at BUDGETS="256 512" rows, SEEDS="0 1 2": table and figure
+	$(call tool,bench) budget $(AT_BUDGETS) --start $(ARTIFACTS)/prep_sft --output-dir $(ARTIFACTS)/budgets/figure --overwrite
+
+$(ARTIFACTS)/budgets/full_sft/%/run.json: $(CONFIGS)/full_sft.yaml $(ARTIFACTS)/prep_sft/run.json
+	$(call tool,sft) --config $(CONFIGS)/full_sft.yaml --stage full --base-model $(ARTIFACTS)/prep_sft $(DATA) $(ROWS_AND_SEED) --output-dir $(@D) $(OVER)
+	@touch $@
+
+$(ARTIFACTS)/budgets/grpo/%/run.json: $(CONFIGS)/grpo.yaml $(ARTIFACTS)/prep_sft/run.json
+	$(call tool,grpo) --config $(CONFIGS)/grpo.yaml --base-model $(ARTIFACTS)/prep_sft $(DATA) --epochs 1 --max-steps -1 $(ROWS_AND_SEED) --output-dir $(@D) $(OVER)
+	@touch $@
+
+$(ARTIFACTS)/budgets/sft_from_traces/%/run.json: $(CONFIGS)/full_sft.yaml $(ARTIFACTS)/prep_sft/run.json $(ARTIFACTS)/traces/run.json
+	$(call tool,sft) --config $(CONFIGS)/full_sft.yaml --stage full --base-model $(ARTIFACTS)/prep_sft --traces-file $(TRACES) --eval-path '$(TEST)' $(ROWS_AND_SEED) --output-dir $(@D) $(OVER)
+	@touch $@
+
 # Written anew only when a variable has changed, so that a stage never passes for one with other settings.
 SETTINGS := $(foreach name,BASE_MODEL TRAIN TEST $(COUNTS) CONFIGS,$(name)=$($(name)))
 
