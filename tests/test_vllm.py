@@ -158,6 +158,66 @@ def test_an_adapter_is_served_without_merging(adapter, questions):
     assert expected != [list(c[0].token_ids) for c in with_transformers("demo", questions)]
 
 
+IN_A_RUN = """
+import json, sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from tools_shared.cli import Invocation
+from tools_shared.evaluation import EvalConfig, evaluate_in_run, read_csv, read_test_problems
+from tools_shared.models import LoraOptions, load, make_trainable, resolve, save
+from tools_shared.prompts import PROFILES
+from tools_shared.runs import RunConfig, draft
+
+
+@dataclass(frozen=True)
+class Config(EvalConfig, RunConfig):
+    TOOL: ClassVar[str] = "test"
+
+
+def main():
+    import torch
+
+    profile, engine, folder = PROFILES["gsm8k-tags"], sys.argv[1], Path(sys.argv[2])
+    config = Config(
+        output_dir=str(folder), eval_file="demo://problems?split=test&size=16", eval_max_new_tokens=32,
+        engine=engine, device="cpu",
+    )
+    with draft(folder, config, Invocation("tools-test", "0"), "test") as run:
+        tests = read_test_problems(config).items
+        evaluate_in_run(run, resolve("demo"), tests, profile, config, "_before")
+        torch.manual_seed(0)
+        loaded = make_trainable(load(resolve("demo"), device="cpu"), LoraOptions())
+        with torch.no_grad():
+            for name, weights in loaded.model.named_parameters():
+                if "lora_B" in name:
+                    weights.normal_(std=0.05)
+        save(loaded, run.model_dir, run.final / "model", profile, full_weights=False)
+        evaluate_in_run(run, loaded, tests, profile, config)
+        rows = [[row["generated_text"] for row in read_csv(run.debug_path(f"{e}.csv"))] for e in ("_before", "")]
+        run.finish({})
+    print("ROWS" + json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_trainers_evaluate_with_vllm_what_they_evaluate_with_transformers(tmp_path):
+    """Before training a model by name, after it the adapter that was trained and saved: two vLLMs, one by one."""
+    (tmp_path / "in_a_run.py").write_text(IN_A_RUN)
+    found = {}
+    for engine in ("vllm", "transformers"):
+        command = [sys.executable, str(tmp_path / "in_a_run.py"), engine, str(tmp_path / engine)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        found[engine] = next(json.loads(line[4:]) for line in done.stdout.splitlines() if line.startswith("ROWS"))
+    assert found["vllm"] == found["transformers"]
+    assert found["vllm"][0] != found["vllm"][1]
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """vLLM's OpenAI-compatible server with the demo; gives its address."""

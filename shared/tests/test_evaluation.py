@@ -1,12 +1,28 @@
 import csv
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import ClassVar
 
 import pytest
 
+from tools_shared.cli import Invocation
 from tools_shared.engines import Completion, SamplingParams
 from tools_shared.errors import ToolError
-from tools_shared.evaluation import COLUMNS, evaluate, grade, rates, read_csv, write_csv
+from tools_shared.evaluation import (
+    COLUMNS,
+    EvalConfig,
+    evaluate,
+    evaluate_in_run,
+    grade,
+    rates,
+    read_csv,
+    read_test_problems,
+    write_csv,
+)
+from tools_shared.models import load, resolve
 from tools_shared.prompts import PROFILES, Prompt
 from tools_shared.records import Problem
+from tools_shared.runs import RunConfig, draft
 from tools_shared.runs.card import show_metric
 
 TAGS = PROFILES["gsm8k-tags"]
@@ -90,3 +106,36 @@ def test_the_demo_model_is_evaluated_end_to_end(demo):
     evaluation = evaluate(engine, problems, TAGS, SamplingParams(max_new_tokens=64))
     assert [g.problem.id for g in evaluation.graded] == [p.id for p in problems]
     assert evaluation.metrics["accuracy"]["n"] == 6
+
+
+def evaluated(folder, model, **options):
+    """What an evaluation inside a run writes: its metrics and the per-example rows."""
+    config = InRun(
+        output_dir=str(folder), eval_file="demo://problems?split=test&size=8", eval_max_new_tokens=24, **options
+    )
+    with draft(folder, config, Invocation("tools-test", "0"), "test") as run:
+        tests = read_test_problems(config)
+        metrics = evaluate_in_run(run, model, tests.items, TAGS, config).metrics
+        rows = read_csv(run.debug_path(".csv"))
+        run.finish(metrics)
+    return metrics, rows
+
+
+@dataclass(frozen=True)
+class InRun(EvalConfig, RunConfig):
+    TOOL: ClassVar[str] = "test"
+
+
+def test_a_model_in_memory_and_one_that_is_named_are_evaluated_alike(tmp_path):
+    ref = resolve("demo")
+    named = evaluated(tmp_path / "a", ref, engine="transformers")
+    assert named == evaluated(tmp_path / "b", load(ref, device="cpu"))
+    assert named[0]["accuracy"]["n"] == 8
+
+
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed here")
+def test_an_engine_that_is_missing_is_said_before_anything_is_trained():
+    with pytest.raises(ToolError, match="--engine vllm needs vLLM"):
+        read_test_problems(InRun(engine="vllm"))
+    with pytest.raises(ToolError, match="--engine must be one of transformers, vllm, got 'http'"):
+        InRun(engine="http")

@@ -7,7 +7,8 @@ Every rate carries its 95 % Wilson interval and its n.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,11 @@ from typing import Any
 from tools_shared.answers import equal, extract
 from tools_shared.cli import progress, say
 from tools_shared.config import option
-from tools_shared.engines import Completion, Engine, SamplingParams
+from tools_shared.engines import Completion, Engine, LocalEngineConfig, SamplingParams, check_engine, open_engine
 from tools_shared.engines.base import check_fits
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write
-from tools_shared.models import Loaded, ModelConfig
+from tools_shared.models import Loaded, ModelRef, resolve
 from tools_shared.prompts import Profile, Prompt, render_question
 from tools_shared.records import Problem
 from tools_shared.runs import Draft
@@ -60,7 +61,7 @@ RATES = {
 
 
 @dataclass(frozen=True)
-class EvalConfig(ModelConfig):
+class EvalConfig(LocalEngineConfig):
     """The options of every command that evaluates."""
 
     eval_file: str = option(DEMO_TEST, "Test problems: any source.", flags=("--eval-path",))
@@ -134,7 +135,8 @@ class Evaluation:
 
 
 def read_test_problems(config: EvalConfig) -> Collected[Problem]:
-    """The problems to evaluate on; raises ToolError when there is none that can be used."""
+    """The problems to evaluate on; raises ToolError when there is none that can be used, or the engine is not there."""
+    check_engine(config)
     return read_problems(
         config.eval_file, question_key=config.question_key, answer_key=config.answer_key, limit=config.eval_samples
     )
@@ -162,18 +164,53 @@ def evaluate(
 
 
 def evaluate_in_run(
-    run: Draft, loaded: Loaded, problems: Sequence[Problem], profile: Profile, config: EvalConfig, ending: str = ""
+    run: Draft,
+    model: Loaded | ModelRef,
+    problems: Sequence[Problem],
+    profile: Profile,
+    config: EvalConfig,
+    ending: str = "",
 ) -> Evaluation:
-    """Evaluate a model that is in memory; the result is written into the run and shown."""
-    from tools_shared.engines.transformers import TransformersEngine
-
+    """Evaluate a model, or the one that was trained in this process and saved in the run; the result is written into
+    the run and shown."""
     if said := warning(undeduplicated(run.inputs)):
         say(said)
-    engine = TransformersEngine(loaded.model, loaded.tokenizer)
-    evaluation = evaluate(engine, problems, profile, sampling_params(config))
+    with _engine(run, model, config) as engine:
+        evaluation = evaluate(engine, problems, profile, sampling_params(config))
     write_evaluation(run, evaluation, ending)
     say(describe(evaluation.metrics))
     return evaluation
+
+
+@contextmanager
+def _engine(run: Draft, model: Loaded | ModelRef, config: EvalConfig) -> Iterator[Engine]:
+    """The engine of `--engine`. transformers draws with a trained model as it is in memory; vLLM reads it from the
+    run's folder, and the one in memory makes room for it."""
+    if config.engine == "vllm":
+        from tools_shared.engines.vllm import open_vllm
+
+        if isinstance(model, Loaded):
+            _make_room(model)
+            model = resolve(str(run.model_dir))
+        engine = open_vllm(model, config)
+        try:
+            yield engine
+        finally:
+            engine.close()
+    elif isinstance(model, Loaded):
+        from tools_shared.engines.transformers import TransformersEngine
+
+        yield TransformersEngine(model.model, model.tokenizer)
+    else:
+        yield open_engine(model, config)
+
+
+def _make_room(loaded: Loaded) -> None:
+    import torch
+
+    loaded.model.to("cpu")
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def grade(problem: Problem, prompt: Prompt, completion: Completion, profile: Profile) -> Graded:

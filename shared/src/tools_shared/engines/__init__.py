@@ -1,5 +1,21 @@
 """One way to draw completions, whatever draws them: `engine.generate(prompts, params)`."""
 
-from tools_shared.engines.base import Completion, Engine, EngineConfig, SamplingParams, open_engine
+from tools_shared.engines.base import (
+    Completion,
+    Engine,
+    EngineConfig,
+    LocalEngineConfig,
+    SamplingParams,
+    check_engine,
+    open_engine,
+)
 
-__all__ = ["Completion", "Engine", "EngineConfig", "SamplingParams", "open_engine"]
+__all__ = [
+    "Completion",
+    "Engine",
+    "EngineConfig",
+    "LocalEngineConfig",
+    "SamplingParams",
+    "check_engine",
+    "open_engine",
+]

@@ -97,19 +97,10 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
-class EngineConfig(ModelConfig):
-    """The options of every command that samples."""
+class LocalEngineConfig(ModelConfig):
+    """The options of every command that samples from a model that is here."""
 
-    engine: Literal["transformers", "vllm", "http"] = option(
-        "transformers", "What draws the completions.", identity=False
-    )
-    endpoint: str | None = option(
-        None, "Address of an OpenAI-compatible server (http://host:8000/v1), for --engine http.", identity=False
-    )
-    model_name: str | None = option(None, "The model's name on that server.")
-    api_key_env: str | None = option(
-        None, "Environment variable that holds the server's key; the key itself is never written.", identity=False
-    )
+    engine: Literal["transformers", "vllm"] = option("transformers", "What draws the completions.", identity=False)
     tensor_parallel: int = option(
         1, "GPUs that share one copy of the model, for --engine vllm.", minimum=1, identity=False
     )
@@ -125,9 +116,25 @@ class EngineConfig(ModelConfig):
     )
 
 
-def open_engine(ref: ModelRef, config: EngineConfig) -> Engine:
+@dataclass(frozen=True)
+class EngineConfig(LocalEngineConfig):
+    """The options of every command that samples, be it from a server."""
+
+    engine: Literal["transformers", "vllm", "http"] = option(
+        "transformers", "What draws the completions.", identity=False
+    )
+    endpoint: str | None = option(
+        None, "Address of an OpenAI-compatible server (http://host:8000/v1), for --engine http.", identity=False
+    )
+    model_name: str | None = option(None, "The model's name on that server.")
+    api_key_env: str | None = option(
+        None, "Environment variable that holds the server's key; the key itself is never written.", identity=False
+    )
+
+
+def open_engine(ref: ModelRef, config: LocalEngineConfig) -> Engine:
     """Load a model for sampling, or address the server that has it (`ref` is then not looked at)."""
-    if config.engine == "http":
+    if isinstance(config, EngineConfig) and config.engine == "http":
         return _http_engine(config)
     if config.engine == "vllm":
         from tools_shared.engines.vllm import open_vllm
@@ -138,6 +145,14 @@ def open_engine(ref: ModelRef, config: EngineConfig) -> Engine:
 
     loaded = load(ref, config.dtype, config.device)
     return TransformersEngine(loaded.model, loaded.tokenizer)
+
+
+def check_engine(config: LocalEngineConfig) -> None:
+    """Raises ToolError, before anything is loaded, when the engine's package is missing or another version."""
+    if config.engine == "vllm":
+        from tools_shared.engines.vllm import check_version
+
+        check_version()
 
 
 def _http_engine(config: EngineConfig) -> Engine:

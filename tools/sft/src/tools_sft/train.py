@@ -61,7 +61,7 @@ def _say_what_is_used(rows: Collected, encoded: Encoded) -> None:
 def _train_and_evaluate(run: Draft, config: SftConfig, ref, profile: Profile, encoded: Encoded, tests) -> Manifest:
     metrics: dict[str, Any] = {"n_train": len(encoded.examples), "train_tokens": encoded.n_tokens}
     if config.eval_before:
-        before = evaluate_in_run(run, load(ref, config.dtype, config.device), tests.items, profile, config, "_before")
+        before = evaluate_in_run(run, ref, tests.items, profile, config, "_before")
         metrics |= {f"before_{name}": value for name, value in before.metrics.items()}
     loaded, trained = _fit(run, config, ref, profile, encoded)
     metrics |= trained
