@@ -131,3 +131,18 @@ def test_approximate_search_is_refused_where_it_would_do_nothing(dedup, faiss):
 
     assert result.exit_code == 1
     assert "compares a model's vectors" in result.output
+
+
+def test_shards_of_both_exact_searches_belong_together(dedup, folder, faiss, minilm):
+    from click.testing import CliRunner
+
+    from tools_dedup.cli import main
+
+    words = ("--model", minilm, "--threshold", "0.7")
+    assert dedup(*words, output="whole.jsonl").exit_code == 0
+    for i, search in enumerate(("blocked", "faiss")):
+        assert dedup(*words, "--shard", f"{i}/2", "--search", search, output=f"s{i}.jsonl").exit_code == 0
+    words = ["merge", "s0.run.json", "s1.run.json", "--output-path", "merged.jsonl"]
+    merged = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert merged.exit_code == 0, merged.output
+    assert (folder / "merged.jsonl").read_bytes() == (folder / "whole.jsonl").read_bytes()

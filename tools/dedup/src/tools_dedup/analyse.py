@@ -18,6 +18,7 @@ from tools_dedup.windows import Windowed, by_windows, split, starts_of
 from tools_dedup.within import Repetition, repetitions
 from tools_dedup.words import text_digest
 from tools_shared.errors import ToolError
+from tools_shared.ray_map import check_ray
 from tools_shared.records import Origin, Row
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ def analyse(
     Raises ToolError for whatever a user can have got wrong, before any model is loaded.
     """
     check_search(config.search)
+    if config.engine == "ray":
+        check_ray()
     saved = load_embeddings(config.load_embeddings) if config.load_embeddings else None
     verdicts = read_verdicts(config.verdicts) if config.verdicts else {}
     scans = {name: _scan_test(source, config) for name, source in tests.items()}

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from tools_shared.config import Config, option
+from tools_shared.config import option
 from tools_shared.errors import ToolError
+from tools_shared.ray_map import RayConfig
 
 DEFAULT_MODEL = "Qwen/Qwen3-Embedding-0.6B"
 DEFAULT_MODEL_THRESHOLD = 0.65
 
 
 @dataclass(frozen=True)
-class DedupConfig(Config):
+class DedupConfig(RayConfig):
     """Which rows are read, what they are compared by, and when one goes.
 
     Of the fields, all but the paths also hold for a call of `decontaminate` from Python.
@@ -74,6 +75,11 @@ class DedupConfig(Config):
     )
     chunk_size: int = option(5000, "Rows in one block of the search.", minimum=1, identity=False)
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs.", identity=False)
+    engine: Literal["local", "ray"] = option(
+        "local",
+        "Where texts are encoded: in this process, or by Ray's workers on a cluster (RAY_ADDRESS) or here.",
+        identity=False,
+    )
     cache_dir: str | None = option(
         None, "Where vectors are kept between runs. Default: ~/.cache/tools-dedup.", identity=False
     )
@@ -105,6 +111,11 @@ class DedupConfig(Config):
             raise ToolError("--save-embeddings and --load-embeddings exclude each other; give one")
         if (self.save_embeddings or self.load_embeddings) and self.long == "chunk":
             raise ToolError("--save-embeddings holds one vector a row; leave --long chunk out, the cache serves it")
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the result: the two exact searches find the same rows, so their shards belong together."""
+        found = super().identity()
+        return found | {"search": "approximate" if self.search == "approximate" else "exact"}
 
     @property
     def _has_goal_keys(self) -> bool:

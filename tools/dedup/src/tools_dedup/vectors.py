@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from tools_dedup.config import DedupConfig
 from tools_dedup.encode import Encoder, check_vectors, load_encoder, resolve_dtype
 from tools_dedup.models import ModelRef
 from tools_dedup.words import text_digest
+from tools_dedup.workers import Encoded, encode_by_ray
 from tools_shared.cli import progress
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write
@@ -25,7 +26,10 @@ from tools_shared.files import atomic_write
 if TYPE_CHECKING:
     import numpy as np
 
-PART_TEXTS = 8192
+UNIT_TEXTS = 2048
+"""Texts that are encoded together: what a worker takes at once."""
+PART_UNITS = 4
+"""Units of one file of the cache."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class Embedder:
         self.n_encoded = 0
 
     def vectors(self, texts: Sequence[str], label: str) -> CachedVectors:
-        """Vectors of the texts in their order; new ones are kept in parts of 8192 as they come."""
+        """Vectors of the texts in their order; new ones are kept in parts as they come."""
         import numpy as np
 
         ids = as_ids([text_digest(text) for text in texts])
@@ -108,16 +112,31 @@ class Embedder:
         return CachedVectors(self._cache, places, cut)
 
     def _encode(self, texts: Sequence[str], ids: np.ndarray, missing: np.ndarray, label: str) -> None:
+        """Encode what the cache does not hold, in units that are the same whoever encodes them, and keep each part."""
+        import numpy as np
+
+        units = [missing[start : start + UNIT_TEXTS] for start in range(0, len(missing), UNIT_TEXTS)]
+        waiting: list[Encoded] = []
+        with progress(total=len(missing), label=f"encoding {label}", unit="text") as bar:
+            for n_done, encoded in enumerate(self._encoded([[texts[i] for i in unit] for unit in units]), start=1):
+                waiting.append(encoded)
+                self.n_encoded += len(encoded.vectors)
+                bar.update(len(encoded.vectors))
+                if len(waiting) == PART_UNITS or n_done == len(units):
+                    tokens = np.concatenate([found.tokens for found in waiting])
+                    vectors = np.concatenate([found.vectors for found in waiting])
+                    self._cache.add(np.concatenate([ids[units[found.unit]] for found in waiting]), vectors, tokens)
+                    waiting = []
+
+    def _encoded(self, units: Sequence[Sequence[str]]) -> Iterator[Encoded]:
+        if self._config.engine == "ray":
+            yield from encode_by_ray(units, self._model, self._dtype, self._config)
+            return
         if self._encoder is None:
             self._encoder = load_encoder(self._model, self._config.device, self._dtype, self._config.batch_size)
-        with progress(total=len(missing), label=f"encoding {label}", unit="text") as bar:
-            for start in range(0, len(missing), PART_TEXTS):
-                part = missing[start : start + PART_TEXTS]
-                chosen = [texts[i] for i in part]
-                counts = self._encoder.token_counts(chosen)
-                self._cache.add(ids[part], check_vectors(self._encoder.encode(chosen, counts), chosen), counts)
-                self.n_encoded += len(part)
-                bar.update(len(part))
+        for number, unit in enumerate(units):
+            tokens = self._encoder.token_counts(unit)
+            yield Encoded(number, check_vectors(self._encoder.encode(unit, tokens), unit), tokens)
 
 
 def save_embeddings(

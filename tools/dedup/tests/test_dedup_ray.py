@@ -1,0 +1,86 @@
+"""A real local Ray of two workers encodes what one process would have encoded."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from tools_dedup import vectors
+from tools_dedup.vectors import Embedder
+from tools_shared.errors import ToolError
+
+from .conftest import TRAIN, write_rows
+
+pytestmark = pytest.mark.slow
+
+RAY = ("--engine", "ray", "--ray-workers", "2")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray():
+    ray = pytest.importorskip("ray", reason="ray is not installed (extra: ray)")
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def many(folder, monkeypatch):
+    """Rows for five units of 64, so that both workers have something to do."""
+    monkeypatch.setattr(vectors, "UNIT_TEXTS", 64)
+    rows = [{**row, "goal": f"{row['goal']}, way {i}" + " and slowly" * (i % 7)} for i in range(80) for row in TRAIN]
+    return write_rows(folder / "many.jsonl", rows)
+
+
+def outputs(folder, name):
+    return [(folder / f"{name}{ending}").read_bytes() for ending in (".jsonl", ".matches.jsonl", ".removed.jsonl")]
+
+
+def test_two_workers_give_the_bytes_of_one_process(dedup, folder, minilm, many):
+    words = ("--model", minilm, "--threshold", "0.7")
+    for name, more in (("local", ()), ("ray", RAY)):
+        result = dedup(*words, *more, "--cache-dir", name, "--json", train=many.name, output=f"{name}.jsonl")
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout.splitlines()[-1])["metrics"]["n_encoded"] == 322
+    assert outputs(folder, "local") == outputs(folder, "ray")
+    cached = [sorted(np.load(p).tobytes() for p in (folder / n).glob("*/*.vectors.npy")) for n in ("local", "ray")]
+    assert [sum(map(len, parts)) for parts in cached] == [322 * 384 * 4] * 2
+
+
+def test_a_killed_worker_loses_nothing(dedup, folder, minilm, many):
+    words = ("--model", minilm, "--threshold", "0.7")
+    assert dedup(*words, "--cache-dir", "local", train=many.name, output="local.jsonl").exit_code == 0
+    killed = []
+
+    def kill_one():
+        while not killed:
+            done = subprocess.run(["ps", "-eo", "pid=,times=,args="], capture_output=True, text=True, check=True)
+            for pid, seconds, args in (line.split(None, 2) for line in done.stdout.splitlines()):
+                if args.startswith("ray::MapWorker") and int(seconds) >= 2 and not killed:
+                    os.kill(int(pid), signal.SIGKILL)
+                    killed.append(pid)
+            time.sleep(0.05)
+
+    threading.Thread(target=kill_one, daemon=True).start()
+    result = dedup(*words, *RAY, "--cache-dir", "ray", train=many.name, output="ray.jsonl")
+    assert result.exit_code == 0, result.output
+    assert killed
+    assert outputs(folder, "local") == outputs(folder, "ray")
+
+
+def test_a_worker_with_other_weights_is_refused(folder, minilm):
+    from dataclasses import replace
+
+    from tools_dedup.config import DedupConfig
+    from tools_dedup.models import find_model
+
+    other = replace(find_model(minilm), fingerprint="0" * 64)
+    with pytest.raises(ToolError, match="a worker finds other weights"):
+        Embedder(other, DedupConfig(engine="ray", ray_workers=1, cache_dir="c")).vectors(["a text"], "train")
