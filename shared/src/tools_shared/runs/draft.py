@@ -172,9 +172,19 @@ class Draft:
         self._state["sessions"][-1]["from_step"] = step
         self._save_state()
 
-    def finish(self, metrics: Mapping[str, Any], seed: int | None = None, profile: str | None = None) -> Manifest:
-        """Publish the run: configuration, card and manifest are written, then the folder takes its final name."""
-        shutil.rmtree(self.checkpoint_dir, ignore_errors=True)
+    def finish(
+        self,
+        metrics: Mapping[str, Any],
+        seed: int | None = None,
+        profile: str | None = None,
+        keep_checkpoints: bool = False,
+    ) -> Manifest:
+        """Publish the run: configuration, card and manifest are written, then the folder takes its final name.
+
+        `keep_checkpoints` where `checkpoints/` holds the result and not what a cut-off run goes on from.
+        """
+        if not keep_checkpoints:
+            shutil.rmtree(self.checkpoint_dir, ignore_errors=True)
         (self.path / "config.yaml").write_text(_yaml(self.config.to_dict()), encoding="utf-8")
         manifest = self._manifest(metrics, seed, profile)
         (self.path / "README.md").write_text(card(self.final.name, manifest), encoding="utf-8")

@@ -1,0 +1,82 @@
+"""Scorers for other programs: ONNX, and the checkpoint that STEP's engine loads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from tools_shared.errors import ToolError
+from tools_shared.files import atomic_write
+from tools_shared.scoring import Scorer
+
+STEP_WIDTHS = (512,)
+"""The one shape of network that STEP's engine builds (arXiv 2601.09093, its vllm/v1/hiddenstate/classifier.py)."""
+ONNX_FILE, STEP_FILE = "scorer.onnx", "scorer_step.pt"
+
+
+def export(scorer: Scorer, format_: Literal["onnx", "step-pt"], folder: Path) -> Path:
+    """Write the scorer in that format into the folder; raises ToolError where the format cannot hold it."""
+    return to_onnx(scorer, folder / ONNX_FILE) if format_ == "onnx" else to_step(scorer, folder / STEP_FILE)
+
+
+def to_onnx(scorer: Scorer, path: Path) -> Path:
+    """Input `features` [n, input_size] float32, output `probability` [n]."""
+    import io
+
+    import torch
+
+    try:
+        import onnx  # noqa: F401  (torch's exporter asks for it late, with a traceback)
+    except ImportError:
+        raise ToolError("--export onnx needs the package onnx; install tools-scorer[onnx]") from None
+
+    class Probability(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = scorer.module
+
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            return self.module.probability(features)
+
+    content = io.BytesIO()
+    # The exporter without dynamo: the other one brings three more packages for these two matrix products.
+    torch.onnx.export(
+        Probability().eval(),
+        (torch.zeros(2, scorer.facts.input_size),),
+        content,
+        input_names=["features"],
+        output_names=["probability"],
+        dynamic_axes={"features": {0: "n"}, "probability": {0: "n"}},
+        dynamo=False,
+    )
+    with atomic_write(path, "wb") as file:
+        file.write(content.getvalue())
+    return path
+
+
+def to_step(scorer: Scorer, path: Path) -> Path:
+    """A torch checkpoint with the state under `model_state_dict`, keys `net.0.weight` to `net.2.bias`.
+
+    Raises ToolError unless the network is the one that STEP builds: one hidden layer of 512, the last layer's states,
+    calibrated by scale and shift alone.
+    """
+    import torch
+
+    facts = scorer.facts
+    if facts.widths != STEP_WIDTHS or facts.features == "concat" or facts.n_knots:
+        raise ToolError(
+            f"--export step-pt: STEP's engine builds one hidden layer of 512 on one layer's states, calibrated by "
+            f"temperature; this scorer has widths {list(facts.widths)}, features '{facts.features}', "
+            f"{facts.n_knots} isotonic knots"
+        )
+    checkpoint = {
+        "model_state_dict": scorer.module.state_dict(),
+        "epoch": facts.training.get("epoch"),
+        "config_name": facts.config_name,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    torch.save(checkpoint, temporary)
+    temporary.replace(path)
+    return path

@@ -1,0 +1,73 @@
+"""The figures of training and evaluation: PNG files for people, the same as SVG for the report.
+
+Colours are middle tones that read on white and on black; what is black in a plot takes the page's own text colour.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK = "#123456"
+"""Stands for the page's text colour until the SVG is written."""
+BLUE, ORANGE, GREEN, RED, GREY = "#3d85c6", "#d9822b", "#4a9e5c", "#cf4a41", "#8a929c"
+
+
+class Figures:
+    """Draws into a folder and keeps each figure's SVG by its name."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.svg: dict[str, str] = {}
+
+    @contextmanager
+    def axes(self, name: str, x: str, y: str, width: float = 4.6, height: float = 3.1) -> Iterator[Axes]:
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+        from matplotlib import pyplot as plt
+
+        names = "text.color axes.labelcolor axes.edgecolor xtick.color ytick.color".split()
+        style = dict.fromkeys(names, INK) | {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9}
+        with mpl.rc_context(style):
+            figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+            axes.set_xlabel(x)
+            axes.set_ylabel(y)
+            axes.spines[["top", "right"]].set_visible(False)
+            yield axes
+            self._write(figure, name)
+            plt.close(figure)
+
+    def _write(self, figure: Any, name: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(self.folder / f"{name}.png", dpi=160, metadata={"Software": None}, facecolor="white")
+        content = io.StringIO()
+        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        text = content.getvalue()
+        # Two figures in one page must not share ids.
+        text = text[text.index("<svg") :].replace(INK, "currentColor").replace('id="', f'id="{name}-')
+        self.svg[name] = text.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
+
+
+def legend(axes: Axes, **options: Any) -> None:
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK, **options)
+
+
+def plot_losses(history: Sequence[Mapping[str, Any]], folder: Path) -> Figures:
+    """Training and validation loss by epoch, the best epoch marked."""
+    figures = Figures(folder)
+    epochs = [entry["step"] for entry in history]
+    with figures.axes("loss", "epoch", "loss") as axes:
+        axes.plot(epochs, [entry["train_loss"] for entry in history], color=BLUE, label="training")
+        validation = [entry["validation_loss"] for entry in history]
+        axes.plot(epochs, validation, color=ORANGE, label="validation (calibration questions)")
+        best = min(range(len(validation)), key=validation.__getitem__)
+        axes.plot(epochs[best], validation[best], "o", color=ORANGE)
+        legend(axes)
+    return figures

@@ -1,0 +1,171 @@
+import json
+import math
+
+import pytest
+import torch
+
+from tools_scorer.hidden import open_hidden
+from tools_scorer.learning_config import TrainConfig
+from tools_scorer.train import train
+from tools_shared.cli import Invocation
+from tools_shared.errors import ToolError
+from tools_shared.scoring import load_scorer
+
+HERE = Invocation("tools-scorer", "0.1.0")
+
+
+def settings(data, out, **more) -> TrainConfig:
+    options = {"config_name": "demo", "epochs": 4, "precision": "fp32"} | more
+    return TrainConfig(train_dir=str(data), output_dir=str(out), **options)
+
+
+def test_a_run_has_checkpoints_plots_and_an_identity(tmp_path, make_hidden):
+    data = make_hidden(tmp_path / "h", signal=1.0)
+    manifest = train(settings(data, tmp_path / "run"), HERE)
+    folder = tmp_path / "run" / "checkpoints" / "demo"
+    assert {p.name for p in folder.iterdir()} == {"scorer.json", "scorer.safetensors", "last"}
+    assert (tmp_path / "run" / "plots" / "demo" / "loss.png").stat().st_size > 1000
+    assert not (tmp_path / "run" / "training").exists()
+    assert manifest.metrics["n_questions"] == 30
+    facts = json.loads((folder / "scorer.json").read_text())
+    assert (facts["reader"]["model"], facts["hidden_size"], facts["layers"]) == ("made-up", 24, [2])
+
+
+def test_same_seed_same_weights_and_a_killed_run_ends_with_them_too(tmp_path, make_hidden, monkeypatch):
+    data = make_hidden(tmp_path / "h", signal=0.5)
+    train(settings(data, tmp_path / "whole"), HERE)
+
+    import tools_scorer.fit as fit
+
+    save, calls = fit._save, []
+
+    def dies(*args):
+        save(*args)
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, "_save", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings(data, tmp_path / "cut"), HERE)
+    monkeypatch.undo()
+    train(settings(data, tmp_path / "cut"), HERE)
+    for name in ("scorer.safetensors", "last/scorer.safetensors", "scorer.json"):
+        whole, cut = (tmp_path / run / "checkpoints" / "demo" / name for run in ("whole", "cut"))
+        assert whole.read_bytes() == cut.read_bytes()
+    steps = [json.loads(line)["step"] for line in (tmp_path / "cut" / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 4]
+
+
+def test_a_buffer_smaller_than_the_data_learns_as_well(tmp_path, make_hidden):
+    from tools_scorer.learning_config import recipe
+    from tools_scorer.rows import Feed, choose_rows, standardisation
+
+    data = make_hidden(tmp_path / "h", n_questions=120, n_steps=20, signal=1.0)
+    rows = choose_rows(open_hidden(data), "train", "last")
+    feed = Feed(rows, standardisation(rows), torch.float32, memory_mb=0)
+    seen = [at for _, at in feed.batches(100, (0, 0), together=False)]
+    assert sorted(i for at in seen for i in at) == list(range(len(rows)))
+    assert recipe(settings(data, tmp_path)).hidden == (64,)
+
+
+@pytest.mark.parametrize("method", ["temperature", "isotonic", "none"])
+def test_folded_weights_equal_the_network_they_are_folded_from(tmp_path, make_hidden, method):
+    from tools_scorer.calibration import fit_isotonic, fit_line
+    from tools_scorer.learning_config import recipe
+    from tools_scorer.rows import choose_rows, standardisation
+    from tools_scorer.train import finish_module
+    from tools_shared.scoring import piecewise, probe
+
+    data = make_hidden(tmp_path / "h", signal=0.5)
+    config = settings(data, tmp_path / "run", calibration=method)
+    rows = choose_rows(open_hidden(data), "calibration", "last", weighting="trace")
+    scale = standardisation(rows)
+    torch.manual_seed(1)
+    module = probe(24, (64,)).double()
+    folded, _ = finish_module(module.float(), scale, rows, recipe(config))
+    x = rows.read(torch.arange(len(rows)).numpy()).double()
+    with torch.inference_mode():
+        logits = module.double()((x - scale.mean) / scale.std)
+        given = rows.label.astype("f8"), rows.weight.astype("f8")
+        if method == "temperature":
+            a, b = fit_line(logits.numpy(), *given)
+            expected = torch.sigmoid(a * logits + b)
+        elif method == "isotonic":
+            expected = piecewise(logits, *map(torch.from_numpy, fit_isotonic(logits.numpy(), *given)))
+        else:
+            expected = torch.sigmoid(logits)
+        found = folded.double().probability(x)
+    assert (found - expected).abs().max() < (1e-4 if method == "isotonic" else 1e-6)
+
+
+def test_exports_give_the_calibrated_probabilities(tmp_path, make_hidden):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    data = make_hidden(tmp_path / "h", signal=0.5)
+    train(settings(data, tmp_path / "run", hidden="512", export=("onnx", "step-pt")), HERE)
+    folder = tmp_path / "run" / "checkpoints" / "demo"
+    scorer = load_scorer(tmp_path / "run")
+    states = open_hidden(data).shards[0].states()[:50]
+    expected = torch.tensor(scorer.probabilities(states))
+    session = onnxruntime.InferenceSession(str(folder / "scorer.onnx"))
+    (found,) = session.run(["probability"], {"features": states[:, -1].numpy()})
+    assert (torch.from_numpy(found) - expected).abs().max() < 1e-6
+    checkpoint = torch.load(folder / "scorer_step.pt", weights_only=True)
+    net = torch.nn.Sequential(torch.nn.Linear(24, 512), torch.nn.ReLU(), torch.nn.Linear(512, 1))
+    holder = torch.nn.Module()
+    holder.net = net
+    holder.load_state_dict(checkpoint["model_state_dict"])
+    assert (torch.sigmoid(net(states[:, -1])).squeeze(-1) - expected).abs().max() < 1e-6
+
+
+def test_step_export_of_another_shape_says_what_fits(tmp_path, make_hidden):
+    data = make_hidden(tmp_path / "h", signal=0.5)
+    with pytest.raises(ToolError, match=r"one hidden layer of 512.*widths \[64\]"):
+        train(settings(data, tmp_path / "run", export=("step-pt",)), HERE)
+
+
+@pytest.mark.parametrize("loss", ["bce", "pairwise"])
+def test_a_planted_signal_is_learnt(tmp_path, make_hidden, loss):
+    data = make_hidden(tmp_path / "h", signal=2.0)
+    train(settings(data, tmp_path / "run", loss=loss, epochs=15), HERE)
+    scorer = load_scorer(tmp_path / "run")
+    right, wrong = [], []
+    for trace, _, states in open_hidden(data):
+        if trace.split == "test":
+            (right if trace.is_correct else wrong).append(sum(scorer.probabilities(states)) / len(states))
+    assert sum(right) / len(right) > sum(wrong) / len(wrong) + 0.3
+
+
+def test_one_class_is_refused_with_its_count(tmp_path, make_hidden):
+    data = make_hidden(tmp_path / "h", pass_rate=1.1)
+    with pytest.raises(ToolError, match="all 900 steps of the train split are of right traces"):
+        train(settings(data, tmp_path / "run"), HERE)
+    assert not (tmp_path / "run.partial").exists()
+
+
+def test_too_few_questions_are_refused(tmp_path, make_hidden):
+    data = make_hidden(tmp_path / "h", n_questions=2, pass_rate=0.5)
+    with pytest.raises(ToolError, match="0 questions in the calibration split"):
+        train(settings(data, tmp_path / "run"), HERE)
+
+
+def test_states_that_are_not_finite_name_their_shard(tmp_path, make_hidden, monkeypatch):
+    monkeypatch.setattr("tools_scorer.shards._check_finite", lambda *_: None)
+    data = make_hidden(tmp_path / "h", change=lambda s, q, t: s * (math.nan if (q, t) == (4, 1) else 1))
+    with pytest.raises(ToolError, match=r"shard-000000-000100.safetensors: holds NaN"):
+        train(settings(data, tmp_path / "run"), HERE)
+
+
+def test_another_dimension_names_both(tmp_path, make_hidden):
+    data = make_hidden(tmp_path / "h", signal=0.5)
+    train(settings(data, tmp_path / "run", epochs=1), HERE)
+    scorer = load_scorer(tmp_path / "run")
+    with pytest.raises(ToolError, match=r"\(1, 24\), got \(1, 12\).*made-up"):
+        scorer.probabilities(torch.zeros(3, 1, 12))
+    with pytest.raises(ToolError, match="norm 'post' and 'pre'"):
+        scorer.check_reader({"norm": "pre"}, "other", ["norm"])
+
+
+def test_unknown_settings_name_the_known(tmp_path, make_hidden):
+    with pytest.raises(ToolError, match="demo, linear, qwen3_4b_default"):
+        train(settings(tmp_path, tmp_path / "run", config_name="linaer"), HERE)
