@@ -9,6 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from tools_bench.cli import main
+from tools_bench.report.entries import find_runs, read_entries
+from tools_bench.report.graph import budgets, lineage
+from tools_shared.runs import read_manifest
 
 BAD = "document.title='owned'"
 ATTACK = f'</script><script>{BAD}</script><img src=x onerror="{BAD}"> <SOLUTION>25</SOLUTION>'
@@ -84,6 +87,67 @@ def test_in_a_browser(page, tmp_path):
     assert dom.count('role="row"') + dom.count("<tr>") > 5
     for words in ("2 runs, 2 with results", "attacker against plain", "30 of 30"):
         assert words in dom
+
+
+def made(folder, kind, inputs=(), outputs=(), minutes=0, **metrics):
+    """A finished run of that kind in a folder, as a tool would leave it; returns its manifest."""
+    folder.mkdir()
+    entries = [{"name": n, "path": str(p), "sha256": s, "run_sha256": r} for n, p, s, r in inputs]
+    data = {
+        "schema_version": 1, "kind": kind, "status": "finished", "tool": f"tools-{kind}", "tool_version": "0.1.0",
+        "run_id": "r", "started": "2026-01-01T00:00:00+00:00", "finished": f"2026-01-01T00:{minutes:02d}:00+00:00",
+        "inputs": entries, "outputs": {n: {"sha256": s} for n, s in outputs}, "metrics": metrics,
+    }  # fmt: skip
+    (folder / "run.json").write_text(json.dumps(data))
+    return read_manifest(folder)
+
+
+@pytest.fixture
+def pipeline(tmp_path):
+    """prep, grpo from it, traces from that, SFT on the traces; the training set is what tools-dedup kept."""
+    rate = {"accuracy": {"estimate": 0.5, "low": 0.4, "high": 0.6, "n": 100}}
+    kept = tmp_path / "train.jsonl"
+    cleaning = [
+        {"name": name, "path": f"demo://{name}", "sha256": name, "run_sha256": None} for name in ("dirty", "test")
+    ]
+    manifest = {"kind": "dedup", "outputs": {"kept": {"sha256": "K"}}, "inputs": cleaning}
+    (tmp_path / "train.run.json").write_text(json.dumps(manifest))
+    data = ("train", kept, "K", None)
+    prep = made(tmp_path / "prep", "prep_sft", [data], minutes=1, **rate)
+    grpo = made(tmp_path / "grpo", "grpo", [data, ("base_model", "prep", "-", prep.sha256)], minutes=5, **rate)
+    given = [data, ("model", "grpo", "-", grpo.sha256)]
+    made(tmp_path / "traces", "traces", given, [("traces.jsonl", "T")], minutes=9)
+    (tmp_path / "traces" / "debug").mkdir()
+    (tmp_path / "traces" / "debug" / "traces_r.csv").write_text("question,attempts\n1+1?,3\n")
+    given = [("train", tmp_path / "traces" / "traces.jsonl", "T", None), ("base_model", "prep", "-", prep.sha256)]
+    made(tmp_path / "sft", "sft_from_traces", given, minutes=2, **rate)
+    made(tmp_path / "compare", "compare", [("prep", "prep", "-", prep.sha256)], **rate)
+    return read_entries(find_runs([str(tmp_path)]), 10)
+
+
+def test_lineage_goes_through_the_files_that_runs_made_and_dedup_kept(pipeline):
+    found = lineage(pipeline)
+    label = {node["id"]: node["label"] if node["run"] else node["id"] for node in found["nodes"]}
+    edges = {(label[edge["from"]].split("/")[-1], label[edge["to"]].split("/")[-1]) for edge in found["edges"]}
+    assert edges == {
+        ("dirty", "train.jsonl"), ("test", "train.jsonl"), ("train.jsonl", "prep"), ("train.jsonl", "grpo"),
+        ("train.jsonl", "traces"), ("prep", "grpo"), ("grpo", "traces"), ("traces", "sft"), ("prep", "sft"),
+        ("prep", "compare"),
+    }  # fmt: skip
+    columns = {node["label"]: node["column"] for node in found["nodes"] if node["run"]}
+    assert [columns[name] for name in ("prep", "grpo", "traces", "sft")] == [2, 3, 4, 5]
+
+
+def test_the_training_behind_a_run_is_counted_once(pipeline):
+    minutes = {point["name"]: point["seconds"] / 60 for point in budgets(pipeline)}
+    assert minutes == {"prep": 1, "grpo": 6, "sft": 8}
+
+
+def test_a_comparison_is_no_model(pipeline):
+    entries = {entry.name: entry for entry in pipeline}
+    assert not entries["compare"].metrics
+    assert entries["prep"].metrics
+    assert not entries["traces"].examples  # its CSV is no evaluation's
 
 
 def test_folders_without_runs_are_named(tmp_path):

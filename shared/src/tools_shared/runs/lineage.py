@@ -50,17 +50,17 @@ def _ancestors(run_dir: str) -> list[str]:
 def _unvouched(source: str, sha256: str) -> list[str]:
     """Nothing for what dedup kept; for rows that a run of ours made (traces), what those were made from."""
     path = Path(source)
-    if source.startswith(DISJOINT) or _cleaned(path, sha256):
+    if source.startswith(DISJOINT) or cleaned_by(path, sha256) is not None:
         return []
     if (path.parent / MANIFEST).exists():
         return undeduplicated(e for e in read_manifest(path.parent).data["inputs"] if e["name"] in DATA)
     return [source]
 
 
-def _cleaned(path: Path, sha256: str) -> bool:
-    """Whether the file is, byte for byte, what a run of tools-dedup kept; its manifest stands beside it."""
+def cleaned_by(path: Path, sha256: str) -> Mapping[str, Any] | None:
+    """The manifest of the run of tools-dedup that kept exactly this file; it stands beside it. None without one."""
     manifest = path.with_name(f"{path.stem}.run.json")
     if not manifest.is_file():
-        return False
+        return None
     data = json.loads(manifest.read_text(encoding="utf-8"))
-    return data.get("kind") == "dedup" and data["outputs"]["kept"]["sha256"] == sha256
+    return data if data.get("kind") == "dedup" and data["outputs"]["kept"]["sha256"] == sha256 else None

@@ -2,6 +2,7 @@
 // Everything that comes from a run is put on the page as a text node or an attribute, never as markup.
 const data = JSON.parse(document.getElementById("data").textContent);
 const scored = data.runs.filter((run) => run.examples.length || Object.keys(run.metrics).length);
+const narrow = window.matchMedia("(max-width: 760px)").matches; // drawings are scaled: fewer units keep their letters legible
 const percent = (value) => (100 * value).toFixed(1);
 const signed = (value) => (value < 0 ? "\u2212" : "+") + Math.abs(100 * value).toFixed(1);
 
@@ -125,7 +126,7 @@ function differences() {
     const counts = verdicts.filter((v) => v.direction).map((v) => element("tr", {},
       element("td", {}, v.metric), element("td", { class: v.verdict }, v.verdict), element("td", {}, `p ${v.p_holm < 0.001 ? "< 0.001" : "= " + v.p_holm.toFixed(3)}`),
       element("td", {}, v.minimum_detectable === null ? "\u2013" : percent(v.minimum_detectable)), element("td", {}, String(v.n))));
-    grid.append(element("div", { class: "panel" }, element("h3", {}, `${name} against ${data.runs.find((run) => run.name === name).baseline}`), whiskers(rows, { low: -reach, high: reach, width: 520, labels: 190, zero: 0, unit: (t) => (100 * t).toFixed(0) }),
+    grid.append(element("div", { class: "panel" }, element("h3", {}, `${name} against ${data.runs.find((run) => run.name === name).baseline}`), whiskers(rows, { low: -reach, high: reach, width: narrow ? 410 : 530, labels: 196, zero: 0, unit: (t) => (100 * t).toFixed(0) }),
       element("div", { class: "scroll" }, element("table", {}, element("thead", {}, element("tr", {}, ...["metric", "verdict", "p (Holm)", "detectable", "n"].map((h) => element("th", { scope: "col" }, h)))), element("tbody", {}, ...counts)))));
   }
   box.append(grid);
@@ -139,7 +140,7 @@ function budget() {
     document.querySelector('nav a[href="#budget"]').hidden = true;
     return;
   }
-  const width = 720, height = 300, left = 44, bottom = 36;
+  const width = narrow ? 440 : 720, height = 300, left = 44, bottom = 36;
   const most = Math.max(...points.map((p) => p.seconds)) * 1.25 || 1;
   const x = (s) => left + (s / most) * (width - left - 10);
   const y = (v) => 10 + (1 - v) * (height - bottom - 10);
@@ -151,7 +152,7 @@ function budget() {
   for (const p of points) {
     const style = styles[methods.indexOf(p.method) % styles.length];
     svg.append(drawn("line", { x1: x(p.seconds), x2: x(p.seconds), y1: y(p.accuracy.low), y2: y(p.accuracy.high), class: `bar ${style}` }), drawn("circle", { cx: x(p.seconds), cy: y(p.accuracy.estimate), r: 5, class: `dot ${style}` }),
-      drawn("text", { x: x(p.seconds) + (p.seconds > 0.6 * most ? -9 : 9), y: y(p.accuracy.estimate) + 4, "text-anchor": p.seconds > 0.6 * most ? "end" : "start" }, `${p.name} (${p.method})`));
+      drawn("text", { x: x(p.seconds) + (p.seconds > 0.6 * most ? -9 : 9), y: y(p.accuracy.estimate) + 4, "text-anchor": p.seconds > 0.6 * most ? "end" : "start" }, p.name === p.method ? p.name : `${p.name} (${p.method})`));
   }
   box.append(svg, element("p", { class: "note" }, "Strict accuracy in percent with its interval against the seconds of training, those of the runs before included, on the machines they ran on."));
 }
@@ -174,7 +175,7 @@ function graph() {
   for (const node of nodes) {
     const [x, y] = at.get(node.id);
     svg.append(drawn("g", {}, drawn("title", {}, `${node.label} (${node.kind})`), drawn("rect", { x, y, width: boxWidth, height: 42, rx: 6, class: node.run ? "node run" : "node" }),
-      drawn("text", { x: x + 9, y: y + 18 }, shortened(node.label, 38)), drawn("text", { x: x + 9, y: y + 34, class: "soft" }, shortened(node.kind, 38))));
+      drawn("text", { x: x + 9, y: y + 18 }, shortened(node.label, 34)), drawn("text", { x: x + 9, y: y + 34, class: "soft" }, shortened(node.kind, 38))));
   }
   place("#lineage .scroll", svg);
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ DEPTH = 3
 """How deep a folder is looked through for runs."""
 LONGEST_TEXT = 6000
 """Characters of one text in the file; what is longer is cut, and says so."""
+COMPARISONS = ("compare", "bench-compare")
+"""Runs that have no model of their own: they stand in the lineage and not on the leaderboard."""
 _EVALUATED = {"accuracy": "correct", "accuracy_lenient": "lenient_correct"}
 
 
@@ -83,9 +86,9 @@ def _unique_names(paths: Sequence[Path]) -> list[str]:
 def _entry(name: str, manifest: Manifest, most: int) -> Entry:
     if (manifest.path / RESULTS).exists():
         return _benchmark(name, manifest, most)
-    entry = Entry(name, manifest, metrics=_rates(manifest.metrics))
+    entry = Entry(name, manifest, metrics={} if manifest.kind in COMPARISONS else _rates(manifest.metrics))
     path = manifest.path / "debug" / f"{manifest.kind}_{manifest.data['run_id']}.csv"
-    if path.exists():
+    if path.exists() and _is_evaluation(path):
         rows = read_csv(path)
         entry.headline = ["accuracy"]
         ids = digest(sorted([row["id"], row["question"], row["labeled_answer"]] for row in rows))
@@ -98,6 +101,12 @@ def _entry(name: str, manifest: Manifest, most: int) -> Entry:
             outcome = _outcome(row)
             entry.outcomes[outcome] = entry.outcomes.get(outcome, 0) + 1
     return entry
+
+
+def _is_evaluation(path: Path) -> bool:
+    """Whether a per-example CSV is that of an evaluation; other stages have columns of their own."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return {"id", *_EVALUATED.values()} <= set(next(csv.reader(file), []))
 
 
 def _rates(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
