@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -167,12 +168,14 @@ def _shard(whole: Scan, shard: tuple[int, int]) -> tuple[Scan, int]:
 
 def _decide(result: Analysis, whole: Scan, saved: SavedEmbeddings | None) -> None:
     config, plan, texts = result.config, result.plan, result.train.texts
-    train_terms = test_terms = None
-    if any(rule.needs_terms for rule in plan.rules):
-        train_terms, test_terms = _terms(whole, result)
-    vectors = None
-    if plan.model:
-        vectors = _window_vectors(result) if config.long == "chunk" else _vectors(result, saved)
+    train_terms = test_terms = vectors = None
+    with ThreadPoolExecutor(1) as beside:  # models let go of the interpreter, and words are counted meanwhile
+        if any(rule.needs_terms for rule in plan.rules):
+            counted = beside.submit(_terms, whole, result)
+        if plan.model:
+            vectors = _window_vectors(result) if config.long == "chunk" else _vectors(result, saved)
+        if any(rule.needs_terms for rule in plan.rules):
+            train_terms, test_terms = counted.result()
     judged: list[Judged] = []
     for rule in plan.rules:
         if rule.method == "semantic" and config.long == "chunk":

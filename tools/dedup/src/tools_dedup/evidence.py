@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tools_dedup.words import terms
+from tools_dedup.words import pieces, term_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,22 +99,36 @@ def count_terms(first: Sequence[str], second: Sequence[str]) -> tuple[Terms, Ter
     import numpy as np
     from scipy.sparse import csr_matrix
 
-    vocabulary: dict[str, int] = {}
-    indptr, indices, counts = array("q", [0]), array("i"), array("i")
+    vocabulary = _Vocabulary()
+    ends, numbers = array("q", [0]), array("i")
     for text in (*first, *second):
-        for term, n in terms(text).items():
-            indices.append(vocabulary.setdefault(term, len(vocabulary)))
-            counts.append(n)
-        indptr.append(len(indices))
-    data = (np.frombuffer(a, dtype=t) for a, t in ((counts, np.int32), (indices, np.int32), (indptr, np.int64)))
+        numbers.extend(map(vocabulary.__getitem__, pieces(text)))
+        ends.append(len(numbers))
+    indices = np.frombuffer(numbers, dtype=np.int32)
+    counts_too = indices >= 0
+    indptr = np.concatenate([[0], np.cumsum(counts_too)])[np.frombuffer(ends, dtype=np.int64)]
+    indices = indices[counts_too]
     n_texts = len(first) + len(second)
-    matrix = csr_matrix(tuple(data), shape=(n_texts, len(vocabulary)), copy=True)
-    matrix.sort_indices()
-    frequency = np.bincount(matrix.indices, minlength=len(vocabulary))
+    matrix = csr_matrix((np.ones(len(indices), np.int32), indices, indptr), shape=(n_texts, len(vocabulary.terms)))
+    matrix.sum_duplicates()
+    frequency = np.bincount(matrix.indices, minlength=len(vocabulary.terms))
     rarity = np.log((1 + n_texts) / (1 + frequency)) + 1
-    is_number = np.fromiter((term.startswith("#") for term in vocabulary), bool, len(vocabulary))
+    is_number = np.fromiter((term.startswith("#") for term in vocabulary.terms), bool, len(vocabulary.terms))
     whole = Terms(matrix, rarity, is_number)
     return whole.rows(0, len(first)), whole.rows(len(first), n_texts)
+
+
+class _Vocabulary(dict[str, int]):
+    """The number of each piece's term, -1 for a piece without one; a piece is looked into once, whatever its texts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.terms: dict[str, int] = {}
+
+    def __missing__(self, piece: str) -> int:
+        term = term_of(piece)
+        self[piece] = -1 if term is None else self.terms.setdefault(term, len(self.terms))
+        return self[piece]
 
 
 def nearest_by_terms(train: Terms, tests: Terms, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -265,7 +265,10 @@ def _reject(found: Row, reason: str) -> Rejected:
 
 def as_line(data: Mapping[str, Any]) -> str:
     """A row as a line of JSON; dates and other values of binary formats as text. Raises ValueError for NaN."""
-    return json.dumps(data, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+    return _LINE.encode(data) + "\n"
+
+
+_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str)  # json.dumps would make one for each row
 
 
 def _sort_value(found: Row, key: str) -> float:

@@ -5,7 +5,6 @@ Read the sources, decide on every row (`analyse`), read the training set again a
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -120,7 +119,7 @@ def _write(analysis: Analysis, paths: OutputPaths, counts: Tally, digest: Digest
             digest.add(outcome.match)
             data = outcome.row.data if outcome.removed else shaped(outcome.row.data, config.output_format)
             (removed if outcome.removed else kept).write(as_line(data))
-            line = json.dumps(outcome.match, ensure_ascii=False) + "\n"
+            line = as_line(outcome.match)
             matches.write(line)
             if review and in_band(analysis, outcome.match["score"]):
                 review.write(line)

@@ -17,6 +17,7 @@ from tools_shared.errors import ToolError
 
 if TYPE_CHECKING:
     import numpy as np
+    from tokenizers import Tokenizer
 
 _TEXTS_AT_ONCE = 256
 
@@ -33,7 +34,7 @@ class StaticEncoder:
         if folder is None:
             raise ToolError(f"--model {ref.name}: no model.safetensors with a tokenizer.json in {ref.folder}")
         tensors = load_file(folder / "model.safetensors")
-        self._table = tensors.get("embeddings", tensors.get("embedding.weight")).astype(np.float32)
+        self._table = tensors.get("embeddings", tensors.get("embedding.weight")).astype(np.float32, copy=False)
         self._rows = tensors.get("mapping")
         self._weights = tensors.get("weights")
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -73,9 +74,11 @@ def _is_whole(folder: Path) -> bool:
     return (folder / "model.safetensors").exists() and (folder / "tokenizer.json").exists()
 
 
-def _unknown_token(path: Path, tokenizer: object) -> int | None:
+def _unknown_token(path: Path, tokenizer: Tokenizer) -> int | None:
     """The id of the unknown token, which word-level tokenizers give to whatever they do not know."""
-    model = json.loads(path.read_text(encoding="utf-8"))["model"]
-    if isinstance(model.get("unk_id"), int):
-        return model["unk_id"]
-    return tokenizer.token_to_id(model["unk_token"]) if model.get("unk_token") else None
+    from tokenizers.models import BPE, WordLevel, WordPiece
+
+    if isinstance(tokenizer.model, BPE | WordLevel | WordPiece):
+        name = tokenizer.model.unk_token
+        return tokenizer.token_to_id(name) if name else None
+    return json.loads(path.read_text(encoding="utf-8"))["model"].get("unk_id")

@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_TOKEN = re.compile(
-    r"(?P<item>(?m:^)\d{1,3}\. )"  # the numbers of steps say nothing about what the steps say
-    r"|(?P<number>\d+(?:,\d{3})*(?:\.\d+)?)"
-    r"|(?P<cjk>[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af])"  # no spaces there: a sign is a word
-    r"|(?P<word>[^\W\d_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af]+)"
+_PIECE = re.compile(
+    r"(?m:^)\d{1,3}\. "  # the number of a step, which is the only piece with a blank
+    r"|\d+(?:,\d{3})*(?:\.\d+)?"
+    r"|[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af]"  # no spaces there: a sign is a word
+    r"|[^\W\d_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af]+"
 )
 STEM_LENGTH = 5
 _UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
@@ -42,23 +42,29 @@ def tokens(text: str) -> Iterator[Token]:
 
     A number word gives its number, for rewordings write "3" for "three".
     """
-    for found in _found(text):
-        yield Token(_term(found), found.start(), found.end())
+    for found in _PIECE.finditer(text):
+        term = term_of(found[0])
+        if term is not None:
+            yield Token(term, found.start(), found.end())
 
 
 def terms(text: str) -> Counter[str]:
     """The multiset of a text's terms."""
-    return Counter(_term(found) for found in _found(text))
+    return Counter(term for piece in pieces(text) if (term := term_of(piece)) is not None)
 
 
-def _found(text: str) -> Iterator[re.Match[str]]:
-    return (found for found in _TOKEN.finditer(text) if found.lastgroup != "item")
+def pieces(text: str) -> list[str]:
+    """The words and numbers of a text as it writes them; for `term_of`, which gives the same for the same piece."""
+    return _PIECE.findall(text)
 
 
-def _term(found: re.Match[str]) -> str:
-    if found.lastgroup == "number":
-        return "#" + _plain_number(found[0])
-    word = found[0].lower()
+def term_of(piece: str) -> str | None:
+    """What a piece is compared by; None for the number of a step, which says nothing about what the step says."""
+    if piece[-1] == " ":
+        return None
+    if piece[0].isdecimal():
+        return "#" + _plain_number(piece)
+    word = piece.lower()
     number = _NUMBER_WORDS.get(word)
     return "#" + number if number else word[:STEM_LENGTH]
 
