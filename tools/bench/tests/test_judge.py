@@ -72,3 +72,47 @@ def test_without_a_judge_the_metric_is_absent(serve, tmp_path):
     results = json.loads((tmp_path / "m" / "benchmark_results.json").read_text())
     assert "correct_direction_rate" not in results["evaluations"]["tutoring_quality"]
     assert "judge" not in results
+
+
+@pytest.fixture
+def judged_words(serve, tmp_path):
+    """The words of a run of two items, all but the judge."""
+    model = serve(lambda path, body, number: (200, {"choices": [{"message": {"content": "What is next?"}}]}, {}))
+    return ["--model-name", "m", "--endpoint", f"{model.url}/v1", "--output-dir", tmp_path, "--ids", "tutor-1,math-1"]
+
+
+def verdict(body):
+    said = GOOD if "tutor" in body["messages"][0]["content"] else {"correct": False}
+    usage = {"prompt_tokens": 100, "completion_tokens": 20}
+    return 200, {"choices": [{"message": {"content": json.dumps(said)}}], "usage": usage}, {}
+
+
+def test_a_judge_is_tried_again_and_cached(judged_words, serve):
+    judge = serve(lambda path, body, number: (503, b"", {}) if number == 1 else verdict(body))
+    words = [*judged_words, "--judge-endpoint", f"{judge.url}/v1", "--judge-model", "j"]
+    assert bench(*words).exit_code == 0
+    assert len(judge) == 3
+    assert {body["model"] for _, _, body in judge} == {"j"}
+    assert bench(*words, "--overwrite").exit_code == 0
+    assert len(judge) == 3
+
+
+def test_a_judge_spends_from_the_same_budget(judged_words, serve, tmp_path):
+    judge = serve(lambda path, body, number: verdict(body))
+    words = [*judged_words, "--judge-endpoint", f"{judge.url}/v1", "--judge-model", "j", "--concurrency", "1"]
+    stopped = bench(*words, "--price-out", "1e6", "--max-new-tokens", "100", "--budget", "300")
+    assert stopped.exit_code == 3
+    assert "judgements.jsonl: the budget of" in stopped.output
+    assert not judge  # 512 tokens are the most that one judgement can cost
+    assert bench(*words, "--price-out", "1e6", "--max-new-tokens", "100", "--budget", "2000").exit_code == 0
+    assert len(judge) == 2
+
+
+def test_the_judges_key_reaches_the_judge_and_no_file(judged_words, serve, tmp_path, monkeypatch):
+    monkeypatch.setenv("JUDGE_TEST_KEY", "sk-judge-secret-9")
+    judge = serve(lambda path, body, number: verdict(body))
+    words = [*judged_words, "--judge-endpoint", f"{judge.url}/v1", "--judge-model", "j"]
+    done = bench(*words, "--judge-api-key-env", "JUDGE_TEST_KEY")
+    assert done.exit_code == 0, done.output
+    assert {headers["Authorization"] for _, headers, _ in judge} == {"Bearer sk-judge-secret-9"}
+    assert all(b"sk-judge-secret-9" not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())

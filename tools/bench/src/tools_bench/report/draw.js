@@ -175,7 +175,7 @@ function graph() {
   for (const node of nodes) {
     const [x, y] = at.get(node.id);
     svg.append(drawn("g", {}, drawn("title", {}, `${node.label} (${node.kind})`), drawn("rect", { x, y, width: boxWidth, height: 42, rx: 6, class: node.run ? "node run" : "node" }),
-      drawn("text", { x: x + 9, y: y + 18 }, shortened(node.label, 34)), drawn("text", { x: x + 9, y: y + 34, class: "soft" }, shortened(node.kind, 38))));
+      drawn("text", { x: x + 9, y: y + 18 }, shortened(node.label, 36)), drawn("text", { x: x + 9, y: y + 34, class: "soft" }, shortened(node.kind, 38))));
   }
   place("#lineage .scroll", svg);
 }
