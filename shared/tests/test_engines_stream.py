@@ -125,11 +125,29 @@ def test_prompts_read_together_are_what_they_are_alone(demo, draws):
         for ids in prompts:
             mine, other = ahead(ids), alone(ids)
             torch.testing.assert_close(mine.logits, other.logits, atol=1e-4, rtol=1e-4)
+            assert ahead.beginning.length >= 16  # the profile's instructions
             for (keys, values), (other_keys, other_values) in zip(mine.layers, other.layers, strict=True):
                 assert keys.shape[1] == len(ids)
                 torch.testing.assert_close(keys, other_keys, atol=1e-4, rtol=1e-4)
                 torch.testing.assert_close(values, other_values, atol=1e-4, rtol=1e-4)
         assert not ahead.waiting
+
+
+@pytest.mark.parametrize(
+    ("prompts", "shared"),
+    [
+        ([(1,) * 40, (1,) * 30 + (2,) * 5], 30),
+        ([(1,) * 40, (1,) * 30], 29),  # each keeps a token of its own
+        ([(1,) * 40, (1,) * 10 + (2,) * 30], 0),
+        ([(1,) * 40], 0),
+    ],
+)
+def test_what_prompts_begin_with_is_read_once(demo, prompts, shared):
+    with torch.inference_mode():
+        ahead, alone = Ahead(demo.model, prompts, pad_id=0), OneByOne(demo.model)
+        for ids in prompts:
+            torch.testing.assert_close(ahead(ids).logits, alone(ids).logits, atol=1e-4, rtol=1e-4)
+    assert ahead.beginning.length == shared
 
 
 def test_long_prompts_are_not_read_all_at_once(demo):

@@ -1,7 +1,8 @@
 """Reading prompts: their keys and values by layer, and the logits of the first token that follows.
 
 One by one where nothing may depend on its company, to the last bit; several at a time, ahead of their use, where all
-prompts are known and rounding may differ. With short prompts the second is several times faster.
+prompts are known and rounding may differ: then what they all begin with (instructions, examples) is read only once.
+With short prompts this is several times faster.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ AHEAD_PROMPTS = 16
 AHEAD_TOKENS = 2048
 """Most prompts, and most tokens with padding, read at a time; what they give waits in memory until it is used."""
 
+MIN_SHARED = 16
+"""Fewer tokens that all prompts begin with are read with each: a past costs attention a mask."""
+
 Ids = tuple[int, ...]
 
 
@@ -26,6 +30,14 @@ class ReadPrompt:
 
     layers: list[tuple[torch.Tensor, torch.Tensor]]
     logits: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Beginning:
+    """What prompts have in common, read: its keys and values by layer, each (heads, length, head size)."""
+
+    length: int = 0
+    layers: Sequence[tuple[torch.Tensor, torch.Tensor]] = ()
 
 
 class Reader(Protocol):
@@ -53,12 +65,22 @@ class Ahead:
         self.prompts = list(dict.fromkeys(prompts))
         self.place = {ids: i for i, ids in enumerate(self.prompts)}
         self.waiting: dict[Ids, ReadPrompt] = {}
+        self.beginning: Beginning | None = None
 
     def __call__(self, ids: Ids) -> ReadPrompt:
         if ids not in self.waiting:
+            self.beginning = self.beginning or self._begin()
             chosen = self._next(self.place[ids])
-            self.waiting |= zip(chosen, read_together(self.model, chosen, self.pad_id), strict=True)
+            read = read_together(self.model, chosen, self.pad_id, self.beginning)
+            self.waiting |= zip(chosen, read, strict=True)
         return self.waiting.pop(ids)
+
+    def _begin(self) -> Beginning:
+        shared = _shared(self.prompts)
+        if len(self.prompts) == 1 or len(shared) < MIN_SHARED:
+            return Beginning()
+        (found,) = read_together(self.model, [shared], self.pad_id)
+        return Beginning(len(shared), found.layers)
 
     def _next(self, start: int) -> list[Ids]:
         """The prompts from `start` on that fit into one reading; the first in any case."""
@@ -72,20 +94,32 @@ class Ahead:
         return chosen
 
 
-def read_together(model: PreTrainedModel, prompts: Sequence[Ids], pad_id: int) -> list[ReadPrompt]:
+def _shared(prompts: Sequence[Ids]) -> Ids:
+    """What all prompts begin with, but for the last token of the shortest: each keeps one, whose logits count."""
+    first, last = min(prompts), max(prompts)  # in the order of words: what these two share, all between them share
+    most = min(map(len, prompts)) - 1
+    n = next((i for i in range(most) if first[i] != last[i]), most)
+    return first[:n]
+
+
+def read_together(
+    model: PreTrainedModel, prompts: Sequence[Ids], pad_id: int, beginning: Beginning = Beginning()
+) -> list[ReadPrompt]:
     """Read prompts in one pass, padded on the right: causal attention keeps a prompt from its own padding, so no mask
-    is needed, and what stands there is cut off."""
-    lengths = [len(ids) for ids in prompts]
-    width = max(lengths)
-    tokens = torch.tensor([[*ids, *[pad_id] * (width - len(ids))] for ids in prompts], device=model.device)
+    is needed, and what stands there is cut off. All of them have to begin with `beginning`."""
+    rests = [ids[beginning.length :] for ids in prompts]
+    width = max(map(len, rests))
+    tokens = torch.tensor([[*ids, *[pad_id] * (width - len(ids))] for ids in rests], device=model.device)
     cache = DynamicCache(config=model.config)
-    last = sorted(set(lengths))
-    kept = torch.tensor([length - 1 for length in last], device=model.device)
+    for i, states in enumerate(beginning.layers):
+        cache.update(*(state.expand(len(prompts), *state.shape) for state in states), i)
+    last = sorted({len(ids) - 1 for ids in rests})
+    kept = torch.tensor(last, device=model.device)
     logits = model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=kept).logits
     return [
         ReadPrompt(
-            [(layer.keys[row, :, :length], layer.values[row, :, :length]) for layer in cache.layers],
-            logits[row, last.index(length)],
+            [(layer.keys[row, :, : len(ids)], layer.values[row, :, : len(ids)]) for layer in cache.layers],
+            logits[row, last.index(len(ids) - beginning.length - 1)],
         )
-        for row, length in enumerate(lengths)
+        for row, ids in enumerate(prompts)
     ]
