@@ -12,7 +12,6 @@ The default and the help stand here once; `tools_shared.cli.config_options` turn
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import json
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from tools_shared.errors import ToolError
+from tools_shared.nearest import did_you_mean as nearest
 
 
 def option(
@@ -114,12 +114,6 @@ def without_none(hint: Any) -> Any:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return next(arg for arg in typing.get_args(hint) if arg is not type(None))
     return hint
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """` (did you mean 'X'?)` when one of `known` is close to `word`, else nothing."""
-    match = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean '{match[0]}'?)" if match else ""
 
 
 def digest(value: Any) -> str:

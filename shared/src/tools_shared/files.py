@@ -85,6 +85,27 @@ def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
     return n_rows
 
 
+def whole_lines(path: str | Path) -> list[str]:
+    """The lines of a journal that is appended to, without their ends; none when there is no file.
+
+    A kill can tear the last line at any byte: what is left of it is cut off the file, so that what is appended next
+    begins a line. Raises ToolError naming the line that is not UTF-8.
+    """
+    path = Path(path)
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    try:
+        return content[:whole].decode("utf-8").split("\n")[:-1]
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ToolError(f"{path}:{line}: not UTF-8 ({error.reason}); delete the line") from error
+
+
 def sha256_file(path: str | Path) -> str:
     """The hex sha256 of a file's bytes."""
     with Path(path).open("rb") as file:

@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tools_shared.nearest import nearest
 from tools_shared.records import Conversation, Message, Problem, Row, text_id
 from tools_shared.sources.fields import as_list, lookup
-from tools_shared.sources.spec import nearest
 
 REASONING_KEYS = ("reasoning", "solution", "rationale", "cot")
 ROLES = ("system", "user", "assistant")

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import glob
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from tools_shared.errors import ToolError
+from tools_shared.nearest import nearest
 
 STDIN = "-"
 SCHEMES = ("hf", "demo")
 COMPRESSIONS = (".gz", ".zst")
 TABLES = (".parquet", ".arrow", ".feather")
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", *TABLES)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`nearest is "x"` where one is near, else the known names (at most 8), for an error message."""
-    return _nearest(name, tuple(known))
-
-
-@functools.lru_cache(maxsize=256)  # a column that is missing is missing in a million rows
-def _nearest(name: str, names: tuple[str, ...]) -> str:
-    match = difflib.get_close_matches(name, names[:200], n=1, cutoff=0.7)
-    if match:
-        return f'nearest is "{match[0]}"'
-    return (
-        f"there is {', '.join(n[:40] for n in names[:8])}{', ...' if len(names) > 8 else ''}"
-        if names
-        else "there is none"
-    )
 
 
 def scheme_of(spec: str) -> str | None:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from tools_shared.errors import ToolError
+from tools_shared.files import whole_lines
 
 FILE = "responses.jsonl"
 DrawKey = tuple[str, str, int]
@@ -53,7 +54,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.responses = {response.key: response for response in _repaired(path)}
+        self.responses = {response.key: response for response in parse(whole_lines(path), path)}
         self._file = path.open("a", encoding="utf-8")
 
     def __enter__(self) -> Journal:
@@ -71,18 +72,6 @@ class Journal:
     def needs(self, key: DrawKey) -> bool:
         known = self.responses.get(key)
         return known is None or known.error is not None
-
-
-def _repaired(path: Path) -> list[Response]:
-    """The whole lines; what a kill left of the last one is cut off."""
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        with path.open("r+b") as file:
-            file.truncate(whole)
-    return list(parse(content[:whole].decode("utf-8", "replace").split("\n")[:-1], path))
 
 
 def parse(lines: Iterable[str], path: Path) -> Iterable[Response]:

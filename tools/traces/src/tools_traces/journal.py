@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from tools_shared.errors import ToolError
+from tools_shared.files import whole_lines
 
 FILE = "attempts.jsonl"
 
@@ -53,7 +54,7 @@ class Journal(Attempts):
     """The attempts that are there, and the open file for those to come."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__({(a.id, a.sample): a for a in _repaired(path)})
+        super().__init__({(a.id, a.sample): a for a in _parsed(whole_lines(path), path)})
         self.path = path
         self._file = path.open("a", encoding="utf-8", newline="\n")
 
@@ -70,18 +71,6 @@ class Journal(Attempts):
         self._file.flush()
 
 
-def _repaired(path: Path) -> list[Attempt]:
-    """The whole lines; what a kill left of the last one is cut off."""
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        with path.open("r+b") as file:
-            file.truncate(whole)
-    return list(_parsed(content[:whole].decode("utf-8").split("\n")[:-1], path))
-
-
 def _parsed(lines: Iterable[str], path: Path) -> Iterable[Attempt]:
     known = {f.name for f in fields(Attempt)}
     for number, line in enumerate(lines, start=1):
@@ -95,4 +84,4 @@ def read_attempts(path: Path) -> dict[tuple[str, int], Attempt]:
     """The attempts of a finished run; raises ToolError when there is no such file."""
     if not path.is_file():
         raise ToolError(f"{path}: no such file; name finished runs of tools-traces")
-    return {(a.id, a.sample): a for a in _repaired(path)}
+    return {(a.id, a.sample): a for a in _parsed(whole_lines(path), path)}
