@@ -27,7 +27,7 @@ def describe_run(config: BenchConfig, plan: Plan) -> dict[str, Any]:
         "tells_format": tells_format(config),
         "hashes": hashes(config, plan),
         "grader": grader_sha256(),
-        "metrics": {task.name: list(task.metrics) for task in plan.suite.tasks if task.metrics},
+        "chosen_metrics": {task.name: list(task.metrics) for task in plan.suite.tasks if task.metrics},
     }
 
 

@@ -62,7 +62,7 @@ def _make(folder: Path, config: BenchConfig, invocation: Invocation) -> Manifest
         graded = grade_all(plan.items, journal.responses, plan.profile)
         judge = {"judge": _judge_facts(config, apply_judgements(graded, judgements))} if judgements else {}
         facts = describe_run(config, plan)
-        keep_metrics(graded, facts["metrics"])
+        keep_metrics(graded, facts["chosen_metrics"])
         results = facts | summarize(graded, tells_format(config)) | judge | effort(journal, guard)
         if config.train_data is not None:
             results["clean_subset"] = clean_subset(graded, known, config.train_data, tells_format(config))

@@ -65,7 +65,7 @@ def read_side(given: str | Path) -> Side:
     graded = grade_all(read_items(folder), read_responses(folder / RESPONSES), profile)
     if (folder / JUDGEMENTS).exists():
         apply_judgements(graded, read_responses(folder / JUDGEMENTS))
-    keep_metrics(graded, results.get("metrics", {}))
+    keep_metrics(graded, results.get("chosen_metrics", {}))
     return Side(name, folder, results, graded)
 
 
