@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tools_shared.scoring import probe
+from tools_shared.scoring import Scorer, probe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,6 +103,18 @@ def with_knots(module: torch.nn.Module, x: np.ndarray, y: np.ndarray) -> torch.n
         {**module.state_dict(), "knots_x": torch.from_numpy(x).float(), "knots_y": torch.from_numpy(y).float()}
     )
     return calibrated
+
+
+def uncalibrated(scorer: Scorer) -> Scorer:
+    """The scorer as it was before its calibration: what a report compares with."""
+    found, module = scorer.facts.calibration, scorer.module
+    if scorer.facts.n_knots:
+        plain = probe(scorer.facts.input_size, scorer.facts.widths)
+        plain.load_state_dict({k: v for k, v in module.state_dict().items() if k.startswith("net.")})
+        return Scorer(scorer.facts, plain, scorer.path)
+    if found.get("method") != "temperature":
+        return scorer
+    return Scorer(scorer.facts, fold_line(module, 1 / found["scale"], -found["shift"] / found["scale"]), scorer.path)
 
 
 def _copy(module: torch.nn.Module) -> torch.nn.Module:

@@ -50,6 +50,8 @@ class Figures:
         content = io.StringIO()
         figure.savefig(content, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         text = content.getvalue()
+        begin, end = text.index("<metadata>"), text.index("</metadata>") + len("</metadata>")
+        text = text[:begin] + text[end:]
         # Two figures in one page must not share ids.
         text = text[text.index("<svg") :].replace(INK, "currentColor").replace('id="', f'id="{name}-')
         self.svg[name] = text.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')

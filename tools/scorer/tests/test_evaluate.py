@@ -1,0 +1,76 @@
+import json
+
+import numpy as np
+import pytest
+
+from tools_scorer.evaluate import evaluate
+from tools_scorer.hidden import open_hidden
+from tools_scorer.learning_config import EvaluateConfig, TrainConfig
+from tools_scorer.train import train
+from tools_shared.cli import Invocation
+from tools_shared.errors import ToolError
+
+HERE = Invocation("tools-scorer", "0.1.0")
+
+
+def run(tmp_path, data, split="test", **more):
+    config = TrainConfig(train_dir=str(data), output_dir=str(tmp_path / "run"), config_name="demo", epochs=12, **more)
+    train(config, HERE)
+    judged = EvaluateConfig(
+        scorer=str(tmp_path / "run"), data=str(data), output_dir=str(tmp_path / "eval"), split=split
+    )
+    evaluate(judged, HERE)
+    return json.loads((tmp_path / "eval" / "results.json").read_text())
+
+
+def test_without_signal_the_within_question_auroc_is_one_half(tmp_path, make_hidden):
+    results = run(tmp_path, make_hidden(tmp_path / "h", n_questions=240, signal=0.0))
+    assert results["within"]["low"] <= 0.5 <= results["within"]["high"]
+    assert "does not tell right traces from wrong ones" in results["verdict"][0]
+    assert "not shown to beat the majority" in results["verdict"][-1]
+
+
+def test_the_same_data_split_by_step_claim_to_be_near_one(tmp_path, make_hidden):
+    """What the known script does: steps of one trace on both sides of the split."""
+    sklearn = pytest.importorskip("sklearn.neural_network")
+    data = open_hidden(make_hidden(tmp_path / "h", n_questions=60, signal=0.0, size=64))
+    x, y = [], []
+    for trace, _, states in data:
+        x.append(states[:, -1].numpy())
+        y += [int(trace.is_correct)] * len(states)
+    x, y = np.concatenate(x), np.array(y)
+    order = np.random.default_rng(0).permutation(len(y))
+    test, rest = order[: len(y) // 5], order[len(y) // 5 :]
+    net = sklearn.MLPClassifier((512,), max_iter=60, random_state=0).fit(x[rest], y[rest])
+    from tools_scorer.metrics import auroc
+
+    assert auroc(y[test].astype(float), net.predict_proba(x[test])[:, 1]) > 0.95
+
+
+def test_a_planted_signal_is_found_and_the_weighted_vote_beats_the_majority(tmp_path, make_hidden):
+    results = run(tmp_path, make_hidden(tmp_path / "h", n_questions=200, n_traces=8, signal=2.5))
+    assert results["within"]["low"] > 0.8
+    last = results["selected"][-1]
+    assert last["gain"]["weighted vote"]["low"] > 0
+    assert results["calibration"]["ece_after"] < 0.1
+    assert "beats the majority" in results["verdict"][-1]
+    report = (tmp_path / "eval" / "report.html").read_text()
+    assert "<script" not in report
+    assert "http" not in report.replace("http-equiv", "").replace("http://www.w3.org", "")
+    names = {p.stem for p in (tmp_path / "eval" / "plots" / "demo").iterdir()}
+    assert {"roc", "reliability", "auroc_by_fraction", "trajectories", "savings", "best_of_n"} <= names
+
+
+def test_states_of_another_reader_are_refused_naming_both(tmp_path, make_hidden):
+    data, other = make_hidden(tmp_path / "h", signal=1.0), make_hidden(tmp_path / "o", size=16)
+    train(TrainConfig(train_dir=str(data), output_dir=str(tmp_path / "run"), config_name="demo", epochs=1), HERE)
+    with pytest.raises(ToolError, match="hidden_size 24 and 16"):
+        evaluate(EvaluateConfig(scorer=str(tmp_path / "run"), data=str(other), output_dir=str(tmp_path / "e")), HERE)
+
+
+def test_one_class_in_the_split_cannot_be_judged(tmp_path, make_hidden):
+    data = make_hidden(tmp_path / "h", signal=1.0)
+    train(TrainConfig(train_dir=str(data), output_dir=str(tmp_path / "run"), config_name="demo", epochs=1), HERE)
+    one = make_hidden(tmp_path / "one", pass_rate=1.1)
+    with pytest.raises(ToolError, match="all 90 traces are right"):
+        evaluate(EvaluateConfig(scorer=str(tmp_path / "run"), data=str(one), output_dir=str(tmp_path / "e")), HERE)
