@@ -76,9 +76,8 @@ def _publish_verdicts(
     output_dir: Path, config: CompareConfig, invocation: Invocation, comparisons: Sequence[BenchComparison]
 ) -> Manifest:
     with draft(output_dir, config, invocation, "bench-compare") as run:
-        named = {"baseline": comparisons[0].baseline}
-        named |= {"current" if len(comparisons) == 1 else c.current.name: c.current for c in comparisons}
-        for name, side in named.items():
+        named = [("current" if len(comparisons) == 1 else c.current.name, c.current) for c in comparisons]
+        for name, side in [("baseline", comparisons[0].baseline), *named]:
             is_run = (side.path / "run.json").exists()
             manifest = read_manifest(side.path) if is_run else None
             file = side.path / "benchmark_results.json" if side.path.is_dir() else side.path
