@@ -116,3 +116,16 @@ def test_the_judges_key_reaches_the_judge_and_no_file(judged_words, serve, tmp_p
     assert done.exit_code == 0, done.output
     assert {headers["Authorization"] for _, headers, _ in judge} == {"Bearer sk-judge-secret-9"}
     assert all(b"sk-judge-secret-9" not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_the_form_of_a_judgement_is_asked_for_where_wanted(judged_words, serve):
+    judge = serve(lambda path, body, number: verdict(body))
+    words = [*judged_words, "--judge-endpoint", f"{judge.url}/v1", "--judge-model", "j"]
+    assert bench(*words).exit_code == 0
+    assert all("response_format" not in body for _, _, body in judge)
+    assert bench(*words, "--judge-schema", "--overwrite").exit_code == 0
+    forms = [body["response_format"]["json_schema"] for _, _, body in judge if "response_format" in body]
+    assert {form["name"]: list(form["schema"]["properties"]) for form in forms} == {
+        "math": ["correct"],
+        "tutor": ["no_answer_reveal", "socratic", "appropriate_level", "correct_direction"],
+    }

@@ -142,6 +142,9 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
     judge_api_key_env: str | None = option(
         None, "Environment variable that holds the judge's key; the key itself is never written.", identity=False
     )
+    judge_schema: bool = option(
+        False, "Have the judge's server force the rubric's form on its replies (response_format: json_schema)."
+    )
     compare: str | None = option(
         None, "A baseline: run directory, or its benchmark_results.json (also the old format).", identity=False
     )

@@ -45,10 +45,12 @@ JUDGING = SamplingParams(max_new_tokens=512)
 
 @dataclass(frozen=True)
 class JudgeApi:
-    """The judge as an API to collect from: a request is about a stored response."""
+    """The judge as an API to collect from: a request is about a stored response. `schema`: the server is asked to
+    force the rubric's form, which not every server can."""
 
     model: str | None
     responses: Mapping[DrawKey, Response]
+    schema: bool = False
 
     def body(self, item: Item, profile: Profile, params: SamplingParams, draw: int) -> dict[str, Any]:
         said = {
@@ -62,7 +64,8 @@ class JudgeApi:
         # As JSON, so that no reply can end its own quotation.
         question = json.dumps({k: v for k, v in said.items() if v is not None}, ensure_ascii=False, indent=1)
         messages = [Message("system", rubric(item.kind)), Message("user", question)]
-        return chat_body(self.model, messages, params, f"{item.task}/{item.id}", draw)
+        body = chat_body(self.model, messages, params, f"{item.task}/{item.id}", draw)
+        return body | {"response_format": form(item.kind)} if self.schema else body
 
     def read(self, data: Any) -> Answer:
         chat = read_chat(data)
@@ -71,6 +74,14 @@ class JudgeApi:
 
 def rubric(kind: str) -> str:
     return (RUBRICS / f"{kind}.md").read_text(encoding="utf-8")
+
+
+def form(kind: str) -> dict[str, Any]:
+    """The object that the rubric asks for, as OpenAI's `response_format`."""
+    names = list(ASKED[kind])
+    properties = {name: {"type": "boolean"} for name in names}
+    schema = {"type": "object", "properties": properties, "required": names, "additionalProperties": False}
+    return {"type": "json_schema", "json_schema": {"name": kind, "schema": schema, "strict": True}}
 
 
 def rubrics_sha256() -> str:

@@ -119,7 +119,7 @@ def _judge(config: BenchConfig, run: Draft, plan: Plan, journal: Journal, spent:
     server = replace(
         server_of(config), url=chat_url(config.judge_endpoint), api_key=read_api_key(config.judge_api_key_env)
     )
-    api = JudgeApi(config.judge_model, journal.responses)
+    api = JudgeApi(config.judge_model, journal.responses, config.judge_schema)
     with Journal(run.path / JUDGEMENTS) as judged, _reply_cache(config, run, f"judge {config.judge_model}") as cache:
         prices = Prices(config.price_in, config.price_out, left)
         guard = Guard(judged, len(items) * params.n, config.max_error_rate, prices)
