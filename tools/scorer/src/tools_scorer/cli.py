@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 from tools_scorer import __version__
-from tools_scorer.config import PreprocessConfig
+from tools_scorer.config import ExtractConfig, PreprocessConfig
 from tools_shared.cli import ToolCommand, ToolGroup, config_options, resolve, show_run
 
 
@@ -46,3 +48,20 @@ def preprocess_command(as_json: bool, **options) -> None:
 
     config, invocation = resolve(PreprocessConfig, options, __version__)
     show_run(preprocess(config, invocation), as_json)
+
+
+@main.command("extract")
+@config_options(ExtractConfig)
+def extract_command(as_json: bool, **options) -> None:
+    """Run a model over the traces and keep its hidden states where steps end.
+
+    \b
+    tools-scorer extract --model_name MODEL --input_path artifacts/scorer_data/traces.jsonl --output_path PREFIX
+    tools-scorer extract --model-name MODEL --input-path F --output-path PREFIX --shard 0/4 --layers 14
+    """
+    from tools_scorer.extract import extract
+
+    config, _ = resolve(ExtractConfig, options, __version__)
+    hidden = extract(config)
+    counts = {"n_traces": hidden.n_traces, "n_rows": hidden.n_rows, "missing": hidden.missing()}
+    click.echo(json.dumps({"path": str(hidden.path), **counts}) if as_json else hidden.path)

@@ -106,13 +106,14 @@ def open_hidden(folder: str | Path) -> Hidden:
     Raises ToolError naming the shard that is torn, of another configuration, or of other dimensions than the manifest.
     """
     manifest = read_manifest(folder)
-    shards = tuple(_open_shard(manifest, *found) for found in shard_files(folder))
+    shards = tuple(check_shard(manifest, *found) for found in shard_files(folder))
     if not shards:
         raise ToolError(f"{folder}: holds no finished shard; run `tools-scorer extract` to its end")
     return Hidden(Path(folder), manifest, shards)
 
 
-def _open_shard(manifest: Manifest, start: int, end: int, path: Path) -> Shard:
+def check_shard(manifest: Manifest, start: int, end: int, path: Path) -> Shard:
+    """Open one shard; raises ToolError naming it when it is torn or contradicts the manifest."""
     from safetensors import SafetensorError, safe_open
 
     try:

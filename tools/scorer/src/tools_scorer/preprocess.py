@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tools_scorer.attempts import Attempt, Keys, UnusableError, read_attempts
 from tools_scorer.config import PreprocessConfig
 from tools_scorer.groups import question_key, read_groups, split_of
-from tools_scorer.segments import boundary_tokens, encode, parse_delimiter, step_ends, token_ends
+from tools_scorer.inputs import tokenizer_sha256
 from tools_shared.answers import equal_many
 from tools_shared.cli import Invocation, say
 from tools_shared.errors import ToolError
@@ -23,6 +23,7 @@ from tools_shared.prompts import Profile, Prompt, render_question
 from tools_shared.records import Origin, Rejected
 from tools_shared.runs import Manifest, default_output_dir, draft, finished
 from tools_shared.sources import source_sha256
+from tools_shared.steps import boundary_tokens, encode, parse_delimiter, reasoning, step_ends, token_ends
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -48,6 +49,8 @@ def preprocess(config: PreprocessConfig, invocation: Invocation) -> Manifest:
     maker = _Maker(config, choose_profile(ref, config.profile), _load_tokenizer(ref), _groups(config))
     with draft(output_dir, config, invocation, "scorer_data") as run:
         run.add_input("attempts", config.input_file, source_sha256(config.input_file) or "")
+        sha256 = tokenizer_sha256(maker.tokenizer)
+        run.add_input("tokenizer", config.tokenizer_path, sha256, profile=maker.profile.to_json())
         write_jsonl(run.path / name, maker.rows(config.input_file))
         run.reject(maker.rejected)
         _check(maker, config)
@@ -188,36 +191,6 @@ def _grades(attempts: Sequence[Attempt]) -> list[bool | None]:
     return [
         None if a.ground_truth is None else next(verdicts).correct if a.answer is not None else False for a in attempts
     ]
-
-
-def reasoning(response: str, profile: Profile, prompt: Prompt, whole: bool = False) -> str:
-    """What the model is made to read after the prompt: the response up to the end of its reasoning.
-
-    An opening tag that the prompt has written already is left out of it. Reasoning that never closes is all there is.
-    Raises UnusableError when there is none; with `whole` the response itself is taken then.
-    """
-    if profile.think is None:
-        span = profile.parse(response).answer_span
-        text = response if span is None else response[: span[0] - len(profile.answer[0])]
-    else:
-        text = _tagged(response, *profile.think, prompt, whole)
-    if not text.strip().removeprefix(profile.think[0] if profile.think else "").strip():
-        raise UnusableError("the reasoning is empty")
-    return text
-
-
-def _tagged(response: str, opening: str, closing: str, prompt: Prompt, whole: bool) -> str:
-    if prompt.opens_thinking and response.lstrip().startswith(opening):
-        after_tag = prompt.text[prompt.text.rfind(opening) + len(opening) :]
-        response = response.lstrip()[len(opening) :]
-        # The prompt goes on after its tag as the template has it ("\n"); the response's own copy of that goes too.
-        response = response.removeprefix(after_tag)
-    elif not prompt.opens_thinking and opening not in response:
-        if not whole:
-            raise UnusableError(f"no thinking block ('{opening}'); --untagged whole takes such a response as it is")
-        return response
-    end = response.find(closing)
-    return response if end < 0 else response[:end]
 
 
 def _segments(prompt: str, text: str, ends: Sequence[int]) -> list[str]:

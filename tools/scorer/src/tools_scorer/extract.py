@@ -1,0 +1,206 @@
+"""From traces to shards of hidden states: what is finished is skipped, what is written is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tools_scorer.config import ExtractConfig
+from tools_scorer.hidden import Hidden, check_shard, open_hidden, torch_dtype
+from tools_scorer.inputs import Trace, TracesFile, check_tokenizer, open_traces, profile_of, tokenizer_sha256
+from tools_scorer.readers import Reader, ReaderOptions, open_reader
+from tools_scorer.shards import Manifest, Rows, shard_path, write_manifest, write_shard
+from tools_shared.cli import progress, say
+from tools_shared.errors import ToolError
+from tools_shared.files import sha256_file
+from tools_shared.models import ModelRef, resolve, weights_sha256
+from tools_shared.steps import parse_delimiter
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that is known before the weights are loaded: picklable, so that a worker elsewhere can do a part."""
+
+    folder: Path
+    traces: TracesFile
+    manifest: Manifest
+    reader: ReaderOptions
+    engine: str
+
+
+def extract(config: ExtractConfig) -> Hidden:
+    """Write the asked shards into the folder `--output-path`; returns it, opened.
+
+    Everything that can be wrong with data, model and options is a ToolError before the weights are loaded.
+    """
+    if config.input_path is None:
+        raise ToolError("--input-path is missing: name the .jsonl file that `tools-scorer preprocess` wrote")
+    job = plan(config)
+    start, end = asked_range(config, len(job.traces))
+    ranges = shard_ranges(start, end, config.shard_size)
+    i, n = config.shard_of
+    mine = ranges[i::n]
+    write_manifest(job.folder, job.manifest)
+    todo = [span for span in mine if config.overwrite or not _finished(job, *span)]
+    if len(todo) < len(mine):
+        say(f"{job.folder}: {len(mine) - len(todo)} of {len(mine)} shards are finished")
+    if todo:
+        _run(job, todo, config)
+    hidden = open_hidden(job.folder)
+    if config.export == "pt":
+        from tools_scorer.exports import export_pt
+
+        say(str(export_pt(hidden, job.traces, start, end)))
+    return hidden
+
+
+def plan(config: ExtractConfig) -> Job:
+    """Check data against model and options, and say what the shards will be."""
+    from tools_shared.models.load import check_base, context_length, load_config, load_tokenizer
+
+    traces = open_traces(config.input_path)
+    start, end = asked_range(config, len(traces))
+    ref = resolve(config.model_name)
+    if ref.adapter is not None:
+        check_base(ref)
+    tokenizer, shape = load_tokenizer(ref), load_config(ref).get_text_config()
+    check_tokenizer(traces, tokenizer, config.model_name)
+    traces.check(start, end, shape.vocab_size, context_length(shape))
+    layers = layer_indices(config.layer_numbers, shape)
+    if config.export == "pt" and len(layers) != 1:
+        raise ToolError(f"--export pt holds one layer, and --layers {config.layers} asks for {len(layers)}; name one")
+    final_norm = layers[-1] == shape.num_hidden_layers and config.norm == "post"
+    compute = compute_dtype(config)
+    manifest = Manifest(
+        model=config.model_name,
+        reader_sha256=reader_sha256(ref),
+        layers=layers,
+        hidden_size=shape.hidden_size,
+        norm="post" if final_norm else "pre",
+        dtype=config.dtype,
+        delimiter=parse_delimiter(traces.run.options["delimiter"]),
+        tokenizer=tokenizer_sha256(tokenizer),
+        profile=profile_of(traces).to_json(),
+        input_sha256=sha256_file(traces.path),
+        n_input=len(traces),
+        shard_size=config.shard_size,
+        engine="vllm" if config.engine == "vllm" else "transformers",
+        compute_dtype=compute,
+    )
+    reader = ReaderOptions(
+        config.model_name, layers, final_norm, config.dtype, compute, config.device, config.max_batch_tokens
+    )
+    return Job(output_folder(config), traces, manifest, reader, manifest.engine)
+
+
+def output_folder(config: ExtractConfig) -> Path:
+    if config.output_path is None:
+        path = Path(config.input_path)
+        return path.with_name(f"{path.stem}-hidden")
+    folder = Path(config.output_path)
+    if folder.exists() and not folder.is_dir():
+        raise ToolError(f"{folder}: is a file, and --output-path names the folder of the shards; choose another")
+    return folder
+
+
+def asked_range(config: ExtractConfig, n_traces: int) -> tuple[int, int]:
+    """Raises ToolError when it begins after the last trace."""
+    if config.start_idx >= n_traces:
+        raise ToolError(f"--start-idx {config.start_idx}: {config.input_path} has {n_traces} traces, from 0")
+    return config.start_idx, min(config.end_idx or n_traces, n_traces)
+
+
+def shard_ranges(start: int, end: int, size: int) -> list[tuple[int, int]]:
+    """`start` to `end` cut at the multiples of `size`, so that parts made apart fit together."""
+    edges = [start, *range((start // size + 1) * size, end, size), end]
+    return list(itertools.pairwise(edges))
+
+
+def layer_indices(asked: tuple[int, ...], shape: PreTrainedConfig) -> tuple[int, ...]:
+    """Indices from 0 (embedding) to n (the last block's output), rising; raises ToolError for one that is not there."""
+    n = shape.num_hidden_layers
+    if bad := [layer for layer in asked if not -n - 1 <= layer <= n]:
+        raise ToolError(f"--layers {bad[0]}: the model has hidden states 0 to {n} (or -1 to {-n - 1} from the last)")
+    return tuple(sorted({layer if layer >= 0 else n + 1 + layer for layer in asked}))
+
+
+def compute_dtype(config: ExtractConfig) -> str:
+    """`auto` is bf16 where it is multiplied natively (a GPU, or a processor with AMX), else fp32."""
+    if config.compute_dtype != "auto":
+        return config.compute_dtype
+    import torch
+
+    from tools_shared.models.load import pick_device
+
+    if pick_device(config.device) == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    return "bf16" if torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
+
+
+def reader_sha256(ref: ModelRef) -> str:
+    """One hash over the weights that read: the base's, and the adapter's where there is one."""
+    sha256 = weights_sha256(ref.weights)
+    if ref.adapter is None:
+        return sha256
+    return hashlib.sha256(f"{sha256}{weights_sha256(str(ref.adapter))}".encode()).hexdigest()
+
+
+def _finished(job: Job, start: int, end: int) -> bool:
+    """Whether the shard is there and whole; raises ToolError when it is there and is not."""
+    path = shard_path(job.folder, start, end)
+    if not path.exists():
+        return False
+    check_shard(job.manifest, start, end, path)
+    return True
+
+
+def _run(job: Job, todo: list[tuple[int, int]], config: ExtractConfig) -> None:
+    began, n_traces = time.monotonic(), sum(end - start for start, end in todo)
+    say(f"{n_traces} traces in {len(todo)} shards, layers {job.manifest.layers}, {job.manifest.compute_dtype}")
+    with progress(total=n_traces, label="extract", unit="trace") as bar:
+        for done in _parts(job, todo, config):
+            bar.update(done)
+    say(f"{n_traces} traces in {time.monotonic() - began:.1f} s")
+
+
+def _parts(job: Job, todo: list[tuple[int, int]], config: ExtractConfig) -> Iterator[int]:
+    """How many traces each finished shard has."""
+    if config.engine == "ray":
+        from tools_scorer.workers import by_workers
+
+        yield from by_workers(job, todo, config)
+        return
+    reader = open_reader(job.engine, job.reader)
+    for start, end in todo:
+        yield make_shard(job, reader, start, end)
+
+
+def make_shard(job: Job, reader: Reader, start: int, end: int) -> int:
+    """Read traces `start` to `end` and write their shard; returns how many there were."""
+    traces = list(job.traces.read(start, end))
+    write_shard(job.folder, start, end, [trace.info for trace in traces], read_rows(reader, traces, job.manifest))
+    return len(traces)
+
+
+def read_rows(reader: Reader, traces: list[Trace], manifest: Manifest) -> Rows:
+    """The rows of a shard, filled in place as the batches come, so that nothing is held twice."""
+    import torch
+
+    lengths = torch.tensor([len(trace.positions) - 1 for trace in traces])
+    pointers = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+    row = (len(manifest.layers), manifest.hidden_size)
+    states = torch.empty(int(pointers[-1]), *row, dtype=torch_dtype(manifest.dtype))
+    prompts = torch.empty(len(traces), *row, dtype=states.dtype)
+    for i, found in reader.read(traces):
+        prompts[i] = found[0]
+        states[pointers[i] : pointers[i + 1]] = found[1:]
+    positions = torch.tensor([position for trace in traces for position in trace.positions[1:]], dtype=torch.int32)
+    return Rows(states, positions, pointers, prompts)

@@ -1,0 +1,5 @@
+"""What reads traces and gives the hidden states at the positions asked for."""
+
+from tools_scorer.readers.base import Reader, ReaderOptions, open_reader
+
+__all__ = ["Reader", "ReaderOptions", "open_reader"]
