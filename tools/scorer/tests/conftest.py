@@ -57,7 +57,7 @@ def write_hidden(
             wrong = "7" if torch.rand(1, generator=generator).item() < 0.8 else str(100 + t)
             traces.append(
                 TraceInfo(
-                    f"q{q}/{t}", f"q{q}", right, split, f"q{q}", prompt_len=4, n_tokens=4 + 10 * n_steps + 3 * t,
+                    f"q{q}/{t}", f"q{q}", right, split, f"q{q}", prompt_len=4, n_tokens=1 + 10 * n_steps + 3 * t,
                     extracted_answer=str(q + 1000) if right else wrong, ground_truth=str(q + 1000), mean_logprob=-0.5,
                 )
             )  # fmt: skip

@@ -11,10 +11,7 @@ from tools_shared.answers import extract, gold_answer
 from tools_shared.prompts import Profile
 from tools_shared.records import Origin, Rejected, Row, text_id
 from tools_shared.sources import lookup, read_rows
-
-
-class UnusableError(Exception):
-    """Why a row is no attempt; becomes the reason of a `Rejected`."""
+from tools_shared.steps import UnusableError
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from tools_scorer.segments import parse_delimiter
 from tools_shared.config import option
 from tools_shared.errors import ToolError
 from tools_shared.ray_map import RayConfig
 from tools_shared.runs import RunConfig
+from tools_shared.steps import parse_delimiter
 
 
 @dataclass(frozen=True)

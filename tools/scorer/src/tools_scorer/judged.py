@@ -36,7 +36,7 @@ class Judged:
     @property
     def n_tokens(self) -> int:
         """Tokens of the response that were read."""
-        return max(self.info.n_tokens - self.info.prompt_len, self.ends[-1])
+        return max(self.info.n_tokens, self.ends[-1])
 
     def mean_until(self, n_tokens: float) -> float | None:
         """The mean of the steps that end by then; None before the first."""

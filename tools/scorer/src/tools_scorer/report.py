@@ -70,10 +70,11 @@ def page(results: Results, said: Sequence[str], facts: ScorerFacts, svg: dict[st
 
 
 def _subtitle(results: Results, facts: ScorerFacts) -> str:
+    reading = f"{facts.config_name}, reading {facts.reader.get('model')}, layers {list(facts.layers)}"
+    counts = f"{results.n_traces} traces of {results.n_questions} questions in the {results.split} split"
     return (
-        f"{facts.config_name}, reading {facts.reader.get('model')}, layers {list(facts.layers)}; "
-        f"the {results.aggregate} of the steps; {results.n_traces} traces of {results.n_questions} questions in the {results.split} split, "
-        f"{100 * results.share_right:.1f} % right, {results.n_mixed} questions with both right and wrong ones"
+        f"{reading}; the {results.aggregate} of the steps; {counts}, {100 * results.share_right:.1f} % right, "
+        f"{results.n_mixed} questions with both right and wrong ones"
     )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_scorer.calibration import fit_isotonic, fit_line, fold_line, fold_scale, with_knots
-from tools_scorer.formats import export
 from tools_scorer.fit import STATE, Fitted, fit, read_progress
+from tools_scorer.formats import export
 from tools_scorer.hidden import Hidden, open_hidden
 from tools_scorer.learning_config import Recipe, TrainConfig, recipe
 from tools_scorer.rows import Feed, RowSet, Scale, check_learnable, choose_rows, standardisation

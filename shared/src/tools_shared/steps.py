@@ -1,4 +1,7 @@
-"""Where a trace's steps end, in characters and in tokens."""
+"""What of a response a model reads again, and where its steps end, in characters and in tokens.
+
+Scoring a trace only means something when its steps end where those of the training ended, so all tools ask here.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tools_shared.errors import ToolError
+from tools_shared.prompts import Profile, Prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+class UnusableError(Exception):
+    """Why a row is no trace; becomes the reason of a `Rejected`."""
+
 
 BLANK_LINE, LINE, SENTENCE = "\n\n", "\n", "sentence"
 _PATTERNS = {
@@ -76,3 +85,33 @@ def _by_pieces(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> 
             begin, known = known, after
         ends.append(length)
     return ends
+
+
+def reasoning(response: str, profile: Profile, prompt: Prompt, whole: bool = False) -> str:
+    """What the model is made to read after the prompt: the response up to the end of its reasoning.
+
+    An opening tag that the prompt has written already is left out of it. Reasoning that never closes is all there is.
+    Raises UnusableError when there is none; with `whole` the response itself is taken then.
+    """
+    if profile.think is None:
+        span = profile.parse(response).answer_span
+        text = response if span is None else response[: span[0] - len(profile.answer[0])]
+    else:
+        text = _tagged(response, *profile.think, prompt, whole)
+    if not text.strip().removeprefix(profile.think[0] if profile.think else "").strip():
+        raise UnusableError("the reasoning is empty")
+    return text
+
+
+def _tagged(response: str, opening: str, closing: str, prompt: Prompt, whole: bool) -> str:
+    if prompt.opens_thinking and response.lstrip().startswith(opening):
+        after_tag = prompt.text[prompt.text.rfind(opening) + len(opening) :]
+        response = response.lstrip()[len(opening) :]
+        # The prompt goes on after its tag as the template has it ("\n"); the response's own copy of that goes too.
+        response = response.removeprefix(after_tag)
+    elif not prompt.opens_thinking and opening not in response:
+        if not whole:
+            raise UnusableError(f"no thinking block ('{opening}'); --untagged whole takes such a response as it is")
+        return response
+    end = response.find(closing)
+    return response if end < 0 else response[:end]
