@@ -81,6 +81,26 @@ class ToolGroup(click.Group):
     command_class = ToolCommand
 
 
+class DefaultGroup(ToolGroup):
+    """A tool whose verb may be left out: `tools-grpo --base-model ...` is `tools-grpo train --base-model ...`."""
+
+    def __init__(self, *args: Any, default: str, **settings: Any) -> None:
+        super().__init__(*args, no_args_is_help=False, **settings)
+        self.default = default
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ("--help", "--version")):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The help of the verb that is meant when none is named, then the verbs."""
+        command = self.commands[self.default]
+        with click.Context(command, info_name=ctx.info_name, parent=ctx.parent) as inner:
+            command.format_help(inner, formatter)
+        self.format_commands(ctx, formatter)
+
+
 def disk_full(error: OSError) -> Incomplete:
     where = error.filename or "the output directory"
     return Incomplete(f"{where}: no space left on the device; free some and run the same command again, it goes on")

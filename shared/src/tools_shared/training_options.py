@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tools_shared.config import Config, option
+from tools_shared.models.extras import need
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,22 @@ class TrainingOptions(Config):
     )
     weight_decay: float = option(0.0, "Weight decay of AdamW.", minimum=0)
     max_grad_norm: float = option(1.0, "Gradients are scaled down to this norm.", minimum=0)
-    gradient_checkpointing: bool = option(False, "Compute activations again in the backward pass: slower, less memory.")
+    gradient_checkpointing: bool = option(
+        False, "Compute activations again in the backward pass: slower, less memory.", identity=False
+    )
     save_steps: int = option(50, "Steps between checkpoints.", minimum=1, identity=False)
     logging_steps: int = option(10, "Steps between logged lines.", minimum=1, identity=False)
+    report_to: Literal["none", "tensorboard", "wandb", "mlflow", "trackio"] = option(
+        "none", "Also send what is logged to this tracker; metrics.jsonl is always written.", identity=False
+    )
+    dry_run: bool = option(
+        False,
+        "Print the configuration, the first prompt with what is learned of it marked, the counts of batches and steps "
+        "and the memory to expect; then stop, before weights are loaded.",
+        identity=False,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.report_to != "none":
+            need(self.report_to, self.report_to)

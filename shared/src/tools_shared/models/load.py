@@ -30,7 +30,9 @@ class ModelConfig(Config):
         None, "Prompt profile: gsm8k-tags, think, boxed, or a YAML file. Default: the model's own, else gsm8k-tags."
     )
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = option(
-        "auto", "Number format of the weights. auto: bf16 on a GPU that has it, else fp32."
+        "auto",
+        "Number format of the weights. auto: bf16 on a GPU that has it, else fp32.",
+        flags=("--precision",),
     )
     device: Literal["auto", "cpu", "cuda"] = option(
         "auto", "Where to run. auto: a GPU when there is one.", identity=False
@@ -100,8 +102,8 @@ def context_length(config: PreTrainedConfig) -> int | None:
     return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
-def load(ref: ModelRef, dtype: str = "auto", device: str = "auto", with_adapter: bool = True) -> Loaded:
-    """Load weights, the adapter on them (unless told not to) and the tokenizer.
+def load(ref: ModelRef, dtype: str = "auto", device: str = "auto", with_adapter: bool = True, **more: object) -> Loaded:
+    """Load weights, the adapter on them (unless told not to) and the tokenizer; `more` goes to `from_pretrained`.
 
     Raises ToolError, in one sentence, when the hub cannot be reached, files are missing or broken, or the adapter
     belongs to another base.
@@ -112,12 +114,13 @@ def load(ref: ModelRef, dtype: str = "auto", device: str = "auto", with_adapter:
     logging.disable_progress_bar()
     place = pick_device(device)
     tokenizer = load_tokenizer(ref)
-    model = _from_pretrained(AutoModelForCausalLM, ref.weights, ref, dtype=pick_dtype(dtype, place))
+    model = _from_pretrained(AutoModelForCausalLM, ref.weights, ref, dtype=pick_dtype(dtype, place), **more)
     if ref.adapter is not None:
         check_base(ref)
         if with_adapter:
             model = attach(model, ref.adapter, trainable=False)
-    return Loaded(model.to(place).eval(), tokenizer, ref)
+    # Weights in 4 bits were put on the device while they were read, and cannot be moved.
+    return Loaded((model if "quantization_config" in more else model.to(place)).eval(), tokenizer, ref)
 
 
 def attach(model: PreTrainedModel, adapter: Path, trainable: bool) -> PreTrainedModel:

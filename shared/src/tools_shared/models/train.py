@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tools_shared.config import option
 from tools_shared.errors import ToolError
-from tools_shared.models.load import Loaded, ModelConfig, attach
+from tools_shared.models.extras import need
+from tools_shared.models.load import Loaded, ModelConfig, attach, load, pick_device, pick_dtype
+from tools_shared.models.resolve import ModelRef
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,73 @@ class LoraOptions(ModelConfig):
     lora_dropout: float = option(0.0, "Dropout before a new LoRA adapter.", minimum=0, maximum=1)
     lora_target: tuple[str, ...] = option(("all-linear",), "Layers that a new LoRA adapter goes on; repeatable.")
     merge: bool = option(False, "Also save the merged weights, in merged/, and verify them.")
+    attention: Literal["auto", "sdpa", "flash_attention_2", "eager"] = option(
+        "auto",
+        "How attention is computed. auto: flash-attn in half precision on a GPU where it is installed, else sdpa.",
+    )
+    load_in_4bit: bool = option(False, "Keep the frozen weights in 4 bits under the LoRA adapter (QLoRA); needs a GPU.")
+    liger: bool = option(False, "Use Liger's kernels for normalisation, rotation and SwiGLU; needs a GPU.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.load_in_4bit and (self.full_finetune or self.merge or self.adapter == "merge"):
+            raise ToolError(
+                "--load-in-4bit trains an adapter on frozen 4-bit weights; it goes with none of --full-finetune, "
+                "--merge and --adapter merge"
+            )
+
+
+def load_trainable(ref: ModelRef, options: LoraOptions) -> Loaded:
+    """Load a model and give it what is to be trained; draws from torch's global generator, so seed it before.
+
+    Raises ToolError for what this machine lacks: a GPU, or the package that an option needs.
+    """
+    device = pick_device(options.device)
+    if device == "cpu" and (options.load_in_4bit or options.liger or options.attention == "flash_attention_2"):
+        asked = (
+            "--load-in-4bit"
+            if options.load_in_4bit
+            else "--liger"
+            if options.liger
+            else "--attention flash_attention_2"
+        )
+        raise ToolError(f"{asked} needs a GPU, and this run is on the CPU; leave it out")
+    loaded = load(ref, options.dtype, device, with_adapter=False, **_loading(options, device))
+    if options.liger:
+        need("liger_kernel", "liger")
+        from liger_kernel.transformers.monkey_patch import _apply_liger_kernel_to_instance
+
+        # The losses stay torch's: TRL and the distillation read the logits that a fused loss never makes.
+        _apply_liger_kernel_to_instance(
+            model=loaded.model, cross_entropy=False, fused_linear_cross_entropy=False, rms_norm=True, swiglu=True
+        )
+    return make_trainable(loaded, options)
+
+
+def _loading(options: LoraOptions, device: str) -> dict[str, Any]:
+    """Arguments of `from_pretrained` for attention and 4-bit weights."""
+    import importlib.util
+
+    import torch
+
+    dtype = pick_dtype(options.dtype, device)
+    attention = options.attention
+    if attention == "flash_attention_2":
+        need("flash_attn", "flash")
+    if attention == "auto":
+        there = importlib.util.find_spec("flash_attn") is not None
+        attention = "flash_attention_2" if there and device == "cuda" and dtype != torch.float32 else "sdpa"
+    arguments: dict[str, Any] = {"attn_implementation": attention}
+    if options.load_in_4bit:
+        need("bitsandbytes", "quantized")
+        from transformers import BitsAndBytesConfig
+
+        # NF4 with quantised constants is QLoRA's own choice (Dettmers et al. 2023, section 3).
+        arguments["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        )
+        arguments["device_map"] = {"": torch.cuda.current_device()}
+    return arguments
 
 
 def make_trainable(loaded: Loaded, options: LoraOptions) -> Loaded:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from tools_grpo import __version__
 from tools_grpo.config import GrpoConfig
-from tools_shared.cli import ToolCommand, config_options, resolve, show_run
+from tools_shared.cli import DefaultGroup, config_options, resolve, show_run
 
 
-@click.command(cls=ToolCommand)
-@config_options(GrpoConfig)
+@click.group(cls=DefaultGroup, default="train")
 @click.version_option(__version__, prog_name="tools-grpo")
-def main(as_json: bool, **options) -> None:
+def main() -> None:
+    """Train with GRPO from verifiable rewards."""
+
+
+@main.command("train")
+@config_options(GrpoConfig)
+def train_command(as_json: bool, **options) -> None:
     """Train with GRPO from verifiable rewards.
 
     \b
@@ -20,7 +27,34 @@ def main(as_json: bool, **options) -> None:
     tools-grpo --base-model artifacts/prep_sft --reward gsm8k-tiered --num-generations 16
     docker run tools-grpo --base-model /artifacts/prep_sft
     """
+    from tools_grpo.preview import dry_run
     from tools_grpo.train import train
 
     config, invocation = resolve(GrpoConfig, options, __version__)
+    if config.dry_run:
+        click.echo(dry_run(config))
+        return
     show_run(train(config, invocation), as_json)
+
+
+@main.command("inspect")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--shown", default=3, show_default=True, type=click.IntRange(1), help="Rollouts in each list.")
+@click.option("--html", type=click.Path(path_type=Path), help="Also write it as one HTML file, with curves.")
+def inspect_command(run: Path, shown: int, html: Path | None) -> None:
+    """Show a run's best, worst and most surprising rollouts, and how reward and length went.
+
+    \b
+    tools-grpo inspect artifacts/grpo
+    tools-grpo inspect artifacts/grpo --html grpo.html
+    """
+    from tools_grpo.inspection import inspect
+    from tools_grpo.inspection_html import as_html
+    from tools_grpo.inspection_text import as_text
+    from tools_shared.files import atomic_write
+
+    found = inspect(run, shown)
+    click.echo(as_text(found))
+    if html is not None:
+        with atomic_write(html) as file:
+            file.write(as_html(found))

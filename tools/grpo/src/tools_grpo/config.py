@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from tools_shared.config import option
 from tools_shared.errors import ToolError
@@ -25,6 +25,7 @@ class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
         "train_path": "train_file",
         "eval_path": "eval_file",
         "rewards": "reward",
+        "precision": "dtype",
     }
 
     base_model: str = option("demo", "Hub id, model folder, adapter folder, run directory, or 'demo'.")
@@ -60,9 +61,30 @@ class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
     top_p: float = option(1.0, "Nucleus of the rollouts; 1 leaves all tokens in.", minimum=0.01, maximum=1)
     top_k: int = option(0, "Most likely tokens of the rollouts; 0 leaves all in.", minimum=0)
     max_completion_length: int = option(512, "Longest rollout, in tokens.", minimum=1)
+    guard_steps: int = option(
+        50,
+        "Stop, resumable, when for so many steps no group has spread or --max-truncated is passed; 0: never.",
+        minimum=0,
+        identity=False,
+    )
+    max_truncated: float = option(
+        0.95,
+        "Largest share of completions that may be cut at the length limit over --guard-steps steps.",
+        minimum=0,
+        maximum=1,
+        identity=False,
+    )
     logging_steps: int = option(1, "Steps between logged lines.", minimum=1, identity=False)
     save_steps: int = option(20, "Steps between checkpoints.", minimum=1, identity=False)
     eval: bool = option(True, "Evaluate before and after training, on the same problems.")
+
+    def identity(self) -> dict[str, Any]:
+        """How many completions go through the model at once decides no result but that of the loss which averages over
+        them: a run that was cut off for want of memory may go on with fewer."""
+        values = super().identity()
+        if self.loss != "bnpo":
+            del values["batch_size"]
+        return values
 
     @property
     def n_completions(self) -> int:

@@ -1,10 +1,8 @@
-"""Drawing the groups, and the ledger of every completion that was trained on."""
+"""Drawing the groups."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_shared.engines import Completion, SamplingParams
@@ -27,13 +25,15 @@ class Sampler:
         """`prompts` maps a prompt's text to its problem's id and its tokens."""
         self.prompts, self.config = prompts, config
         self.last: list[Completion] = []
+        self.policy_step = 0
 
     def __call__(self, texts: Sequence[str], trainer: GRPOTrainer) -> dict[str, Any]:
         """Completions for `texts`, in which each prompt stands once for every completion of its group."""
         from tools_shared.engines.transformers import TransformersEngine
 
         engine = TransformersEngine(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
-        self.last = self.draw(engine, texts, trainer.state.global_step)
+        self.policy_step = trainer.state.global_step
+        self.last = self.draw(engine, texts, self.policy_step)
         return {
             "prompt_ids": [list(self.prompts[text][1].token_ids) for text in texts],
             "completion_ids": [list(completion.token_ids) for completion in self.last],
@@ -59,37 +59,5 @@ class Sampler:
             top_p=c.top_p,
             top_k=c.top_k,
             seed=c.seed,
+            logprobs=True,
         )
-
-
-def write_rollouts(
-    folder: Path,
-    step: int,
-    sampler: Sampler,
-    texts: Sequence[str],
-    rewards: dict[str, list[float]],
-    advantages: list[float],
-) -> None:
-    """Write `step-NNNNNN.jsonl`: one line a completion, in the order of the groups."""
-    folder.mkdir(exist_ok=True)
-    lines = []
-    for i, (text, completion) in enumerate(zip(texts, sampler.last, strict=True)):
-        row = {
-            "step": step,
-            "problem": sampler.prompts[text][0],
-            "sample": i % sampler.config.num_generations,
-            "completion": completion.text,
-            "finish_reason": completion.finish_reason,
-            "n_tokens": len(completion.token_ids),
-            "rewards": {name: values[i] for name, values in rewards.items()},
-            "advantage": advantages[i],
-        }
-        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
-    (folder / f"step-{step:06d}.jsonl").write_text("".join(lines), encoding="utf-8")
-
-
-def forget_after(folder: Path, step: int) -> None:
-    """Delete the rollouts of steps that are going to be trained again: those from `step` on (the first is 0)."""
-    for path in folder.glob("step-*.jsonl"):
-        if int(path.stem.split("-")[1]) >= step:
-            path.unlink()

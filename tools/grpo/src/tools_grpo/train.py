@@ -3,36 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tools_grpo.config import GrpoConfig
-from tools_grpo.rollouts import Sampler, forget_after
+from tools_grpo.ledger import FOLDER, forget_after
+from tools_grpo.preview import expected_memory, less_memory
+from tools_grpo.rollouts import Sampler
 from tools_shared.cli import Invocation, say
 from tools_shared.engines.base import check_fits
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import evaluate_in_run, read_csv, read_test_problems
-from tools_shared.models import choose_profile, load, make_trainable, resolve, save, save_merged
+from tools_shared.models import choose_profile, resolve, save, save_merged
 from tools_shared.models.load import Loaded, context_length, load_config, load_tokenizer, weights_sha256
 from tools_shared.models.resolve import ModelRef
-from tools_shared.models.train import saves_full_weights
+from tools_shared.models.train import load_trainable, saves_full_weights
 from tools_shared.prompts import Profile, Prompt, render_question
 from tools_shared.records import Problem
 from tools_shared.rewards import Reward, check_rewards, load_rewards
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
-from tools_shared.sources import read_problems
+from tools_shared.sources import Collected, read_problems
 from tools_shared.stats import paired_difference
+from tools_shared.stopping import StopRequest
 
 
-def train(config: GrpoConfig, invocation: Invocation) -> Manifest:
-    """Train, save and evaluate; returns the finished run's manifest.
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that a user can have got wrong in data, rewards and options, found right before weights are loaded."""
 
-    Everything that a user can have got wrong in data, rewards and options is found before the weights are loaded.
-    """
-    output_dir = Path(config.output_dir or default_output_dir("grpo"))
-    if done := finished(output_dir, config):
-        return done
+    ref: ModelRef
+    profile: Profile
+    problems: Collected
+    prompts: list[Prompt]
+    tests: Collected | None
+    rewards: Sequence[Reward]
+
+
+def prepare(config: GrpoConfig) -> Prepared:
     ref = resolve(config.base_model)
     profile = choose_profile(ref, config.profile)
     problems = read_problems(
@@ -43,19 +52,42 @@ def train(config: GrpoConfig, invocation: Invocation) -> Manifest:
     prompts = _prompts(ref, profile, problems.items, config)
     check = check_rewards(rewards, problems.items, profile, opens_thinking=prompts[0].opens_thinking)
     say("\n".join([str(check), *check.warnings]))
-    with draft(output_dir, config, invocation, "grpo") as run:
-        run.add_input("base_model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
-        run.add_input("train", config.train_file, problems.sha256, n_read=problems.n_read, n_used=len(problems.items))
-        run.reject([*problems.rejected, *(tests.rejected if tests else [])])
-        if tests:
-            run.add_input("eval", config.eval_file, tests.sha256, n_read=tests.n_read, n_used=len(tests.items))
-        before = _correct_before(run, config, ref, profile, tests.items) if tests else []
-        loaded, metrics = _fit(run, config, ref, profile, problems.items, prompts, rewards)
-        if tests:
-            metrics |= _after(run, config, loaded, profile, tests.items, before)
-        if config.merge:
-            metrics["merge_difference"] = save_merged(loaded, run.path / "merged", profile)
-        return run.finish(metrics, seed=config.seed, profile=profile.name)
+    return Prepared(ref, profile, problems, prompts, tests, rewards)
+
+
+def train(config: GrpoConfig, invocation: Invocation) -> Manifest:
+    """Train, save and evaluate; returns the finished run's manifest.
+
+    Raises Incomplete where a signal, a guard or a full disk ended it: the same call goes on.
+    """
+    with StopRequest().listening() as stop:
+        output_dir = Path(config.output_dir or default_output_dir("grpo"))
+        if done := finished(output_dir, config):
+            return done
+        given = prepare(config)
+        with draft(output_dir, config, invocation, "grpo") as run:
+            _note_inputs(run, config, given)
+            return _train_and_evaluate(run, config, given, stop)
+
+
+def _note_inputs(run: Draft, config: GrpoConfig, given: Prepared) -> None:
+    ref, problems, tests = given.ref, given.problems, given.tests
+    run.add_input("base_model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
+    run.add_input("train", config.train_file, problems.sha256, n_read=problems.n_read, n_used=len(problems.items))
+    run.reject([*problems.rejected, *(tests.rejected if tests else [])])
+    if tests:
+        run.add_input("eval", config.eval_file, tests.sha256, n_read=tests.n_read, n_used=len(tests.items))
+
+
+def _train_and_evaluate(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> Manifest:
+    tests, profile = given.tests, given.profile
+    before = _correct_before(run, config, given.ref, profile, tests.items) if tests else []
+    loaded, metrics = _fit(run, config, given, stop)
+    if tests:
+        metrics |= _after(run, config, loaded, profile, tests.items, before)
+    if config.merge:
+        metrics["merge_difference"] = save_merged(loaded, run.path / "merged", profile)
+    return run.finish(metrics, seed=config.seed, profile=profile.name)
 
 
 def _prompts(ref: ModelRef, profile: Profile, problems: Sequence[Problem], config: GrpoConfig) -> list[Prompt]:
@@ -82,40 +114,37 @@ def _correct_before(
     return [row["correct"] == "True" for row in read_csv(path)]
 
 
-def _fit(
-    run: Draft,
-    config: GrpoConfig,
-    ref: ModelRef,
-    profile: Profile,
-    problems: Sequence[Problem],
-    prompts: Sequence[Prompt],
-    rewards: Sequence[Reward],
-) -> tuple[Loaded, dict[str, Any]]:
+def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> tuple[Loaded, dict[str, Any]]:
     """The trained model, saved in the draft, and what training said about itself."""
     import torch
 
     from tools_grpo.trainer import make_trainer
-    from tools_shared.training import full_disk_is_resumable, resume_point, step_of
+    from tools_shared.training import fit, resumable, resume_point, step_of
+    from tools_shared.training.guards import NoSpread, NotANumber, Truncated
 
+    say(str(expected_memory(config, given.ref, given.prompts)))
     torch.manual_seed(config.seed)
-    loaded = make_trainable(load(ref, config.dtype, config.device, with_adapter=False), config)
-    sampler = Sampler({p.text: (problem.id, p) for p, problem in zip(prompts, problems, strict=True)}, config)
-    rows = [
-        {"prompt": prompt.text, "answer": problem.answer, "opens_thinking": prompt.opens_thinking}
-        for prompt, problem in zip(prompts, problems, strict=True)
+    pairs = list(zip(given.prompts, given.problems.items, strict=True))
+    sampler = Sampler({prompt.text: (problem.id, prompt) for prompt, problem in pairs}, config)
+    rows = [{"prompt": p.text, "answer": problem.answer, "opens_thinking": p.opens_thinking} for p, problem in pairs]
+    guards = [
+        NotANumber(config.learning_rate),
+        Truncated(config.max_truncated, config.guard_steps),  # before: what is cut off often has no spread either
+        NoSpread(config.guard_steps),
     ]
-    with full_disk_is_resumable():
+    with resumable(run, less_memory(config)):
+        loaded = load_trainable(given.ref, config)
         checkpoint = resume_point(run)
-        forget_after(run.path / "rollouts", step_of(checkpoint) if checkpoint else 0)
-        trainer = make_trainer(run, config, loaded, rows, rewards, sampler)
+        forget_after(run.path / FOLDER, step_of(checkpoint))
+        trainer = make_trainer(run, config, loaded, rows, given.rewards, sampler)
         if checkpoint is None:
-            _show_spread(loaded, sampler, rows, rewards, config)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        save(loaded, run.model_dir, run.final / "model", profile, saves_full_weights(loaded, config))
+            _show_spread(loaded, sampler, rows, given.rewards, config)
+        fit(trainer, run, checkpoint, stop, guards)
+        save(loaded, run.model_dir, run.final / "model", given.profile, saves_full_weights(loaded, config))
     logged = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]
     tail = logged[-max(1, len(logged) // 10) :]
     return loaded, {
-        "n_train": len(problems),
+        "n_train": len(pairs),
         "steps": trainer.state.global_step,
         "first_reward": logged[0] if logged else None,
         "last_reward": sum(tail) / len(tail) if tail else None,

@@ -14,7 +14,8 @@ from trl import GRPOConfig as TrlConfig
 from trl import GRPOTrainer
 
 from tools_grpo.config import GrpoConfig
-from tools_grpo.rollouts import Sampler, write_rollouts
+from tools_grpo.ledger import FOLDER, write_rollouts
+from tools_grpo.rollouts import Sampler
 from tools_shared.models.load import Loaded
 from tools_shared.rewards import Reward
 from tools_shared.runs import Draft
@@ -42,8 +43,15 @@ class LedgerTrainer(GRPOTrainer):
         output = super()._generate_and_score_completions(inputs)
         rewards = {name: list(values) for name, values in self._logs["rewards"].items()}
         texts = [example["prompt"] for example in inputs]
-        folder = self.run.path / "rollouts"
-        write_rollouts(folder, self.state.global_step, self.sampler, texts, rewards, list(self._logs["advantages"]))
+        write_rollouts(
+            self.run.path / FOLDER,
+            self.state.global_step,
+            self.sampler,
+            texts,
+            rewards,
+            self.reward_weights.tolist(),
+            list(self._logs["advantages"]),
+        )
         return output
 
 

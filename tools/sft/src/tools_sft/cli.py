@@ -20,7 +20,11 @@ def main(as_json: bool, **options) -> None:
     tools-sft --stage full --base-model artifacts/prep_sft --output-dir artifacts/full_sft
     tools-sft --config configs/sft.yaml
     """
+    from tools_sft.preview import dry_run
     from tools_sft.train import train
 
     config, invocation = resolve(SftConfig, options, __version__)
+    if config.dry_run:
+        click.echo(dry_run(config))
+        return
     show_run(train(config, invocation), as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from tools_shared.config import option
 from tools_shared.errors import ToolError
@@ -24,6 +24,7 @@ class SftConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
         "num_train_epochs": "epochs",
         "train_path": "train_file",
         "eval_path": "eval_file",
+        "precision": "dtype",
     }
 
     stage: Literal["prep", "full"] = option(
@@ -81,6 +82,12 @@ class SftConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
                 "--on-policy replaces the data's completions with the student's: it needs --objective distill and "
                 "--alpha 1, and goes with neither --packing nor --loss-on all"
             )
+
+    def identity(self) -> dict[str, Any]:
+        """A step's examples count, not how many of them go through the model at once: a run that was cut off for want
+        of memory may go on in smaller batches."""
+        values = super().identity()
+        return values | {"examples_per_step": values.pop("batch_size") * values.pop("gradient_accumulation")}
 
     @property
     def n_train(self) -> int | None:

@@ -69,6 +69,11 @@ def encode_record(
     return encode_example(tokenizer, prompt, completion, loss_on)
 
 
+def rows_of(examples: Sequence[Example], config: SftConfig) -> list[list[Example]]:
+    """The rows of the batches: one example each, or several when they are packed."""
+    return pack(examples, config.max_length) if config.packing else [[example] for example in examples]
+
+
 def pack(examples: Sequence[Example], max_length: int) -> list[list[Example]]:
     """Bins of examples of at most `max_length` tokens each: first fit, longest first.
 

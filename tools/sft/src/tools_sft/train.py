@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tools_sft.config import SftConfig
-from tools_sft.data import Encoded, encode, pack
+from tools_sft.data import Encoded, encode, rows_of
+from tools_sft.preview import expected_memory, less_memory
 from tools_sft.teacher import find_teacher
 from tools_shared.cli import Invocation, say
 from tools_shared.evaluation import evaluate_in_run, read_test_problems
-from tools_shared.models import choose_profile, load, make_trainable, resolve, save, save_merged
+from tools_shared.models import choose_profile, resolve, save, save_merged
 from tools_shared.models.load import Loaded, load_tokenizer, weights_sha256
-from tools_shared.models.train import saves_full_weights
+from tools_shared.models.resolve import ModelRef
+from tools_shared.models.train import load_trainable, saves_full_weights
 from tools_shared.prompts import Example, Profile
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
 from tools_shared.sources import Collected, read_examples
+from tools_shared.stopping import StopRequest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 SHOWN = {"loss": "loss", "divergence": "divergence", "mean_token_accuracy": "token accuracy", "learning_rate": "lr"}
 
 
-def train(config: SftConfig, invocation: Invocation) -> Manifest:
-    """Train, save and evaluate; returns the finished run's manifest.
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that a user can have got wrong in data and options, found right before weights are loaded."""
 
-    Everything that a user can have got wrong in data and options is found before the weights are loaded.
-    """
-    output_dir = Path(config.output_dir or default_output_dir(config.run_name))
-    if done := finished(output_dir, config):
-        return done
+    ref: ModelRef
+    profile: Profile
+    rows: Collected
+    tests: Collected | None
+    tokenizer: PreTrainedTokenizerBase
+    teacher: ModelRef | None
+    encoded: Encoded
+
+
+def prepare(config: SftConfig) -> Prepared:
     ref = resolve(config.base_model)
     profile = choose_profile(ref, config.profile)
     rows = read_examples(
@@ -39,17 +52,34 @@ def train(config: SftConfig, invocation: Invocation) -> Manifest:
     tokenizer = load_tokenizer(ref)
     teacher = find_teacher(config, profile, tokenizer) if config.teacher else None
     encoded = encode(tokenizer, profile, rows.items, config)
-    with draft(output_dir, config, invocation, config.run_name) as run:
-        run.add_input("base_model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
-        if teacher:
-            sha256 = weights_sha256(teacher.weights)
-            run.add_input("teacher", teacher.spec, sha256, run_sha256=teacher.run and teacher.run.sha256)
-        run.add_input("train", config.source, rows.sha256, n_read=rows.n_read, n_used=len(encoded.examples))
-        run.reject([*rows.rejected, *encoded.rejected, *(tests.rejected if tests else [])])
-        if tests:
-            run.add_input("eval", config.eval_file, tests.sha256, n_read=tests.n_read, n_used=len(tests.items))
-        _say_what_is_used(rows, encoded)
-        return _train_and_evaluate(run, config, ref, profile, encoded, tests)
+    return Prepared(ref, profile, rows, tests, tokenizer, teacher, encoded)
+
+
+def train(config: SftConfig, invocation: Invocation) -> Manifest:
+    """Train, save and evaluate; returns the finished run's manifest.
+
+    Raises Incomplete where a signal, a guard or a full disk ended it: the same call goes on.
+    """
+    with StopRequest().listening() as stop:
+        output_dir = Path(config.output_dir or default_output_dir(config.run_name))
+        if done := finished(output_dir, config):
+            return done
+        given = prepare(config)
+        with draft(output_dir, config, invocation, config.run_name) as run:
+            _note_inputs(run, config, given)
+            _say_what_is_used(given.rows, given.encoded)
+            return _train_and_evaluate(run, config, given, stop)
+
+
+def _note_inputs(run: Draft, config: SftConfig, given: Prepared) -> None:
+    for name, ref in (("base_model", given.ref), ("teacher", given.teacher)):
+        if ref:
+            run.add_input(name, ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
+    rows, tests, encoded = given.rows, given.tests, given.encoded
+    run.add_input("train", config.source, rows.sha256, n_read=rows.n_read, n_used=len(encoded.examples))
+    run.reject([*rows.rejected, *encoded.rejected, *(tests.rejected if tests else [])])
+    if tests:
+        run.add_input("eval", config.eval_file, tests.sha256, n_read=tests.n_read, n_used=len(tests.items))
 
 
 def _say_what_is_used(rows: Collected, encoded: Encoded) -> None:
@@ -58,33 +88,35 @@ def _say_what_is_used(rows: Collected, encoded: Encoded) -> None:
     say(f"{rows.n_read} rows read, {len(encoded.examples)} used{cut}, {n_rejected} rejected; {encoded.n_tokens} tokens")
 
 
-def _train_and_evaluate(run: Draft, config: SftConfig, ref, profile: Profile, encoded: Encoded, tests) -> Manifest:
+def _train_and_evaluate(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> Manifest:
+    encoded, profile = given.encoded, given.profile
     metrics: dict[str, Any] = {"n_train": len(encoded.examples), "train_tokens": encoded.n_tokens}
     if config.eval_before:
-        before = evaluate_in_run(run, ref, tests.items, profile, config, "_before")
+        before = evaluate_in_run(run, given.ref, given.tests.items, profile, config, "_before")
         metrics |= {f"before_{name}": value for name, value in before.metrics.items()}
-    loaded, trained = _fit(run, config, ref, profile, encoded)
+    loaded, trained = _fit(run, config, given, stop)
     metrics |= trained
     if config.eval:
-        metrics |= evaluate_in_run(run, loaded, tests.items, profile, config).metrics
+        metrics |= evaluate_in_run(run, loaded, given.tests.items, profile, config).metrics
     if config.merge:
         metrics["merge_difference"] = save_merged(loaded, run.path / "merged", profile)
     return run.finish(metrics, seed=config.seed, profile=profile.name)
 
 
-def _fit(run: Draft, config: SftConfig, ref, profile: Profile, encoded: Encoded) -> tuple[Loaded, dict[str, Any]]:
+def _fit(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> tuple[Loaded, dict[str, Any]]:
     """The trained model, saved in the draft, and what training said about itself."""
     import torch
 
-    from tools_shared.training import full_disk_is_resumable, resume_point
+    from tools_shared.training import fit, resumable, resume_point
+    from tools_shared.training.guards import NotANumber
 
+    say(str(expected_memory(config, given.ref, given.encoded)))
     torch.manual_seed(config.seed)
-    loaded = make_trainable(load(ref, config.dtype, config.device, with_adapter=False), config)
-    with full_disk_is_resumable():
-        trainer = make_trainer(run, config, loaded, encoded)
-        checkpoint = resume_point(run)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        save(loaded, run.model_dir, run.final / "model", profile, saves_full_weights(loaded, config))
+    with resumable(run, less_memory(config)):
+        loaded = load_trainable(given.ref, config)
+        trainer = make_trainer(run, config, loaded, given.encoded)
+        fit(trainer, run, resume_point(run), stop, [NotANumber(config.learning_rate)])
+        save(loaded, run.model_dir, run.final / "model", given.profile, saves_full_weights(loaded, config))
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return loaded, {
         "steps": trainer.state.global_step,
@@ -102,7 +134,6 @@ def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded
     from tools_sft.data import collate
     from tools_shared.training import RunCallback, trainer_options, without_printer
 
-    bins = pack(encoded.examples, config.max_length) if config.packing else [[e] for e in encoded.examples]
     args = TrlConfig(
         **trainer_options(config, run),
         num_train_epochs=config.epochs,
@@ -116,7 +147,7 @@ def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded
     trainer = _trainer_class(config)(
         model=loaded.model,
         args=args,
-        train_dataset=as_dataset(bins),
+        train_dataset=as_dataset(rows_of(encoded.examples, config)),
         data_collator=partial(collate, pad_token_id=loaded.tokenizer.pad_token_id),
         processing_class=loaded.tokenizer,
         callbacks=[callback],

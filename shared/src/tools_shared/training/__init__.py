@@ -1,0 +1,21 @@
+"""What training tools share around TRL's trainers: options, checkpoints that are whole, guards, logging into the run.
+
+Import it where training begins: it needs transformers.
+"""
+
+from tools_shared.training.callbacks import RunCallback, without_printer
+from tools_shared.training.checkpoints import WHOLE, last_checkpoint, resume_point, step_of
+from tools_shared.training.loop import fit, resumable
+from tools_shared.training.trainer import trainer_options
+
+__all__ = [
+    "WHOLE",
+    "RunCallback",
+    "fit",
+    "last_checkpoint",
+    "resumable",
+    "resume_point",
+    "step_of",
+    "trainer_options",
+    "without_printer",
+]

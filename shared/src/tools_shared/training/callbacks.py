@@ -1,0 +1,118 @@
+"""What happens at a trainer's steps: logging into the run, checkpoints, guards, and stopping in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from tools_shared.cli import say
+from tools_shared.runs import Draft
+from tools_shared.stopping import StopRequest
+from tools_shared.training.checkpoints import seal
+from tools_shared.training.guards import Guard
+
+
+class RunCallback(TrainerCallback):
+    """Writes each logged step to the run's `metrics.jsonl` and one line of it to the terminal; seals checkpoints."""
+
+    def __init__(self, run: Draft, shown: dict[str, str]) -> None:
+        """`shown` maps a metric's key to its name in the line on the terminal."""
+        self.run, self.shown = run, shown
+        self.began = time.monotonic()
+        self.first_step = 0
+        self.counted = (self.began, 0.0)
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.began, self.first_step = time.monotonic(), state.global_step
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
+    ) -> None:
+        if not state.is_world_process_zero or "train_runtime" in logs:
+            return
+        values = {key: value for key, value in logs.items() if isinstance(value, int | float)}
+        values |= self._speed(values.get("num_tokens"))
+        self.run.log({"step": state.global_step, "seconds": round(time.monotonic() - self.began, 2), **values})
+        words = [f"{name} {values[key]:.4g}" for key, name in self.shown.items() if key in values]
+        say(f"step {state.global_step}/{state.max_steps}  " + "  ".join([*words, *self._left(state)]))
+
+    def _speed(self, n_tokens: float | None) -> dict[str, float]:
+        """Tokens a second, prompts and completions together, since the line before; not known on the first."""
+        if n_tokens is None:
+            return {}
+        now = time.monotonic()
+        before, tokens_before = self.counted
+        self.counted = (now, n_tokens)
+        return {"tokens_per_second": (n_tokens - tokens_before) / (now - before)} if tokens_before else {}
+
+    def _left(self, state: TrainerState) -> list[str]:
+        """The time left at the pace of this session's steps; the first one is slower than those to come."""
+        done = state.global_step - self.first_step
+        to_do = state.max_steps - state.global_step
+        if done < 2 or not to_do:
+            return []
+        return [f"left {duration((time.monotonic() - self.began) / done * to_do)}"]
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        # A run killed while it is evaluated then has nothing to train again.
+        control.should_save |= state.global_step >= state.max_steps
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.is_world_process_zero:
+            seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+
+class StopCallback(TrainerCallback):
+    """Ends training after a step, with a checkpoint, when a signal or a guard has asked for it."""
+
+    def __init__(self, stop: StopRequest, guards: Sequence[Guard]) -> None:
+        self.stop, self.guards = stop, guards
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        # What was logged before the run was cut off counts as if it had not been.
+        for guard in self.guards:
+            for entry in state.log_history:
+                guard.look(entry["step"], entry)
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any, **_: Any
+    ) -> None:
+        # With fp16 the scaler itself leaves out a step whose gradients overflow.
+        if not args.fp16:
+            for guard in self.guards:
+                guard.look_at_gradients(state.global_step + 1, model)
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
+    ) -> None:
+        for guard in self.guards:
+            reason = guard.look(state.global_step, logs)
+            if reason:
+                self.stop.ask(reason)
+        self._obey(control)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._obey(control)
+
+    def _obey(self, control: TrainerControl) -> None:
+        if self.stop.reason:
+            control.should_save = control.should_training_stop = True
+
+
+def without_printer(trainer: Trainer) -> Trainer:
+    """The trainer without its habit of printing every log as a dict on stdout, which belongs to the result."""
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it: `45 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

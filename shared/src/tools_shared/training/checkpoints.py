@@ -1,0 +1,82 @@
+"""Checkpoints that are whole: each carries the size and hash of its files, written last."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from tools_shared.cli import say
+from tools_shared.files import sha256_file
+from tools_shared.runs import Draft
+
+WHOLE = "checkpoint.whole"
+"""Written into a checkpoint last, sha256 and size of every file: one without it, or unlike it, is not used."""
+
+
+def seal(checkpoint: Path) -> None:
+    """Bring a checkpoint's files to the disk, then mark it as whole."""
+    files = {}
+    for path in sorted(p for p in checkpoint.rglob("*") if p.is_file()):
+        _flush(path)
+        files[path.relative_to(checkpoint).as_posix()] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+    # Renamed into place, so that a full disk leaves no mark or a whole one.
+    temporary = checkpoint / f".{WHOLE}"
+    with temporary.open("w", encoding="utf-8") as mark:
+        json.dump(files, mark, indent=1)
+        mark.flush()
+        os.fsync(mark.fileno())
+    temporary.replace(checkpoint / WHOLE)
+    _flush(checkpoint)
+
+
+def _flush(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint, in words; None for a whole one."""
+    if not (checkpoint / WHOLE).exists():
+        return "was cut off while it was written"
+    try:
+        files = json.loads((checkpoint / WHOLE).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return f"has a damaged {WHOLE}"
+    for name, known in files.items():
+        path = checkpoint / name
+        if not path.is_file() or path.stat().st_size != known["bytes"]:
+            return f"is torn ({name} is not as long as it was written)"
+        if sha256_file(path) != known["sha256"]:
+            return f"is damaged ({name} is not what was written)"
+    return None
+
+
+def last_checkpoint(run: Draft) -> Path | None:
+    """The newest whole checkpoint of the run; one that is not whole is deleted, with a sentence."""
+    folders = [path for path in run.checkpoint_dir.glob("checkpoint-*") if path.is_dir()]
+    for folder in sorted(folders, key=step_of, reverse=True):
+        wrong = damage(folder)
+        if wrong is None:
+            return folder
+        say(f"{folder}: this checkpoint {wrong}; going on from the one before")
+        shutil.rmtree(folder)
+    return None
+
+
+def step_of(checkpoint: Path | None) -> int:
+    """The step that a checkpoint was written after; 0 where there is none."""
+    return int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0
+
+
+def resume_point(run: Draft) -> Path | None:
+    """Where training goes on, the logged steps after it forgotten; None to begin."""
+    checkpoint = last_checkpoint(run)
+    if run.resumed:
+        run.rewind(step_of(checkpoint))
+        say(f"{run.path}: going on from step {step_of(checkpoint)}")
+    return checkpoint

@@ -1,0 +1,69 @@
+"""Training from where the run stands to its end, or to a stop from which the same command goes on."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from transformers import Trainer
+
+from tools_shared.cli import disk_full, say
+from tools_shared.errors import Incomplete
+from tools_shared.runs import Draft
+from tools_shared.stopping import StopRequest
+from tools_shared.training.callbacks import StopCallback
+from tools_shared.training.checkpoints import damage, step_of
+from tools_shared.training.guards import Guard
+from tools_shared.training.trackers import add_tensorboard
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+"""Words of torch's allocators, compared in lower case."""
+DISK_FULL = ("no space left on device", "pytorchstreamwriter failed writing", "disk quota exceeded")
+
+
+def fit(trainer: Trainer, run: Draft, checkpoint: Path | None, stop: StopRequest, guards: Sequence[Guard]) -> None:
+    """Train from `checkpoint`, or from the beginning.
+
+    Raises Incomplete when a signal or a guard ended it before its last step; its checkpoint is then written.
+    """
+    trainer.add_callback(StopCallback(stop, guards))
+    if run.config.report_to == "tensorboard":
+        add_tensorboard(trainer, run, step_of(checkpoint))
+    with stop.after_the_step():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if stop.reason:
+        raise Incomplete(
+            f"{stop.reason}; step {trainer.state.global_step} of {trainer.state.max_steps} is saved, run the same "
+            "command again to go on from there"
+        )
+
+
+@contextmanager
+def resumable(run: Draft, memory_remedy: str) -> Iterator[None]:
+    """A full disk and a full memory, which libraries report in words of their own, as `Incomplete`: exit 3, and the
+    checkpoints that are whole stay. `memory_remedy` names the flags that need less memory."""
+    try:
+        yield
+    except Incomplete:
+        raise
+    except Exception as error:
+        words = str(error).lower()
+        if any(word in words for word in DISK_FULL):
+            _drop_torn(run)
+            raise disk_full(OSError(errno.ENOSPC, "No space left on device", str(run.path))) from error
+        if isinstance(error, MemoryError) or any(word in words for word in OUT_OF_MEMORY):
+            raise Incomplete(f"out of memory: {memory_remedy}; then run it again, it goes on") from error
+        raise
+
+
+def _drop_torn(run: Draft) -> None:
+    """Delete the checkpoint that the full disk cut off: its space may be what the next try needs."""
+    folders = sorted(run.checkpoint_dir.glob("checkpoint-*"), key=step_of)
+    for folder in [path for path in folders if damage(path) is not None]:
+        shutil.rmtree(folder)
+        folders.remove(folder)
+    kept = f"that of step {step_of(folders[-1])} stays" if folders else "there is none before it"
+    say(f"{run.checkpoint_dir}: the disk is full and this checkpoint was not written; {kept}")

@@ -1,0 +1,118 @@
+"""How much memory training will take, reckoned from the model's configuration before its weights are loaded.
+
+Bytes, with P parameters of which T are trained, b the bytes of a number in the chosen format, N the tokens of one
+forward pass (rows times the longest), h, I, q and k the widths of hidden state, MLP, queries and keys, L the layers, V
+the vocabulary:
+
+    weights      b P + 4 T for an adapter; 4 P when all are trained; 0.55 a number of the linear layers in 4 bits
+    gradients    4 T
+    optimiser    8 T          AdamW's two moments
+    activations  N L a b + 12 N V,    a = 6 h + 3 q + 4 k + 4 I
+
+`a` counts what autograd keeps of one token in one layer: both normalisations (input and result), queries and keys
+before and after the rotation, values, the attention's result, and gate, its SiLU, up and their product. It leaves out
+the attention matrix, which SDPA and flash attention never store. With gradient checkpointing a layer keeps h, and one
+layer at a time the rest. 12 N V is the logits, their float32 copy and their gradient. Not counted: Python and the
+libraries (some 0.5 GiB), the CUDA context, fragments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tools_shared.models import LoraOptions, ModelRef
+from tools_shared.models.load import load_config, pick_device, pick_dtype
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedConfig
+
+FOUR_BIT = 0.55
+"""Bytes of a number in NF4 with doubly quantised constants: 4 bits and 0.13 of scale, and some in full precision."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of each kind; `sampling` is the key-value cache of rollouts, which is freed before the backward pass."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    sampling: float = 0.0
+
+    @property
+    def total(self) -> float:
+        return self.weights + self.gradients + self.optimizer + max(self.activations, self.sampling)
+
+    def __str__(self) -> str:
+        parts = {
+            "weights": self.weights,
+            "gradients": self.gradients,
+            "optimiser": self.optimizer,
+            "activations": self.activations,
+            "sampling": self.sampling,
+        }
+        words = [f"{name} {gib(size)}" for name, size in parts.items() if size]
+        return f"memory to expect: {gib(self.total)} ({', '.join(words)}), besides Python and its libraries"
+
+
+def gib(size: float) -> str:
+    return f"{size / 2**20:.0f} MiB" if size < 2**30 else f"{size / 2**30:.1f} GiB"
+
+
+def estimate(
+    ref: ModelRef, options: LoraOptions, n_rows: int, n_tokens: int, checkpointing: bool, n_sampled_tokens: int = 0
+) -> Memory:
+    """Bytes for forward passes of `n_rows` rows of `n_tokens` tokens; `n_sampled_tokens` is that of all rollouts drawn
+    at once, prompts included."""
+    config = load_config(ref)
+    b = pick_dtype(options.dtype, pick_device(options.device)).itemsize
+    n_linear, n_other, n_adapter = _count(config, options)
+    n_all = n_linear + n_other
+    if options.full_finetune:
+        weights, n_trained = 4.0 * n_all, n_all
+    else:
+        weights = (FOUR_BIT if options.load_in_4bit else b) * n_linear + b * n_other + 4.0 * n_adapter
+        n_trained = n_adapter
+    return Memory(
+        weights,
+        4.0 * n_trained,
+        8.0 * n_trained,
+        _activations(config, n_rows * n_tokens, b, checkpointing),
+        2.0 * b * n_sampled_tokens * _key_width(config) * config.num_hidden_layers,
+    )
+
+
+def _count(config: PreTrainedConfig, options: LoraOptions) -> tuple[int, int, int]:
+    """Parameters in the layers' linear maps, all others, and those of the LoRA adapter on them (r (in + out) a map)."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    linear = [m for m in _linear_maps(model) if m is not model.get_output_embeddings()]
+    n_linear = sum(m.weight.numel() for m in linear)
+    n_adapter = sum(options.lora_r * (m.in_features + m.out_features) for m in linear)
+    return n_linear, model.num_parameters() - n_linear, n_adapter
+
+
+def _linear_maps(model: nn.Module) -> list[nn.Linear]:
+    from torch import nn
+
+    return [module for module in model.modules() if isinstance(module, nn.Linear)]
+
+
+def _key_width(config: PreTrainedConfig) -> int:
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return width * (getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+
+
+def _activations(config: PreTrainedConfig, n_tokens: int, b: int, checkpointing: bool) -> float:
+    k = _key_width(config)
+    q = k // (getattr(config, "num_key_value_heads", None) or config.num_attention_heads) * config.num_attention_heads
+    per_layer = b * (6 * config.hidden_size + 3 * q + 4 * k + 4 * config.intermediate_size)
+    n_layers = config.num_hidden_layers
+    kept = n_layers * b * config.hidden_size + per_layer if checkpointing else n_layers * per_layer
+    return float(n_tokens * kept + 12 * n_tokens * config.vocab_size)

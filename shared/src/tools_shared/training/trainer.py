@@ -1,0 +1,42 @@
+"""Arguments that every trainer gets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tools_shared.models.load import pick_device, pick_dtype
+from tools_shared.runs import Draft
+
+
+def trainer_options(config: Any, run: Draft) -> dict[str, Any]:
+    """Arguments that every trainer gets: where it writes, how often it saves, on which device and in which format."""
+    import torch
+
+    device = pick_device(config.device)
+    on_gpu = device == "cuda"
+    dtype = pick_dtype(config.dtype, device)
+    return {
+        "output_dir": str(run.checkpoint_dir),
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": config.lr_scheduler,
+        "warmup_steps": config.warmup_ratio,
+        "weight_decay": config.weight_decay,
+        "max_grad_norm": config.max_grad_norm,
+        "gradient_checkpointing": config.gradient_checkpointing,
+        "save_strategy": "steps",
+        "save_steps": config.save_steps,
+        "save_total_limit": 2,
+        "logging_steps": config.logging_steps,
+        "logging_first_step": True,
+        # Else a loss that is not a number is logged as the mean of those before.
+        "logging_nan_inf_filter": False,
+        "seed": config.seed,
+        "data_seed": config.seed,
+        "use_cpu": not on_gpu,
+        "bf16": on_gpu and dtype == torch.bfloat16,
+        "fp16": on_gpu and dtype == torch.float16,
+        "report_to": "none" if config.report_to == "tensorboard" else config.report_to,
+        "run_name": run.final.name,
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+    }

@@ -1,0 +1,49 @@
+"""What training will do and need, before weights are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tools_grpo.config import GrpoConfig
+from tools_shared.models import ModelRef
+from tools_shared.prompts import Prompt
+
+if TYPE_CHECKING:
+    from tools_shared.training.memory import Memory
+
+
+def dry_run(config: GrpoConfig) -> str:
+    """The resolved configuration, the first prompt as the model will see it, counts and memory."""
+    from tools_grpo.train import prepare
+    from tools_shared.training.preview import BEGIN, END, n_steps, preview
+
+    given = prepare(config)
+    first, n = given.prompts[0], len(given.prompts)
+    # A step takes whole sets of prompts; what is left over at an epoch's end is not trained on.
+    steps = n_steps(n // config.prompts_per_step, 1, config.epochs, config.max_steps)
+    counts = (
+        f"{n} problems; {config.prompts_per_step} prompts x {config.num_generations} completions = "
+        f"{config.n_completions} rollouts a step, in {config.n_completions // config.batch_size} forward passes of "
+        f"{config.batch_size}; {steps} steps, {steps * config.n_completions} rollouts\n"
+        f"the first prompt has {len(first.token_ids)} tokens, none of them learned"
+    )
+    drawn = f"{BEGIN}up to {config.max_completion_length} tokens, drawn at temperature {config.temperature:g}{END}"
+    return preview(config, first.text + drawn, counts, expected_memory(config, given.ref, given.prompts))
+
+
+def expected_memory(config: GrpoConfig, ref: ModelRef, prompts: Sequence[Prompt]) -> Memory:
+    """Reckoned with completions of full length."""
+    from tools_shared.training.memory import estimate
+
+    longest = max(len(prompt.token_ids) for prompt in prompts) + config.max_completion_length
+    sampled = config.n_completions * longest
+    return estimate(ref, config, config.batch_size, longest, config.gradient_checkpointing, sampled)
+
+
+def less_memory(config: GrpoConfig) -> str:
+    """Which flags to lower when memory runs out and the run is to go on with the same result."""
+    return (
+        f"lower --batch-size (now {config.batch_size}) to another divisor of {config.n_completions}, "
+        "or pass --gradient-checkpointing"
+    )

@@ -1,0 +1,46 @@
+"""What training will do and need, before weights are loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tools_sft.config import SftConfig
+from tools_sft.data import Encoded, rows_of
+from tools_shared.models import ModelRef
+
+if TYPE_CHECKING:
+    from tools_shared.training.memory import Memory
+
+
+def dry_run(config: SftConfig) -> str:
+    """The resolved configuration, the first example as the model will see it, counts and memory."""
+    from tools_sft.train import prepare
+    from tools_shared.training.preview import marked, n_steps, preview
+
+    given = prepare(config)
+    examples = given.encoded.examples
+    n_rows = len(rows_of(examples, config))
+    n_batches = -(-n_rows // config.batch_size)
+    steps = n_steps(n_batches, config.gradient_accumulation, config.epochs, config.max_steps)
+    counts = (
+        f"{len(examples)} examples of {given.encoded.n_tokens} tokens in {n_rows} rows; {n_batches} batches of "
+        f"{config.batch_size} an epoch, {config.gradient_accumulation} to an optimiser step; {steps} steps\n"
+        f"the first example has {len(examples[0].token_ids)} tokens, {sum(examples[0].loss_mask[1:])} of them learned"
+    )
+    prompt = marked(given.tokenizer, examples[0])
+    return preview(config, prompt, counts, expected_memory(config, given.ref, given.encoded))
+
+
+def expected_memory(config: SftConfig, ref: ModelRef, encoded: Encoded) -> Memory:
+    from tools_shared.training.memory import estimate
+
+    longest = max(sum(len(example.token_ids) for example in row) for row in rows_of(encoded.examples, config))
+    return estimate(ref, config, config.batch_size, longest, config.gradient_checkpointing)
+
+
+def less_memory(config: SftConfig) -> str:
+    """Which flags to lower when memory runs out; the run goes on with them, for the result is the same."""
+    return (
+        f"lower --batch-size (now {config.batch_size}) and raise --gradient-accumulation (now "
+        f"{config.gradient_accumulation}) by as much, or pass --gradient-checkpointing"
+    )
