@@ -97,3 +97,29 @@ def test_a_browser_shows_hostile_text_as_text(dedup, folder):
     assert "<img" not in done.stdout
     assert "<mark>img</mark>" in done.stdout
     assert "<mark>included</mark>" in done.stdout, "marks stand right behind signs that JavaScript counts twice"
+
+
+@given(st.text(st.characters(max_codepoint=127) | st.sampled_from("aB1.,\n -_"), max_size=60))
+def test_ascii_texts_have_a_pattern_of_their_own_that_finds_the_same(text):
+    from tools_dedup.words import _ASCII_PIECE, _PIECE
+
+    assert _ASCII_PIECE.findall(text) == _PIECE.findall(text)
+
+
+def test_counts_of_terms_are_those_of_each_text():
+    """Rows taken in any order, and what two rows share, against counting one text at a time."""
+    from tools_dedup.evidence import count_terms
+    from tools_dedup.term_counts import shared_terms
+
+    first = ["two cats and 2 dogs", "", "1. feed 12 cats\n2. feed 12 dogs", "猫 cats ½"]
+    second = ["12 dogs, 12 cats", "nothing alike", "cats cats cats"]
+    train, test = count_terms(first, second)
+    assert [int(n) for n in train.length] == [sum(terms(text).values()) for text in first]
+    rows = [2, 0, 2, 3, 1]
+    others = [0, 2, 2, 0, 1]
+    shared = shared_terms(train.counts.take(rows), test.counts.take(others))
+    for i, (a, b) in enumerate(zip(rows, others, strict=True)):
+        mine = shared.pair == i
+        found = sorted(zip(*(side[mine].tolist() for side in shared.n), strict=True))
+        one, other = terms(first[a]), terms(second[b])
+        assert found == sorted((one[term], other[term]) for term in one.keys() & other.keys())

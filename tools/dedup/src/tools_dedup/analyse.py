@@ -200,7 +200,7 @@ def _terms(whole: Scan, result: Analysis) -> tuple[Terms, Terms]:
         return train, tests
     number = {text: i for i, text in enumerate(whole.texts)}
     chosen = [number[text] for text in result.train.texts]
-    return Terms(train.counts[chosen], train.rarity, train.is_number), tests
+    return train.take(chosen), tests
 
 
 def _vectors(result: Analysis, saved: SavedEmbeddings | None) -> tuple[Vectors, Vectors]:

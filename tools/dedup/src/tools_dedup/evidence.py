@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from tools_dedup.term_counts import TermCounts, from_occurrences, shared_terms
 from tools_dedup.words import pieces, term_of
 
 if TYPE_CHECKING:
@@ -36,46 +37,41 @@ _TEXTS_AT_ONCE = 2048
 
 @dataclass(frozen=True)
 class Terms:
-    """Term counts of some texts: CSR (texts, vocabulary), the rarity of each term and which terms are numbers."""
+    """Term counts of some texts, the rarity of each term and which terms are numbers."""
 
-    counts: csr_matrix
+    counts: TermCounts
     rarity: np.ndarray
     is_number: np.ndarray
 
     def rows(self, start: int, stop: int) -> Terms:
-        return Terms(self.counts[start:stop], self.rarity, self.is_number)
+        return Terms(self.counts.rows(start, stop), self.rarity, self.is_number)
 
-    @cached_property
-    def words(self) -> csr_matrix:
-        """1 where a text has a word, numbers left out."""
-        return self._only(~self.is_number, binary=True)
-
-    @cached_property
-    def numbers(self) -> csr_matrix:
-        """How often a text has a number."""
-        return self._only(self.is_number, binary=False)
+    def take(self, rows: Sequence[int]) -> Terms:
+        return Terms(self.counts.take(rows), self.rarity, self.is_number)
 
     @cached_property
     def word_weight(self) -> np.ndarray:
-        return self.words @ self.rarity
+        """The summed rarity of each text's different words."""
+        terms = self.counts.terms
+        return self.counts.sums(self.rarity[terms] * ~self.is_number[terms])
 
     @cached_property
     def number_weight(self) -> np.ndarray:
-        return self.numbers @ self.rarity
+        """The summed rarity of each text's numbers, as often as it has them."""
+        terms = self.counts.terms
+        return self.counts.sums(self.counts.n * self.rarity[terms] * self.is_number[terms])
 
     @cached_property
     def length(self) -> np.ndarray:
         """Words and numbers in each text."""
-        import numpy as np
-
-        return np.asarray(self.counts.sum(axis=1)).ravel()
+        return self.counts.sums(self.counts.n)
 
     @cached_property
     def tfidf(self) -> csr_matrix:
         """Rows of unit length, weighted (1 + ln count) x rarity."""
         import numpy as np
 
-        weighted = self.counts.astype(np.float32)
+        weighted = self.counts.matrix(np.float32)
         weighted.data = (1 + np.log(weighted.data)) * self.rarity[weighted.indices].astype(np.float32)
         norm = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
         weighted.data /= np.repeat(np.maximum(norm, 1e-9), np.diff(weighted.indptr)).astype(np.float32)
@@ -85,36 +81,24 @@ class Terms:
     def tfidf_columns(self) -> csr_matrix:
         return self.tfidf.T.tocsr()
 
-    def _only(self, columns: np.ndarray, binary: bool) -> csr_matrix:
-        import numpy as np
-
-        chosen = self.counts.astype(np.float64)
-        chosen.data = np.where(columns[chosen.indices], 1.0 if binary else chosen.data, 0.0)
-        chosen.eliminate_zeros()
-        return chosen
-
 
 def count_terms(first: Sequence[str], second: Sequence[str]) -> tuple[Terms, Terms]:
     """The terms of the training texts and of the test texts, over one vocabulary and one rarity."""
     import numpy as np
-    from scipy.sparse import csr_matrix
 
     vocabulary = _Vocabulary()
     ends, numbers = array("q", [0]), array("i")
     for text in (*first, *second):
         numbers.extend(map(vocabulary.__getitem__, pieces(text)))
         ends.append(len(numbers))
-    indices = np.frombuffer(numbers, dtype=np.int32)
-    counts_too = indices >= 0
-    indptr = np.concatenate([[0], np.cumsum(counts_too)])[np.frombuffer(ends, dtype=np.int64)]
-    indices = indices[counts_too]
-    n_texts = len(first) + len(second)
-    matrix = csr_matrix((np.ones(len(indices), np.int32), indices, indptr), shape=(n_texts, len(vocabulary.terms)))
-    matrix.sum_duplicates()
-    frequency = np.bincount(matrix.indices, minlength=len(vocabulary.terms))
+    n_texts, names = len(first) + len(second), vocabulary.terms
+    occurrences = np.frombuffer(numbers, dtype=np.int32), np.frombuffer(ends, dtype=np.int64)
+    counts = from_occurrences(*occurrences, max(1, len(names)))
+    frequency = np.bincount(counts.terms, minlength=counts.n_terms)
     rarity = np.log((1 + n_texts) / (1 + frequency)) + 1
-    is_number = np.fromiter((term.startswith("#") for term in vocabulary.terms), bool, len(vocabulary.terms))
-    whole = Terms(matrix, rarity, is_number)
+    is_number = np.zeros(counts.n_terms, dtype=bool)
+    is_number[: len(names)] = [name.startswith("#") for name in names]
+    whole = Terms(counts, rarity, is_number)
     return whole.rows(0, len(first)), whole.rows(len(first), n_texts)
 
 
@@ -138,8 +122,8 @@ def nearest_by_terms(train: Terms, tests: Terms, k: int) -> tuple[np.ndarray, np
     """
     import numpy as np
 
-    found = np.full((train.counts.shape[0], k), -1, dtype=np.int64)
-    cosines = np.zeros((train.counts.shape[0], k), dtype=np.float64)
+    found = np.full((len(train.counts), k), -1, dtype=np.int64)
+    cosines = np.zeros((len(train.counts), k), dtype=np.float64)
     for start in range(0, len(found), _TEXTS_AT_ONCE):
         block = (train.tfidf[start : start + _TEXTS_AT_ONCE] @ tests.tfidf_columns).tocsr()
         for i in range(block.shape[0]):
@@ -172,22 +156,25 @@ def pair_features(
     for start in range(0, len(train_ids), _PAIRS_AT_ONCE):
         part = slice(start, start + _PAIRS_AT_ONCE)
         a, b = train_ids[part], test_ids[part]
-        shared = train.words[a].multiply(tests.words[b]) @ train.rarity
-        result[part, 1] = _number_overlap(train, tests, a, b)
+        shared_words, shared_numbers = _shared_weights(train, tests, a, b)
+        union = train.number_weight[a] + tests.number_weight[b] - shared_numbers
+        result[part, 1] = np.where(union > 0, shared_numbers / np.maximum(union, 1e-9), NO_NUMBERS)
         wa, wb = train.word_weight[a], tests.word_weight[b]
-        result[part, 2] = shared / np.maximum(np.minimum(wa, wb), 1e-9)
-        result[part, 3] = shared / np.maximum(wa + wb - shared, 1e-9)
+        result[part, 2] = shared_words / np.maximum(np.minimum(wa, wb), 1e-9)
+        result[part, 3] = shared_words / np.maximum(wa + wb - shared_words, 1e-9)
         la, lb = train.length[a], tests.length[b]
         result[part, 4] = np.minimum(la, lb) / np.maximum(np.maximum(la, lb), 1)
     return result.round(6)
 
 
-def _number_overlap(train: Terms, tests: Terms, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _shared_weights(train: Terms, tests: Terms, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The summed rarity of the words, and of the numbers, that both texts of each pair (a[i], b[i]) have."""
     import numpy as np
 
-    shared = train.numbers[a].minimum(tests.numbers[b]) @ train.rarity
-    union = train.number_weight[a] + tests.number_weight[b] - shared
-    return np.where(union > 0, shared / np.maximum(union, 1e-9), NO_NUMBERS)
+    shared = shared_terms(train.counts.take(a), tests.counts.take(b))
+    is_number, rarity = train.is_number[shared.term], train.rarity[shared.term]
+    words = np.bincount(shared.pair, weights=rarity * ~is_number, minlength=len(a))
+    return words, np.bincount(shared.pair, weights=np.minimum(*shared.n) * rarity * is_number, minlength=len(a))
 
 
 def too_short(train: Terms, tests: Terms, train_ids: np.ndarray, test_ids: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -206,8 +193,10 @@ def numbers_differ(train: Terms, tests: Terms, train_ids: np.ndarray, test_ids: 
     result = np.empty(len(train_ids), dtype=bool)
     for start in range(0, len(train_ids), _PAIRS_AT_ONCE):
         part = slice(start, start + _PAIRS_AT_ONCE)
-        a, b = train.numbers[train_ids[part]], tests.numbers[test_ids[part]]
-        n_shared = np.asarray(a.minimum(b).sum(axis=1)).ravel()
-        n_a, n_b = (np.asarray(side.sum(axis=1)).ravel() for side in (a, b))
+        a, b = train.counts.take(train_ids[part]), tests.counts.take(test_ids[part])
+        shared = shared_terms(a, b)
+        both = np.minimum(*shared.n) * train.is_number[shared.term]
+        n_shared = np.bincount(shared.pair, weights=both, minlength=len(a))
+        n_a, n_b = (side.sums(side.n * train.is_number[side.terms]) for side in (a, b))
         result[part] = (n_a > n_shared) & (n_b > n_shared)
     return result

@@ -79,7 +79,7 @@ class _Similar:
         self._rule, self._n = rule, len(text_ids)
         default = max(rule.threshold, SURE) if rule.calibration else rule.threshold
         self._threshold = default if config.within_threshold is None else config.within_threshold
-        self._terms = Terms(terms.counts[text_ids], terms.rarity, terms.is_number) if terms is not None else None
+        self._terms = terms.take(text_ids) if terms is not None else None
         semantic = rule.method == "semantic"
         self._space = vectors.all()[np.asarray(text_ids)] if semantic else self._terms.tfidf
         self._floor = self._lowest_cosine() - _ROUNDING
