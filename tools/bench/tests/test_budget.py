@@ -12,7 +12,7 @@ from tools_bench.cli import main
 from tools_shared.cli import Invocation
 from tools_shared.evaluation import COLUMNS
 from tools_shared.runs import RunConfig, draft
-from tools_shared.stats import crossed_difference, crossed_mean, wilson
+from tools_shared.stats import crossed_difference, crossed_mean, tango_interval, wilson
 
 N = 120
 
@@ -96,6 +96,17 @@ def test_one_seed_has_the_interval_of_its_questions(runs):
     right = right_of("full_sft", 100, 0)
     assert found.points[0].rates["accuracy"] == wilson(int(right.sum()), N)
     assert found.points[1].gains is None  # another seed: not paired
+
+
+def test_a_difference_is_over_the_seeds_that_both_have(runs):
+    names = ("full_sft-100-0", "full_sft-100-1", "full_sft-100-2", "grpo-100-2")
+    grpo = by_budget([read_trained(str(runs / name)) for name in names]).points[1]
+    alone = tango_interval(*lost_and_won(right_of("full_sft", 100, 2), right_of("grpo", 100, 2)), N)
+    assert grpo.gains["accuracy"] == alone
+
+
+def lost_and_won(base, right):
+    return int((base & ~right).sum()), int((right & ~base).sum())
 
 
 def test_what_cannot_be_compared_is_refused(runs, tmp_path):

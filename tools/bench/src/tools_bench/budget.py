@@ -32,8 +32,8 @@ class Trained:
 class Point:
     """One way of training at one budget: rates over its seeds and all questions.
 
-    `rates`, `gains` and `by_seed` are by metric; `gains` are the differences from the first way at the same budget,
-    None for the first way itself and where the two have other seeds.
+    `rates`, `gains` and `by_seed` are by metric; `gains` are the differences from the first way at the same budget, over
+    the seeds that both have; None for the first way itself and where there is no such seed.
     """
 
     way: str
@@ -142,8 +142,9 @@ def _point(group: dict[int, Trained], base: dict[int, Trained] | None, ids: Sequ
     right = {metric: _right(group, metric, ids) for metric in METRICS}
     one = next(iter(group.values()))
     gains = None
-    if base is not None and base is not group and set(base) == set(group):
-        gains = {metric: _gain(_right(base, metric, ids), right[metric], confidence) for metric in METRICS}
+    if base is not group and (common := set(base or ()) & set(group)):
+        ours, theirs = ({seed: runs[seed] for seed in common} for runs in (group, base))
+        gains = {m: _gain(_right(theirs, m, ids), _right(ours, m, ids), confidence) for m in METRICS}
     return Point(
         one.way,
         one.asked,
