@@ -32,8 +32,8 @@ class Trained:
 class Point:
     """One way of training at one budget: rates over its seeds and all questions.
 
-    `rates`, `gains` and `by_seed` are by metric; `gains` are the differences from the first way at the same budget, over
-    the seeds that both have; None for the first way itself and where there is no such seed.
+    `rates`, `gains` and `by_seed` are by metric; `gains` are the differences from the first way at the same budget,
+    over the seeds that both have; None for the first way itself and where there is no such seed.
     """
 
     way: str
