@@ -7,11 +7,12 @@ kind. Batches hold sequences of nearly one length, so little of them is padding.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from tools_shared.errors import ToolError
-from tools_shared.models import Loaded
+from tools_shared.models import Loaded, ModelRef, weights_sha256
 from tools_shared.models.load import DTYPES
 
 if TYPE_CHECKING:
@@ -131,3 +132,11 @@ def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
         else:
             made.append([i])
     return made
+
+
+def reader_sha256(ref: ModelRef) -> str:
+    """One hash over the weights that read: the base's, and the adapter's where there is one."""
+    sha256 = weights_sha256(ref.weights)
+    if ref.adapter is None:
+        return sha256
+    return hashlib.sha256(f"{sha256}{weights_sha256(str(ref.adapter))}".encode()).hexdigest()

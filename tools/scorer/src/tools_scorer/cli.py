@@ -8,6 +8,7 @@ import click
 
 from tools_scorer import __version__
 from tools_scorer.config import ExtractConfig, PreprocessConfig
+from tools_scorer.learning_config import EvaluateConfig, ScoreConfig, ServeConfig, TrainConfig
 from tools_shared.cli import ToolCommand, ToolGroup, config_options, resolve, show_run
 
 
@@ -65,3 +66,61 @@ def extract_command(as_json: bool, **options) -> None:
     hidden = extract(config)
     counts = {"n_traces": hidden.n_traces, "n_rows": hidden.n_rows, "missing": hidden.missing()}
     click.echo(json.dumps({"path": str(hidden.path), **counts}) if as_json else hidden.path)
+
+
+@main.command("train")
+@config_options(TrainConfig)
+def train_command(as_json: bool, **options) -> None:
+    """Train a scorer on hidden states, calibrate it, and fold both into its weights.
+
+    \b
+    tools-scorer train --train_dir PREFIX --step_sample_ratio 1.0 --config_name qwen3_4b_default
+    tools-scorer train --train-dir PREFIX --config-name demo --loss pairwise --export onnx --output-dir artifacts/scorer
+    """
+    from tools_scorer.train import train
+
+    config, invocation = resolve(TrainConfig, options, __version__)
+    show_run(train(config, invocation), as_json)
+
+
+@main.command("score")
+@config_options(ScoreConfig)
+def score_command(as_json: bool, **options) -> None:
+    """Score traces: the probability of each step, and of the trace by mean, last, minimum and moving average.
+
+    \b
+    tools-scorer score --scorer artifacts/scorer --input PREFIX --output-file scores.jsonl
+    tools-scorer score --scorer artifacts/scorer --input traces.jsonl --output-file scores.jsonl
+    """
+    from tools_scorer.score import describe, score
+
+    config, _ = resolve(ScoreConfig, options, __version__)
+    click.echo(describe(score(config), as_json))
+
+
+@main.command("evaluate")
+@config_options(EvaluateConfig)
+def evaluate_command(as_json: bool, **options) -> None:
+    """Judge a scorer on unseen questions: within a question, beside baselines, with votes and replays.
+
+    \b
+    tools-scorer evaluate --scorer artifacts/scorer --data PREFIX --output-dir artifacts/scorer_eval
+    """
+    from tools_scorer.evaluate import evaluate
+
+    config, invocation = resolve(EvaluateConfig, options, __version__)
+    show_run(evaluate(config, invocation), as_json)
+
+
+@main.command("serve")
+@config_options(ServeConfig)
+def serve_command(as_json: bool, **options) -> None:
+    """Answer over HTTP: POST /score with text or hidden states, GET /health.
+
+    \b
+    tools-scorer serve --scorer artifacts/scorer --port 8080
+    """
+    from tools_scorer.serve import serve
+
+    config, _ = resolve(ServeConfig, options, __version__)
+    serve(config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import time
 from collections.abc import Iterator
@@ -18,7 +17,8 @@ from tools_scorer.shards import Manifest, Rows, shard_path, write_manifest, writ
 from tools_shared.cli import progress, say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
-from tools_shared.models import ModelRef, resolve, weights_sha256
+from tools_shared.models import resolve
+from tools_shared.reading import reader_sha256
 from tools_shared.steps import parse_delimiter
 
 if TYPE_CHECKING:
@@ -143,14 +143,6 @@ def compute_dtype(config: ExtractConfig) -> str:
     if pick_device(config.device) == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     return "bf16" if torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
-
-
-def reader_sha256(ref: ModelRef) -> str:
-    """One hash over the weights that read: the base's, and the adapter's where there is one."""
-    sha256 = weights_sha256(ref.weights)
-    if ref.adapter is None:
-        return sha256
-    return hashlib.sha256(f"{sha256}{weights_sha256(str(ref.adapter))}".encode()).hexdigest()
 
 
 def _finished(job: Job, start: int, end: int) -> bool:

@@ -1,0 +1,113 @@
+"""`tools-scorer score`: step and trace probabilities of any traces, as JSONL."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tools_scorer.hidden import open_hidden
+from tools_scorer.learning_config import ScoreConfig
+from tools_scorer.shards import MANIFEST, READER_FIELDS
+from tools_shared.cli import progress, say
+from tools_shared.errors import ToolError
+from tools_shared.files import write_jsonl
+from tools_shared.records import Rejected, Row
+from tools_shared.scoring import TraceScore, load_scorer, summarize
+from tools_shared.sources import lookup, read_rows
+from tools_shared.text_scoring import Response, TextScorer, open_text_scorer
+
+_AT_ONCE = 256
+
+
+def score(config: ScoreConfig) -> dict[str, Any]:
+    """Write one line a trace; returns where, and how many were scored and were not.
+
+    A row that cannot be scored keeps its line, with the reason and no score. Raises ToolError when scorer and states do
+    not fit, or nothing could be read.
+    """
+    if config.scorer is None or config.input is None:
+        raise ToolError(
+            "--scorer (a run of tools-scorer train) and --input (hidden states, or rows with text) are needed"
+        )
+    made = _of_states(config) if (Path(config.input) / MANIFEST).exists() else _of_text(config)
+    counts = {"n_scored": 0, "n_without": 0}
+
+    def counted() -> Iterator[dict[str, Any]]:
+        for row in progress(made, label="scoring", unit="trace"):
+            counts["n_without" if row.get("score") is None else "n_scored"] += 1
+            yield row
+
+    write_jsonl(config.output_file, counted())
+    if not counts["n_scored"]:
+        raise ToolError(
+            f"{config.input}: none of its {counts['n_without']} traces could be scored; see {config.output_file}"
+        )
+    say(f"{counts['n_scored']} traces scored, {counts['n_without']} not")
+    return {"path": config.output_file, **counts}
+
+
+def _of_states(config: ScoreConfig) -> Iterator[dict[str, Any]]:
+    scorer, hidden = load_scorer(config.scorer), open_hidden(config.input)
+    scorer.check_reader(hidden.manifest.to_json(), str(hidden.path), READER_FIELDS)
+    for shard in hidden.shards:
+        probabilities, bounds = scorer.probabilities(shard.states()), shard.row_pointers.tolist()
+        positions = shard.positions.tolist()
+        for i, trace in enumerate(shard.traces()):
+            begin, end = bounds[i], bounds[i + 1]
+            steps = probabilities[begin:end]
+            ends = [position + 1 - trace.prompt_len for position in positions[begin:end]]
+            row = {"trace_id": trace.trace_id, "question_id": trace.question_id, "is_correct": trace.is_correct}
+            yield row | _scores(summarize(steps) if steps else None, steps, ends, None if steps else "no step")
+
+
+def _of_text(config: ScoreConfig) -> Iterator[dict[str, Any]]:
+    reader = open_text_scorer(config.scorer, config.model_name, config.device, config.batch_tokens)
+    rows = read_rows(config.input)
+    while chunk := list(itertools.islice(rows, _AT_ONCE)):
+        yield from _chunk(chunk, reader, config)
+
+
+def _chunk(chunk: Sequence[Row | Rejected], reader: TextScorer, config: ScoreConfig) -> Iterator[dict[str, Any]]:
+    responses: dict[int, Response] = {}
+    why: dict[int, str] = {}
+    for i, row in enumerate(chunk):
+        if isinstance(row, Rejected):
+            why[i] = row.reason
+            continue
+        try:
+            question, text = (lookup(row.data, key) for key in (config.question_key, config.response_key))
+        except KeyError as error:
+            why[i] = f"no {error} in this row"
+            continue
+        if isinstance(question, str) and isinstance(text, str):
+            responses[i] = Response(question, text)
+        else:
+            why[i] = "question and response must be text"
+    scored = dict(zip(responses, reader.score(list(responses.values())), strict=True))
+    for i, row in enumerate(chunk):
+        place = {"path": row.origin.path, "line": row.origin.line}
+        found = scored.get(i)
+        if found is None:
+            yield place | _scores(None, [], [], why[i])
+        else:
+            yield place | _named(row) | _scores(found.score, found.steps, found.ends, found.reason)
+
+
+def _named(row: Row | Rejected) -> dict[str, Any]:
+    """The row's own identifiers."""
+    data = row.data if isinstance(row, Row) else {}
+    return {name: data[name] for name in ("trace_id", "question_id", "id", "attempt", "is_correct") if name in data}
+
+
+def _scores(
+    found: TraceScore | None, steps: Sequence[float], ends: Sequence[int], reason: str | None
+) -> dict[str, Any]:
+    told = {"score": found.to_json() if found else None, "steps": list(steps), "ends": list(ends)}
+    return told if reason is None else told | {"reason": reason}
+
+
+def describe(result: dict[str, Any], as_json: bool) -> str:
+    return json.dumps(result, ensure_ascii=False) if as_json else str(result["path"])

@@ -1,0 +1,155 @@
+"""`tools-scorer serve`: probabilities over HTTP.
+
+POST /score takes `{"traces": [...]}`, each `{"question": ..., "response": ...}` or `{"states": [[[...]]]}` of shape
+[n_steps, n_layers, hidden]; it answers `{"scores": [{"score": {...}, "steps": [...]}, ...]}`. GET /health says what is
+loaded. Nothing is read beyond the limits: what is too large is refused while it comes in.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from tools_scorer import __version__
+from tools_scorer.learning_config import ServeConfig
+from tools_shared.cli import say
+from tools_shared.errors import ToolError
+from tools_shared.scoring import Scorer, load_scorer, summarize
+from tools_shared.text_scoring import Response, Scored, TextScorer, open_text_scorer
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+
+_CHARACTERS_PER_TOKEN = 20
+"""No tokenizer's tokens are longer on average; what has more characters is refused before it is taken apart."""
+
+
+class RefusedError(Exception):
+    """A request that is not answered: its status and why."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+
+
+def serve(config: ServeConfig) -> None:
+    """Load and answer until it is stopped. Raises ToolError when the scorer, its model or the extra is missing."""
+    try:
+        import uvicorn
+    except ImportError:
+        raise ToolError("serving needs starlette and uvicorn; install tools-scorer[serve]") from None
+    app = application(config)
+    say(f"listening on http://{config.host}:{config.port} (POST /score, GET /health)")
+    uvicorn.run(app, host=config.host, port=config.port, log_level="warning", limit_concurrency=64)
+
+
+def application(config: ServeConfig) -> Starlette:
+    """The ASGI application, scorer and model loaded."""
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
+    if config.scorer is None:
+        raise ToolError("--scorer is missing: name a run of tools-scorer train")
+    reader = open_text_scorer(config.scorer, config.model_name, config.device) if config.text else None
+    scorer = reader.scorer if reader else load_scorer(config.scorer)
+    answering = _Answering(scorer, reader, config)
+
+    async def score(request: Request) -> JSONResponse:
+        try:
+            body = await _body(request, int(config.max_body_mb * 2**20))
+            return JSONResponse({"scores": await run_in_threadpool(answering.answer, body)})
+        except RefusedError as error:
+            return JSONResponse({"error": str(error)}, status_code=error.status)
+
+    async def health(request: Request) -> JSONResponse:
+        facts = scorer.facts
+        told = {"status": "ok", "version": __version__, "config_name": facts.config_name, "text": config.text}
+        shape = {"layers": list(facts.layers), "hidden_size": facts.hidden_size, "model": facts.reader.get("model")}
+        return JSONResponse(told | shape)
+
+    return Starlette(routes=[Route("/score", score, methods=["POST"]), Route("/health", health)])
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """The body, refused as soon as it is longer than `most` bytes, whatever its header says."""
+    received = bytearray()
+    async for chunk in request.stream():
+        received += chunk
+        if len(received) > most:
+            raise RefusedError(413, f"the body is larger than {most} bytes")
+    return bytes(received)
+
+
+class _Answering:
+    """From a request's body to scores. One request computes at a time: the reader is not made for two."""
+
+    def __init__(self, scorer: Scorer, reader: TextScorer | None, config: ServeConfig) -> None:
+        import threading
+
+        self.scorer, self.reader, self.config = scorer, reader, config
+        self._lock = threading.Lock()
+
+    def answer(self, body: bytes) -> list[dict[str, Any]]:
+        traces = self._traces(body)
+        texts = {i: self._response(trace) for i, trace in enumerate(traces) if "states" not in trace}
+        states = {i: self._states(trace["states"]) for i, trace in enumerate(traces) if "states" in trace}
+        with self._lock:
+            found = {i: self._of_states(tensor) for i, tensor in states.items()}
+            if texts and self.reader is not None:
+                found |= dict(zip(texts, self.reader.score(list(texts.values())), strict=True))
+        return [_told(found[i]) for i in range(len(traces))]
+
+    def _traces(self, body: bytes) -> list[dict[str, Any]]:
+        try:
+            data = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise RefusedError(400, f"not valid JSON: {error}") from error
+        traces = data.get("traces") if isinstance(data, dict) else None
+        if not isinstance(traces, list) or not traces or not all(isinstance(trace, dict) for trace in traces):
+            raise RefusedError(400, 'send {"traces": [...]}, each an object with question and response, or states')
+        if len(traces) > self.config.max_traces:
+            raise RefusedError(413, f"{len(traces)} traces are more than {self.config.max_traces} in one request")
+        return traces
+
+    def _response(self, trace: dict[str, Any]) -> Response:
+        question, text = trace.get("question"), trace.get("response")
+        if not isinstance(question, str) or not isinstance(text, str):
+            raise RefusedError(400, "a trace has question and response (text), or states")
+        if self.reader is None:
+            raise RefusedError(400, "started with --no-text; send states")
+        if len(question) + len(text) > self.config.max_tokens * _CHARACTERS_PER_TOKEN:
+            raise RefusedError(413, f"longer than {self.config.max_tokens} tokens")
+        n_tokens = len(self.reader.tokenizer(question + text, add_special_tokens=False)["input_ids"])
+        if n_tokens > self.config.max_tokens:
+            raise RefusedError(413, f"{n_tokens} tokens are more than {self.config.max_tokens}")
+        return Response(question, text)
+
+    def _states(self, given: Any) -> Any:
+        import torch
+
+        try:
+            tensor = torch.tensor(given, dtype=torch.float32)
+        except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+            raise RefusedError(400, f"states are numbers of shape [n_steps, n_layers, hidden]: {error}") from error
+        facts = self.scorer.facts
+        shape = (len(facts.layers), facts.hidden_size)
+        if tensor.ndim != 3 or not len(tensor) or tuple(tensor.shape[1:]) != shape:
+            raise RefusedError(
+                400, f"states of shape {list(tensor.shape)}; the scorer reads [n_steps, {shape[0]}, {shape[1]}]"
+            )
+        if not torch.isfinite(tensor).all():
+            raise RefusedError(400, "states are NaN or infinite")
+        return tensor
+
+    def _of_states(self, tensor: Any) -> Scored:
+        steps = self.scorer.probabilities(tensor)
+        return Scored(summarize(steps), tuple(steps))
+
+
+def _told(scored: Scored) -> dict[str, Any]:
+    if scored.score is None:
+        return {"score": None, "reason": scored.reason}
+    return {"score": scored.score.to_json(), "steps": list(scored.steps), "ends": list(scored.ends)}

@@ -1,0 +1,88 @@
+import json
+import re
+
+import pytest
+
+from tools_scorer.hidden import open_hidden
+from tools_scorer.learning_config import ScoreConfig, ServeConfig, TrainConfig
+from tools_scorer.score import score
+from tools_scorer.train import train
+from tools_shared.cli import Invocation
+from tools_shared.errors import ToolError
+from tools_shared.scoring import load_scorer, summarize
+
+HERE = Invocation("tools-scorer", "0.1.0")
+
+
+@pytest.fixture
+def trained(tmp_path, make_hidden):
+    data = make_hidden(tmp_path / "h", signal=1.0)
+    train(TrainConfig(train_dir=str(data), output_dir=str(tmp_path / "run"), config_name="linear", epochs=2), HERE)
+    return tmp_path / "run", data
+
+
+def test_scores_of_states_are_those_of_the_scorer(trained, tmp_path):
+    run, data = trained
+    result = score(ScoreConfig(scorer=str(run), input=str(data), output_file=str(tmp_path / "s.jsonl")))
+    rows = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
+    assert result["n_scored"] == len(rows) == 360
+    trace, positions, states = next(iter(open_hidden(data)))
+    expected = load_scorer(run).probabilities(states)
+    assert rows[0]["trace_id"] == trace.trace_id
+    assert rows[0]["steps"] == pytest.approx(expected, abs=1e-6)
+    assert rows[0]["score"] == pytest.approx(summarize(expected).to_json(), abs=1e-6)
+    assert rows[0]["ends"] == [p + 1 - trace.prompt_len for p in positions.tolist()]
+
+
+def test_a_trace_in_one_number():
+    found = summarize([0.2, 0.8, 0.5])
+    assert (found.mean, found.last, found.min) == (pytest.approx(0.5), 0.5, 0.2)
+    assert found.ema == pytest.approx(0.2 + 0.3 * 0.6 + 0.3 * (0.5 - 0.38))
+
+
+def test_text_of_another_model_is_refused(trained, tmp_path):
+    rows = tmp_path / "t.jsonl"
+    rows.write_text('{"question": "1+1?", "response": "2"}\n')
+    with pytest.raises(ToolError, match="other weights .*made-up"):
+        score(ScoreConfig(scorer=str(trained[0]), input=str(rows), model_name="demo", output_file=str(tmp_path / "s")))
+
+
+@pytest.fixture
+def client(trained):
+    pytest.importorskip("starlette")
+    from starlette.testclient import TestClient
+
+    from tools_scorer.serve import application
+
+    return TestClient(application(ServeConfig(scorer=str(trained[0]), text=False, max_body_mb=0.05, max_traces=3)))
+
+
+def test_health_tells_what_is_loaded(client):
+    told = client.get("/health").json()
+    assert (told["status"], told["hidden_size"], told["layers"]) == ("ok", 24, [2])
+
+
+def test_states_are_scored_over_http(client, trained):
+    _, _, states = next(iter(open_hidden(trained[1])))
+    told = client.post("/score", json={"traces": [{"states": states.tolist()}]}).json()
+    assert told["scores"][0]["steps"] == pytest.approx(load_scorer(trained[0]).probabilities(states), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "why"),
+    [
+        (b"{", 400, "not valid JSON"),
+        (b"[" * 20000, 400, "not valid JSON"),
+        (b'{"traces": []}', 400, "send"),
+        (b'{"traces": [{}, {}, {}, {}]}', 413, "more than 3"),
+        (b'{"traces": [{"question": "a", "response": "b"}]}', 400, "--no-text"),
+        (b'{"traces": [{"states": [[[1.0]]]}]}', 400, r"the scorer reads \[n_steps, 1, 24\]"),
+        (b'{"traces": [{"states": [[["x"]]]}]}', 400, "states are numbers"),
+        (b'{"traces": [{"states": [[[%s]]]}]}' % b",".join([b"NaN"] * 24), 400, "NaN or infinite"),
+        (b" " * 100_000, 413, "larger than"),
+    ],
+)
+def test_what_is_wrong_is_refused_with_a_reason(client, body, status, why):
+    answer = client.post("/score", content=body)
+    assert answer.status_code == status
+    assert re.search(why, answer.json()["error"])
