@@ -42,6 +42,7 @@ def test_ancestors_count_too(tmp_path):
     parent = manifest(tmp_path / "prep", [data_entry(raw)])
     clean = data_entry(cleaned(tmp_path / "train.jsonl"))
     assert undeduplicated([parent, clean]) == [str(raw)]
+    assert undeduplicated([parent | {"name": "teacher"}, clean]) == [str(raw)]
     (tmp_path / "prep" / "run.json").unlink()
     assert undeduplicated([parent, clean]) == []
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from tools_sft.config import SftConfig
+from tools_sft.preview import expected_memory
 from tools_sft.teacher import find_teacher
+from tools_sft.train import prepare
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
 from tools_shared.models import choose_profile, resolve
@@ -164,3 +166,12 @@ def find(config):
 def test_options_that_do_not_go_together_are_refused(wrong, words):
     with pytest.raises(ToolError, match=words):
         options(**wrong)
+
+
+def test_the_memory_to_expect_counts_the_teacher():
+    given = prepare(options(train_samples=8))
+    configs = (options(train_samples=8), SftConfig(train_samples=8))
+    with_one, without = (expected_memory(config, given.ref, given.encoded) for config in configs)
+    assert with_one.weights > 1.9 * without.weights
+    assert with_one.activations > without.activations
+    assert with_one.gradients == without.gradients

@@ -13,7 +13,7 @@ from tools_shared.runs.read import MANIFEST, read_manifest
 DATA = ("train", "data")
 DISJOINT = "demo://problems"
 """The demo's splits share no question by construction."""
-MODELS = ("base_model", "model")
+MODELS = ("base_model", "model", "teacher")
 
 
 def undeduplicated(inputs: Iterable[Mapping[str, Any]]) -> list[str]:

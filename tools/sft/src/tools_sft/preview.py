@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tools_sft.config import SftConfig
 from tools_sft.data import Encoded, rows_of
-from tools_shared.models import ModelRef
+from tools_shared.models import ModelRef, resolve
+from tools_shared.models.load import load_config
 
 if TYPE_CHECKING:
     from tools_shared.training.memory import Memory
@@ -35,7 +37,19 @@ def expected_memory(config: SftConfig, ref: ModelRef, encoded: Encoded) -> Memor
     from tools_shared.training.memory import estimate
 
     longest = max(sum(len(example.token_ids) for example in row) for row in rows_of(encoded.examples, config))
-    return estimate(ref, config, config.batch_size, longest, config.gradient_checkpointing)
+    memory = estimate(ref, config, config.batch_size, longest, config.gradient_checkpointing)
+    return with_teacher(memory, config, config.batch_size * longest) if config.teacher else memory
+
+
+def with_teacher(memory: Memory, config: SftConfig, n_tokens: int) -> Memory:
+    """Besides the teacher's weights five float32 numbers a token and word of the vocabulary: the teacher's logits, and
+    of both models the softened ones and their logarithms."""
+    from tools_shared.training.memory import estimate
+
+    teacher = resolve(config.teacher)
+    weights = estimate(teacher, replace(config, full_finetune=False), 0, 0, False).weights
+    logits = 20.0 * n_tokens * load_config(teacher).vocab_size
+    return replace(memory, weights=memory.weights + weights, activations=memory.activations + logits)
 
 
 def less_memory(config: SftConfig) -> str:
