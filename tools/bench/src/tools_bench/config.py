@@ -24,9 +24,20 @@ class EvaluateConfig(EvalConfig, EngineConfig, RunConfig):
         "demo", "Hub id, model folder, adapter folder, run directory, or 'demo'.", flags=("--base-model",)
     )
     output_file: str | None = option(None, "Also write the per-example CSV under this name in the output directory.")
+    samples: int | None = option(
+        None, "Also draw so many completions a problem: pass@k, majority@k, and with --scorer its votes.", minimum=2
+    )
+    sample_temperature: float | None = option(
+        None, "Temperature of those samples. Default: that of --eval-temperature, else 0.8.", minimum=0.01
+    )
+    scorer: str | None = option(
+        None, "A run of tools-scorer train: weighted vote and best-of-k over --samples beside the majority."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.scorer is not None and self.samples is None:
+            raise ToolError("--scorer votes among samples; give --samples K too")
         if self.engine == "http":
             raise ToolError("evaluate works on a model that is here; for a server use tools-bench run --endpoint")
 

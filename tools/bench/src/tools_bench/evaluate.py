@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tools_bench.config import EvaluateConfig
+from tools_bench.votes import vote
 from tools_shared.cli import Invocation, say
 from tools_shared.engines import open_engine
 from tools_shared.errors import ToolError
@@ -34,5 +35,6 @@ def run_evaluation(config: EvaluateConfig, invocation: Invocation) -> Manifest:
             say(said)
         evaluation = evaluate(engine, tests.items, profile, sampling_params(config))
         write_evaluation(run, evaluation, csv_path=run.path / config.output_file if config.output_file else None)
-        say(describe(evaluation.metrics))
-        return run.finish(evaluation.metrics, seed=config.seed, profile=profile.name)
+        metrics = evaluation.metrics | vote(run, engine, tests.items, profile, config)
+        say(describe(metrics))
+        return run.finish(metrics, seed=config.seed, profile=profile.name)

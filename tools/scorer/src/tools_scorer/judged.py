@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from tools_scorer.hidden import Hidden
 from tools_scorer.shards import TraceInfo
-from tools_shared.answers import equal
 from tools_shared.errors import ToolError
 from tools_shared.scoring import Scorer, TraceScore, summarize
+from tools_shared.voting import number_answers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,21 +76,9 @@ def by_question(traces: Sequence[Judged]) -> list[list[Judged]]:
 
 
 def with_answers(traces: Sequence[Judged]) -> list[Judged]:
-    """One question's traces with their answers numbered; each is compared with the first of every number."""
-    firsts: list[str] = []
-    numbers: dict[str, int] = {}
-    for trace in traces:
-        answer = trace.info.extracted_answer
-        if answer is None or answer in numbers:
-            continue
-        same = next((i for i, first in enumerate(firsts) if equal(first, answer).correct), None)
-        numbers[answer] = len(firsts) if same is None else same
-        if same is None:
-            firsts.append(answer)
-    return [
-        replace(trace, answer=None if trace.info.extracted_answer is None else numbers[trace.info.extracted_answer])
-        for trace in traces
-    ]
+    """One question's traces with their answers numbered."""
+    numbers = number_answers([trace.info.extracted_answer for trace in traces])
+    return [replace(trace, answer=number) for trace, number in zip(traces, numbers, strict=True)]
 
 
 @dataclass(frozen=True)

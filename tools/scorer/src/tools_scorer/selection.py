@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tools_scorer.judged import Judged
 from tools_shared.scoring import Aggregate
 from tools_shared.stats import Interval, bootstrap_mean, pass_at_k
+from tools_shared.voting import best_scored, elected
 
 N_SUBSETS = 64
 RULES = ("majority", "weighted vote", "best of k")
@@ -85,33 +86,18 @@ def _mean_over_subsets(scored: Chosen, k: int, seed: int) -> list[float]:
 
 def majority(scored: Chosen) -> float:
     """The chance that the most frequent answer is right."""
-    return _elected(scored, lambda score: 1.0)
+    return elected(*_answers(scored), [1.0] * len(scored))
 
 
 def vote(scored: Chosen) -> float:
     """The chance that the answer with the largest sum of scores is right."""
-    return _elected(scored, lambda score: score)
-
-
-def _elected(scored: Chosen, weight: Callable[[float], float]) -> float:
-    totals: dict[int, float] = {}
-    right: dict[int, bool] = {}
-    for trace, score in scored:
-        if trace.answer is not None:
-            totals[trace.answer] = totals.get(trace.answer, 0.0) + weight(score)
-            right.setdefault(trace.answer, trace.right)
-    if not totals:
-        return 0.0
-    top = max(totals.values())
-    winners = [answer for answer, total in totals.items() if math.isclose(total, top, rel_tol=1e-9)]
-    return sum(right[answer] for answer in winners) / len(winners)
+    return elected(*_answers(scored), [score for _, score in scored])
 
 
 def best(scored: Chosen) -> float:
     """The chance that the trace with the highest score is right, among those that give an answer."""
-    answered = [(score, trace.right) for trace, score in scored if trace.answer is not None]
-    if not answered:
-        return 0.0
-    top = max(score for score, _ in answered)
-    tied = [right for score, right in answered if score == top]
-    return sum(tied) / len(tied)
+    return best_scored(*_answers(scored), [score for _, score in scored])
+
+
+def _answers(scored: Chosen) -> tuple[list[int | None], list[bool]]:
+    return [trace.answer for trace, _ in scored], [trace.right for trace, _ in scored]

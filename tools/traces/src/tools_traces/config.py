@@ -43,10 +43,18 @@ class OutputConfig(RunConfig):
         "rows", "graded: also write every attempt, right and wrong, to NAME.graded.jsonl."
     )
     token_ids: bool = option(False, "Write each response's tokens into its row.")
+    scorer: str | None = option(
+        None, "A run of tools-scorer train: verified traces are scored, and --min-score leaves out the lowest."
+    )
+    min_score: float | None = option(
+        None, "With --scorer: leave out traces whose mean step probability is lower.", minimum=0, maximum=1
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _ = self.keep_count
+        if (self.scorer is None) != (self.min_score is None):
+            raise ToolError("--scorer and --min-score belong together; give both or none")
         if self.min_pass_rate > self.max_pass_rate:
             raise ToolError(f"--min-pass-rate {self.min_pass_rate} is above --max-pass-rate {self.max_pass_rate}")
         if not self.output_file or re.search(r"[/\\]", self.output_file) or self.output_file.startswith("."):
@@ -66,8 +74,10 @@ class OutputConfig(RunConfig):
 
     @property
     def goal(self) -> int | None:
-        """`keep_count`, or None where the pass rate is wanted: stopping early would bias it."""
-        return self.keep_count if (self.min_pass_rate, self.max_pass_rate) == (0.0, 1.0) else None
+        """`keep_count`, or None where the pass rate is wanted, which stopping early would bias, or where a trace may
+        still be left out for its score."""
+        every = (self.min_pass_rate, self.max_pass_rate) == (0.0, 1.0) and self.scorer is None
+        return self.keep_count if every else None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,9 +43,16 @@ class Outcome:
 
 
 def outcomes(
-    problems: Sequence[Problem], attempts: Mapping[tuple[str, int], Attempt], config: OutputConfig, max_attempts: int
+    problems: Sequence[Problem],
+    attempts: Mapping[tuple[str, int], Attempt],
+    config: OutputConfig,
+    max_attempts: int,
+    left_out: Collection[tuple[str, int]] = (),
 ) -> list[Outcome]:
-    """Each question's outcome, in the order of the questions. Attempts beyond what it needed are left out."""
+    """Each question's outcome, in the order of the questions. Attempts beyond what it needed are left out.
+
+    `left_out` are the attempts that no row is made of, by question and sample.
+    """
     samples: dict[str, dict[int, Attempt]] = {problem.id: {} for problem in problems}
     for (problem_id, sample), attempt in attempts.items():
         if problem_id in samples:
@@ -55,7 +62,8 @@ def outcomes(
         mine = samples[problem.id]
         wanted = n_wanted({k: a.verified for k, a in mine.items()}, config.goal, max_attempts)
         drawn = [mine[k] for k in range(wanted)]
-        found.append(Outcome(problem, drawn, choose(drawn, config)))
+        fit = [attempt for attempt in drawn if (attempt.id, attempt.sample) not in left_out]
+        found.append(Outcome(problem, drawn, choose(fit, config)))
     return found
 
 

@@ -13,6 +13,7 @@ from tools_shared.runs import Draft
 from tools_traces.config import TracesConfig
 from tools_traces.journal import Attempt
 from tools_traces.rows import Outcome, Provenance, Written, graded_row, outcomes, rows
+from tools_traces.scores import score_verified
 from tools_traces.summary import first_success, statistics
 
 
@@ -25,7 +26,9 @@ def write_outputs(
     timing: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write rows, graded attempts where asked for, and the figures; returns the figures."""
-    found = outcomes(problems, attempts, config, config.max_attempts)
+    scores = score_verified(run, config, problems, attempts)
+    low = {key for key, score in scores.items() if score is None or score < config.min_score}
+    found = outcomes(problems, attempts, config, config.max_attempts, low)
     counts = Written()
     write_jsonl(run.path / config.output_file, rows(found, config, origin, counts))
     if config.emit == "graded":
@@ -33,6 +36,8 @@ def write_outputs(
         name = config.output_file.removesuffix(".jsonl")
         write_jsonl(run.path / f"{name}.graded.jsonl", graded)
     figures = statistics(found, counts, config.goal, config.max_attempts)
+    if config.scorer is not None:
+        figures |= {"traces_scored": len(scores), "traces_below_min_score": len(low)}
     write_json(run.path / f"{config.output_file}.stats.json", figures | {"timing": dict(timing)})
     _write_debug(run, found, figures)
     say(describe(figures))
