@@ -153,3 +153,22 @@ def test_what_prompts_begin_with_is_read_once(demo, prompts, shared):
 def test_long_prompts_are_not_read_all_at_once(demo):
     reader = Ahead(demo.model, [(1,) * 1500, (2,) * 1200, (3,) * 700, (4,) * 10], pad_id=0)
     assert [len(reader._next(start)) for start in range(4)] == [1, 1, 2, 1]
+
+
+def test_a_draw_that_is_wanted_no_more_is_dropped_and_the_rest_is_as_it_was(engine, draws):
+    """Every second draw is unwanted as soon as any draw is complete; the engine is not asked again for its tokens."""
+    whole = run(engine, draws[:16])
+    done = []
+    wanted = [
+        Draw(d.prompt, d.key, d.sample, is_wanted=lambda: not done) if i % 2 else d for i, d in enumerate(draws[:16])
+    ]
+    found, rest = {}, iter(wanted)
+
+    def note(draw, completion):
+        done.append(draw)
+        found[draw.key, draw.sample] = completion
+
+    engine.stream(lambda: next(rest, None), PARAMS, note, n_slots=16)
+    kept = {(d.key, d.sample) for d in draws[:16:2]}
+    assert kept <= found.keys() < {(d.key, d.sample) for d in draws[:16]}
+    assert all(found[key] == whole[key] for key in found)

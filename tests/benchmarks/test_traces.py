@@ -69,7 +69,7 @@ def tools_traces(folder, profile):
         output_dir=str(folder / "run"), overwrite=True,
     )  # fmt: skip
     metrics = sample(config, Invocation("tools-traces", "benchmark")).metrics
-    return metrics["rows"], metrics["tokens_generated"]
+    return metrics["rows"], metrics["tokens_last_session"]
 
 
 WAYS = {"tools_traces": tools_traces, "straightforward": straightforward}

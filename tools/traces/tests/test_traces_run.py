@@ -13,6 +13,7 @@ from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
 from tools_shared.sources import read_problems
 from tools_traces.config import MergeConfig, TracesConfig
+from tools_traces.journal import FILE, read_attempts
 from tools_traces.merge import merge
 from tools_traces.sample import sample
 
@@ -67,6 +68,19 @@ def test_rows_figures_and_manifest(unbroken):
     manifest = json.loads((unbroken / "run.json").read_text())
     assert manifest["metrics"]["success_rate"] == stats["success_rate"]
     assert {"traces.jsonl", "attempts.jsonl", "metrics.jsonl"} <= manifest["outputs"].keys()
+
+
+def test_places_that_would_stay_empty_draw_ahead_and_it_counts_nowhere(unbroken, tmp_path, plain):
+    """Three questions on 16 places: all their attempts are under way at once, and the figures are as if one by one."""
+    run(tmp_path / "few", plain, data="demo://problems?split=train&size=3")
+    drawn = read_attempts(tmp_path / "few" / FILE)
+    stats = json.loads((tmp_path / "few" / "traces.jsonl.stats.json").read_text())
+    assert stats["timing"]["attempts_last_session"] == len(drawn) >= stats["attempts"]
+    assert {key for key, _ in drawn} == {row["id"] for row in lines(tmp_path / "few" / "traces.jsonl")}
+    graded = {row["id"]: row for row in lines(unbroken / "traces.graded.jsonl")}
+    assert [row["n_attempts"] for row in lines(tmp_path / "few" / "traces.jsonl")] == [
+        row["n_attempts"] for row in list(graded.values())[:3]
+    ]
 
 
 def test_stopping_early_gives_the_first_rows_of_drawing_all(unbroken, tmp_path, plain):

@@ -167,6 +167,9 @@ class SlotBatch:
         for slot, (row, token) in enumerate(zip(self.rows, tokens.tolist(), strict=True)):
             if row is None:
                 continue
+            if not row.draw.is_wanted():
+                self.rows[slot] = None
+                continue
             row.tokens.append(token)
             row.stopped = token in self.stop_ids
             if logprobs is not None:

@@ -12,14 +12,22 @@ if TYPE_CHECKING:
     from tools_shared.engines.base import Completion, Engine, SamplingParams
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One completion to be drawn: draw number `sample` of the prompt that `key` names. `index` is the caller's own."""
+    """One completion to be drawn: draw number `sample` of the prompt that `key` names. `index` is the caller's own.
+
+    `is_wanted` is asked while it is drawn: a draw that is wanted no more may be dropped, and `on_draw` is not told.
+    """
 
     prompt: Prompt
     key: str
     sample: int = 0
     index: int = 0
+    is_wanted: Callable[[], bool] = _always
 
 
 Take = Callable[[], Draw | None]

@@ -172,6 +172,10 @@ class VllmEngine:
                 for output in engine.step():
                     if output.finished:
                         on_draw(running.pop(output.request_id), _completion(output.outputs[0], params))
+                if unwanted := [name for name, draw in running.items() if not draw.is_wanted()]:
+                    engine.abort_request(unwanted)
+                    for name in unwanted:
+                        del running[name]
         finally:
             if running:
                 engine.abort_request(list(running))

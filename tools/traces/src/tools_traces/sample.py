@@ -85,7 +85,8 @@ def _here(config: TracesConfig, ref: ModelRef, profile: Profile, questions: Ques
     engine = open_engine(ref, config)
     pairs = _rendered(engine.tokenizer, engine.context_length, profile, questions, config)
     schedule = Schedule(pairs, config.goal, config.max_attempts, journal, grader(profile, config.token_ids))
-    return _Drawing(schedule, partial(schedule.run, engine, sampling_params(config), config.batch_size))
+    run = partial(schedule.run, engine, sampling_params(config), config.batch_size, ahead=config.engine != "http")
+    return _Drawing(schedule, run)
 
 
 def _by_workers(
@@ -140,7 +141,12 @@ def _draw(run: Draft, drawing: _Drawing, n: int) -> dict[str, Any]:
     seconds = time.monotonic() - began
     if drawn["attempts"]:
         log(drawn["verified"] / drawn["attempts"], drawn["tokens"] / seconds)
-    return {"seconds_last_session": round(seconds, 3), "tokens_per_second": round(drawn["tokens"] / seconds, 1)}
+    return {
+        "seconds_last_session": round(seconds, 3),
+        "tokens_per_second": round(drawn["tokens"] / seconds, 1),
+        "attempts_last_session": drawn["attempts"],  # with those drawn ahead that turned out not to be needed
+        "tokens_last_session": drawn["tokens"],
+    }
 
 
 def add_model(run: Draft, config: TracesConfig, ref: ModelRef) -> str:

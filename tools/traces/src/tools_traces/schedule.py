@@ -1,8 +1,10 @@
 """Which attempt is drawn next: each question on its own, until it has what it needs.
 
 A question leaves at its first verified attempt (or its k-th, or when its attempts are used up) and its place in the
-running batch is refilled at once. Which attempts are drawn in the end follows from their verdicts alone, not from
-the order in which they came: `n_wanted` is the shortest beginning of a question's attempts that has what it needs.
+running batch is refilled at once. Towards the end, when there are fewer questions than places, a place that would stay
+empty (and be computed all the same) draws a later attempt ahead; it is dropped when an earlier one is verified. Which
+attempts count in the end follows from their verdicts alone, not from the order in which they came: `n_wanted` is the
+shortest beginning of a question's attempts that has what it needs.
 """
 
 from __future__ import annotations
@@ -58,6 +60,10 @@ class _Question:
     prompt: Prompt
     verified: dict[int, bool] = field(default_factory=dict)
     n_given: int = 0
+    is_open: bool = True
+
+    def draw(self, sample: int) -> Draw:
+        return Draw(self.prompt, self.problem.id, sample, is_wanted=lambda: self.is_open)
 
 
 class Schedule:
@@ -76,7 +82,9 @@ class Schedule:
         self._fresh: deque[Draw] = deque()
         self._again: deque[Draw] = deque()
         self._pending: set[Future[Attempt]] = set()
-        self.n_finished = 0
+        self._open = dict(self.questions)
+        self._running: set[tuple[str, int]] = set()
+        self._n_slots = 0
         for key, attempt in journal.attempts.items():
             if key[0] in self.questions:
                 self.questions[key[0]].verified[key[1]] = attempt.verified
@@ -84,26 +92,42 @@ class Schedule:
             self._give(question, self._fresh)
 
     def _give(self, question: _Question, queue: deque[Draw]) -> None:
-        """Queue the attempts that the question needs and has not been given; note when it needs no more."""
+        """Queue the attempts that the question needs and has not been given; close it when it needs no more."""
         wanted = n_wanted(question.verified, self.goal, self.max_attempts)
         for sample in range(question.n_given, wanted):
             if sample not in question.verified:
-                queue.append(Draw(question.prompt, question.problem.id, sample))
-        question.n_given = wanted
-        if all(sample in question.verified for sample in range(wanted)):
-            self.n_finished += 1
+                queue.append(question.draw(sample))
+        question.n_given = max(question.n_given, wanted)
+        if question.is_open and all(sample in question.verified for sample in range(wanted)):
+            question.is_open = False
+            del self._open[question.problem.id]
+            self._running -= {(question.problem.id, sample) for sample in range(question.n_given)}
+
+    @property
+    def n_finished(self) -> int:
+        return len(self.questions) - len(self._open)
 
     @property
     def has_work(self) -> bool:
         return bool(self._again or self._fresh or self._pending)
 
-    def run(self, engine: Engine, params: SamplingParams, n_slots: int, on_attempt: Callable[[Attempt], None]) -> None:
-        """Draw until every question has what it needs; `on_attempt` is told of each graded attempt."""
+    def run(
+        self,
+        engine: Engine,
+        params: SamplingParams,
+        n_slots: int,
+        on_attempt: Callable[[Attempt], None],
+        ahead: bool = True,
+    ) -> None:
+        """Draw until every question has what it needs; `on_attempt` is told of each graded attempt. `ahead`: places
+        that would stay empty draw later attempts; not for servers, where each costs."""
         self._on_attempt = on_attempt
+        self._n_slots = n_slots if ahead else 0
         with ThreadPoolExecutor(GRADERS) as graders:
 
             def note(draw: Draw, completion: Completion) -> None:
                 question = self.questions[draw.key]
+                self._running.discard((draw.key, draw.sample))
                 graded = graders.submit(self.grade, question.problem, question.prompt, draw, completion)
                 self._pending.add(graded)
                 wait([graded], timeout=PATIENCE_S)
@@ -114,9 +138,25 @@ class Schedule:
 
     def _take(self) -> Draw | None:
         self._collect([graded for graded in self._pending if graded.done()])
-        if self._again:
-            return self._again.popleft()
-        return self._fresh.popleft() if self._fresh else None
+        queue = self._again or self._fresh
+        draw = queue.popleft() if queue else self._ahead()
+        if draw is not None:
+            self._running.add((draw.key, draw.sample))
+        return draw
+
+    def _ahead(self) -> Draw | None:
+        """A later attempt of the open question that has the fewest under way; of those the one that failed most."""
+        if len(self._running) >= self._n_slots:
+            return None
+        for question in self._open.values():
+            while question.n_given in question.verified:  # a journal may hold attempts that were drawn ahead
+                question.n_given += 1
+        open_still = [q for q in self._open.values() if q.n_given < self.max_attempts]
+        if not open_still:
+            return None
+        question = min(open_still, key=lambda q: (q.n_given - len(q.verified), -len(q.verified)))
+        question.n_given += 1
+        return question.draw(question.n_given - 1)
 
     def _collect(self, done: Sequence[Future[Attempt]] | set[Future[Attempt]]) -> None:
         for graded in sorted(done, key=lambda future: (future.result().id, future.result().sample)):
