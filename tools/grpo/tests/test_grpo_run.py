@@ -2,15 +2,11 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
-from tools_shared.files import sha256_file
 from tools_shared.runs import read_manifest, read_metrics
 
 SMALL = [
@@ -71,30 +67,6 @@ def test_it_shows_the_check_the_spread_each_step_and_the_gain(unbroken):
     assert gain["low"] <= gain["difference"] <= gain["high"]
     assert gain["n"] == 8
     assert [row["step"] for row in read_metrics(folder)] == [1, 2, 3, 4, 5]
-
-
-def test_a_killed_run_goes_on_and_ends_with_the_same_weights(unbroken, tmp_path):
-    folder = tmp_path / "killed"
-    args = [*SMALL, "--no-eval", "--output-dir", folder]
-    process = subprocess.Popen(command(*args), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    mark = Path(f"{folder}.partial/checkpoints/checkpoint-2/checkpoint.whole")
-    deadline = time.monotonic() + 180
-    while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert mark.exists()
-    assert not folder.exists()
-    torn = Path(f"{folder}.partial/checkpoints/checkpoint-9")
-    torn.mkdir()
-    done = run(*args)
-    assert done.returncode == 0, done.stderr
-    assert "checkpoint-9: this checkpoint was cut off" in done.stderr
-    assert read_manifest(folder).data["sessions"][1]["from_step"] >= 2
-    whole = unbroken[0]
-    assert rollouts(folder) == rollouts(whole)
-    one, two = (path / "model" / "adapter_model.safetensors" for path in (whole, folder))
-    assert sha256_file(one) == sha256_file(two)
 
 
 def test_the_number_of_generations_comes_from_the_environment_too(tmp_path):

@@ -3,16 +3,13 @@
 import csv
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
 from tools_shared.files import sha256_file
-from tools_shared.runs import read_manifest, read_metrics
+from tools_shared.runs import read_manifest
 
 SMALL = ["--prep-train-samples", "24", "--batch-size", "4", "--eval-samples", "8", "--eval-max-new-tokens", "48"]
 
@@ -78,29 +75,6 @@ def test_full_sft_goes_on_with_the_adapter_on_traces(prep, tmp_path):
     manifest = read_manifest(tmp_path / "traces")
     assert manifest.parents() == [read_manifest(prep).sha256]
     assert json.loads((tmp_path / "traces" / "rejected.jsonl").read_text())["line"] == 5
-
-
-def test_a_killed_run_goes_on_and_ends_with_the_same_weights(prep, tmp_path):
-    folder = tmp_path / "killed"
-    args = ["--stage", "prep", *SMALL, "--output-dir", folder, "--no-eval", "--save-steps", "2"]
-    process = subprocess.Popen(command(*args), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    mark = Path(f"{folder}.partial/checkpoints/checkpoint-2/checkpoint.whole")
-    deadline = time.monotonic() + 120
-    while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert mark.exists()
-    assert not folder.exists()
-    done = run(*args)
-    assert done.returncode == 0, done.stderr
-    sessions = read_manifest(folder).data["sessions"]
-    assert len(sessions) == 2
-    assert sessions[1]["from_step"] >= 2
-    one, two = (p / "model" / "adapter_model.safetensors" for p in (prep, folder))
-    assert sha256_file(one) == sha256_file(two)
-    steps = [row["step"] for row in read_metrics(folder)]
-    assert steps == sorted(set(steps))
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def facts(shown: Shown) -> str:
     )
     surprise = f", surprise {shown.surprise:.2f}" if shown.surprise is not None else ""
     cut = ", cut at the length limit" if row["finish_reason"] == "length" else ""
-    return (
+    return printable(
         f"step {row['step'] + 1}, {row['problem']}, sample {row['sample']}: reward {row['reward']:g} ({parts}), "
         f"advantage {row['advantage'] or 0:+.2f}, {row['n_tokens']} tokens{cut}, "
         f"log-prob {shown.logprob:.3f} a token{surprise}"

@@ -1,0 +1,55 @@
+"""What the trainers' tests share: a command line run in its own process, and killed or signalled at a chosen step."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+class Trainer:
+    """`tools-NAME` as its users run it, and what a test does to it while it runs."""
+
+    def __init__(self, name: str) -> None:
+        self.start = [sys.executable, "-c", f"from tools_{name}.cli import main; main()"]
+
+    def run(self, *args, **env) -> subprocess.CompletedProcess:
+        words = [*self.start, *map(str, args)]
+        return subprocess.run(words, capture_output=True, text=True, env={**os.environ, **env}, check=False)
+
+    def stopped_at(self, step: int, folder: Path, *args, number=signal.SIGKILL, before=()) -> subprocess.Popen:
+        """The process, sent a signal as soon as the run in `folder` has logged `step`; its stderr can still be read.
+
+        `before` are words before the command, such as `unshare`'s.
+        """
+        words = [*before, *self.start, *map(str, args), "--output-dir", str(folder), "--logging-steps", "1"]
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self.wait(lambda: logged(folder) >= step, process)
+        os.kill(process.pid if not before else child_of(process.pid), number)
+        return process
+
+    @staticmethod
+    def wait(holds, process: subprocess.Popen, seconds: float = 180) -> None:
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+
+def logged(folder: Path) -> int:
+    """How many steps the draft of a run has logged."""
+    path = Path(f"{folder}.partial/metrics.jsonl")
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def child_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+@pytest.fixture(scope="session")
+def trainer():
+    return Trainer
