@@ -136,3 +136,17 @@ def test_a_real_model_that_cannot_judge_fails_closed(server, served, folder):
     assert judge["agreement_with_detectors"] == {}
     assert results(folder / "judged")["evaluations"]["tutoring_quality"]["correct_direction_rate"] == 0
     assert re.search(r"judge demo: 0 replies judged, 30 failed", done.stderr)
+
+
+def test_a_real_model_that_is_held_to_the_form_judges(server, folder):
+    """What the demo judges means nothing; that its judgements are read, counted and compared is the point."""
+    words = ["--model-name", "held", "--model-path", "demo", "--device", "cpu", *SAMPLING, "--output-dir", folder]
+    done = bench("run", *words, "--judge-endpoint", server, "--judge-model", "demo", "--judge-schema")
+    found = results(folder / "held")
+    judge = found["judge"]
+    assert (judge["judged"], judge["failed"]) == (N_QUICK, 0)
+    agreement = judge["agreement_with_detectors"]
+    assert set(agreement) >= {"accuracy_lenient", "socratic_step_rate", "refusal_rate", "false_refusal_rate"}
+    assert all(0 <= entry["agree"] <= entry["n"] for entry in agreement.values())
+    assert "correct_direction_rate" in found["evaluations"]["tutoring_quality"]
+    assert re.search(r"agrees with accuracy_lenient on \d+ of", done.stderr)
