@@ -184,6 +184,7 @@ def test_clusters_of_dedup_are_groups(tmp_path):
 def test_nothing_usable_is_an_error_with_the_first_reason(tmp_path):
     with pytest.raises(ToolError, match=r"traces.jsonl:1: no usable trace \(1 rejected; first: no thinking block"):
         run(tmp_path, attempt(response="5"))
+    assert run(tmp_path, attempt(response="5"), untagged="whole")[0]
 
 
 def test_one_class_only_is_said(tmp_path, capsys):

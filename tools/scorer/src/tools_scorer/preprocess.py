@@ -46,14 +46,17 @@ def preprocess(config: PreprocessConfig, invocation: Invocation) -> Manifest:
     if name in _RESERVED:
         raise ToolError(f"{config.input_file}: a run has a {name} of its own; rename the input")
     ref = reader_of(config.tokenizer_path)
-    maker = _Maker(config, choose_profile(ref, config.profile), _load_tokenizer(ref), _groups(config))
+    parts = (config, choose_profile(ref, config.profile), _load_tokenizer(ref), _groups(config))
+    if config.input_file != "-":  # standard input can be read but once
+        _check_usable(_Maker(*parts))
+    maker = _Maker(*parts)
     with draft(output_dir, config, invocation, "scorer_data") as run:
         run.add_input("attempts", config.input_file, source_sha256(config.input_file) or "")
         sha256 = tokenizer_sha256(maker.tokenizer)
         run.add_input("tokenizer", config.tokenizer_path, sha256, profile=maker.profile.to_json())
         write_jsonl(run.path / name, maker.rows(config.input_file))
         run.reject(maker.rejected)
-        _check(maker, config)
+        _warn(maker)
         return run.finish(_metrics(maker) | {"file": name}, seed=config.seed, profile=maker.profile.name)
 
 
@@ -200,13 +203,16 @@ def _segments(prompt: str, text: str, ends: Sequence[int]) -> list[str]:
     return [prompt + parts[0], *parts[1:-1], *([parts[-1]] if parts[-1] else [])]
 
 
-def _check(maker: _Maker, config: PreprocessConfig) -> None:
-    """Raise ToolError when nothing is left; say what a training would refuse."""
-    if not maker.counts["n_traces"]:
-        first = (
-            maker.rejected[0] if maker.rejected else Rejected(Origin(str(config.input_file), 1), "the source is empty")
-        )
+def _check_usable(maker: _Maker) -> None:
+    """Raise ToolError when no row is usable, before a draft is begun that the next try would stumble over."""
+    source = str(maker.config.input_file)
+    if next(maker.rows(source), None) is None:
+        first = maker.rejected[0] if maker.rejected else Rejected(Origin(source, 1), "the source is empty")
         raise ToolError(f"{first.origin}: no usable trace ({len(maker.rejected)} rejected; first: {first.reason})")
+
+
+def _warn(maker: _Maker) -> None:
+    """Say what a training would refuse."""
     labelled = maker.counts["n_traces"] - maker.counts["n_unlabelled"]
     if labelled and maker.counts["n_correct"] in (0, labelled):
         kind = "right" if maker.counts["n_correct"] else "wrong"
