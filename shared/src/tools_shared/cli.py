@@ -23,6 +23,7 @@ import click
 from click.core import ParameterSource
 
 from tools_shared import config as configs
+from tools_shared import processes
 from tools_shared.config import Config
 from tools_shared.errors import Incomplete, ToolError
 
@@ -57,6 +58,7 @@ class _Failure(click.ClickException):
     def __init__(self, error: ToolError) -> None:
         super().__init__(" ".join(str(error).split()))
         self.exit_code = error.exit_code
+        processes.leave(error.exit_code)
 
 
 class ToolCommand(click.Command):
@@ -66,13 +68,19 @@ class ToolCommand(click.Command):
         _setup_logging()
         signal.signal(signal.SIGTERM, _stop_on_sigterm)
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
         except ToolError as error:
             raise _Failure(error) from error
+        except RuntimeError as error:
+            if (gone := processes.lost(error)) is None:
+                raise
+            raise _Failure(gone) from error
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise _Failure(disk_full(error)) from error
+        processes.leave(0)
+        return result
 
 
 class ToolGroup(click.Group):
@@ -200,6 +208,8 @@ def resolve(config_class: type[C], options: Mapping[str, Any], version: str) -> 
 
 def show_run(manifest: Any, as_json: bool) -> None:
     """A finished run on stdout: its path, or for a program one line of JSON with path, kind and metrics."""
+    if not processes.is_main():
+        return
     if as_json:
         result = {"path": str(manifest.path), "kind": manifest.kind, "metrics": manifest.metrics}
         click.echo(json.dumps(result, ensure_ascii=False))
@@ -208,8 +218,9 @@ def show_run(manifest: Any, as_json: bool) -> None:
 
 
 def say(message: str) -> None:
-    """A line about what goes on, on stderr: stdout belongs to the result."""
-    click.echo(message, err=True)
+    """A line about what goes on, on stderr: stdout belongs to the result. Of several processes rank 0 speaks."""
+    if processes.is_main():
+        click.echo(message, err=True)
 
 
 def progress(items: Iterable[T] | None = None, *, total: int | None = None, label: str = "", unit: str = "it") -> Any:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from tools_shared import processes
 from tools_shared.cli import Invocation, say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, write_json, write_jsonl
@@ -21,7 +22,7 @@ from tools_shared.runs import facts
 from tools_shared.runs.card import card
 from tools_shared.runs.config import RunConfig
 from tools_shared.runs.read import MANIFEST, SCHEMA_VERSION, Manifest, partial_dir, read_manifest
-from tools_shared.sources import source_sha256
+from tools_shared.runs.refuse import refuse_changed_inputs, refuse_difference
 
 STATE = "draft.json"
 LOCK = ".lock"
@@ -32,42 +33,33 @@ def finished(output_dir: Path, config: RunConfig) -> Manifest | None:
     """The run that already stands in `output_dir`, if it has this configuration.
 
     None when there is none, or `--overwrite` asks for a new one. Raises ToolError when another run or other
-    files stand there. A run that was whole but not yet renamed when its process died is published now.
+    files stand there. A run that was whole but not yet renamed when its process died is published now. Where several
+    processes work on one run, the others wait here for rank 0 to have checked everything and to have opened the draft.
     """
+    if not processes.is_main():
+        from tools_shared.runs.follower import told_finished
+
+        return told_finished()
+    manifest = _finished(output_dir, config)
+    if manifest is not None:
+        processes.announce({"finished": manifest.to_json()})
+    return manifest
+
+
+def _finished(output_dir: Path, config: RunConfig) -> Manifest | None:
     if not output_dir.exists() and (partial_dir(output_dir) / MANIFEST).exists():
         _publish(partial_dir(output_dir), output_dir)
     if not output_dir.exists() or config.overwrite:
         return None
     if not output_dir.is_dir() or any(output_dir.iterdir()):
         manifest = read_manifest(output_dir)
-        _refuse_difference(
+        refuse_difference(
             manifest.identity, config.identity(), output_dir, "choose another --output-dir or pass --overwrite"
         )
-        _refuse_changed_inputs(manifest)
+        refuse_changed_inputs(manifest)
         say(f"{output_dir}: already finished, nothing to do")
         return manifest
     return None
-
-
-def _refuse_changed_inputs(manifest: Manifest) -> None:
-    """A run that was made from what has changed since does not pass for one of today's."""
-    for entry in manifest.data["inputs"]:
-        path = Path(entry["path"])
-        if entry["run_sha256"] is not None and (path / MANIFEST).exists():
-            changed = read_manifest(path).sha256 != entry["run_sha256"]
-        else:
-            changed = path.is_file() and source_sha256(path) != entry["sha256"]
-        if changed:
-            raise ToolError(f"{manifest.path}: {path} has changed since; pass --overwrite to make this run again")
-
-
-def _refuse_difference(there: Mapping[str, Any], here: Mapping[str, Any], path: Path, remedy: str) -> None:
-    differs = [
-        f"{k} is {there.get(k)!r} there, {here.get(k)!r} here" for k in {**there, **here} if there.get(k) != here.get(k)
-    ]
-    if differs:
-        more = f" (and {len(differs) - 3} more)" if len(differs) > 3 else ""
-        raise ToolError(f"{path} holds another configuration: {'; '.join(differs[:3])}{more}; {remedy}")
 
 
 @contextmanager
@@ -78,6 +70,11 @@ def draft(output_dir: Path, config: RunConfig, invocation: Invocation, kind: str
     a draft of another configuration stands there.
     """
     partial = partial_dir(output_dir)
+    if not processes.is_main():
+        from tools_shared.runs.follower import Follower
+
+        yield Follower(output_dir, partial, config, invocation, kind)
+        return
     with _open_lock(partial) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,7 +82,9 @@ def draft(output_dir: Path, config: RunConfig, invocation: Invocation, kind: str
             raise ToolError(
                 f"{partial}: another process is writing this run; wait for it or choose another --output-dir"
             ) from None
-        yield Draft(output_dir, partial, config, invocation, kind)
+        run = Draft(output_dir, partial, config, invocation, kind)
+        processes.announce({"draft": run.state})
+        yield run
 
 
 def _open_lock(partial: Path) -> IO[str]:
@@ -118,6 +117,11 @@ class Draft:
         self.resumed = len(self._state["sessions"]) > 1
         if not (path / "rejected.jsonl").exists():
             self.reject([])
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What `draft.json` holds: identity, run id, sessions, inputs."""
+        return self._state
 
     @property
     def run_id(self) -> str:
@@ -153,6 +157,7 @@ class Draft:
             )
         self._state["inputs"][name] = entry
         self._save_state()
+        processes.share(sha256)
 
     def reject(self, rows: Iterable[Rejected]) -> None:
         """Write `rejected.jsonl`: every input row that is not used, with file, line and reason."""
@@ -191,7 +196,9 @@ class Draft:
         manifest["outputs"] = self._outputs()
         write_json(self.path / MANIFEST, manifest)
         _publish(self.path, self.final)
-        return read_manifest(self.final)
+        published = read_manifest(self.final)
+        processes.share(published.to_json())
+        return published
 
     def _take_up(self) -> dict[str, Any] | None:
         """The state of a draft that was cut off, after the checks; None when there is none to go on from."""
@@ -204,7 +211,7 @@ class Draft:
             return None
         state = json.loads(state_path.read_text(encoding="utf-8"))
         remedy = "finish it with its own options, pass --resume never to start anew, or choose another --output-dir"
-        _refuse_difference(state["identity"], self._identity(), self.path, remedy)
+        refuse_difference(state["identity"], self._identity(), self.path, remedy)
         state["sessions"].append({"started": _now()})
         self._save(state)
         say(f"{self.path}: taking up the run that was cut off")

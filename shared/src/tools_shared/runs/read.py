@@ -23,6 +23,13 @@ class Manifest:
     data: Mapping[str, Any]
     sha256: str
 
+    def to_json(self) -> dict[str, Any]:
+        return {"path": str(self.path), "data": dict(self.data), "sha256": self.sha256}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Manifest:
+        return cls(Path(values["path"]), values["data"], values["sha256"])
+
     @property
     def kind(self) -> str:
         return self.data["kind"]
