@@ -169,3 +169,38 @@ def test_another_dimension_names_both(tmp_path, make_hidden):
 def test_unknown_settings_name_the_known(tmp_path, make_hidden):
     with pytest.raises(ToolError, match="demo, linear, qwen3_4b_default"):
         train(settings(tmp_path, tmp_path / "run", config_name="linaer"), HERE)
+
+
+def test_the_known_files_are_trained_on_split_by_question(tmp_path):
+    files = tmp_path / "pt"
+    files.mkdir()
+    generator = torch.Generator().manual_seed(0)
+    for part in range(2):
+        entries = [
+            {
+                "select_hidden_states": torch.randn(3, 8, generator=generator) + (i % 2) * 3,
+                "full_input_ids": torch.arange(9),
+                "full_forward_text": "x",
+                "original_response": "x",
+                "question": f"question {part} {i // 4}",
+                "is_correct": i % 2 == 0,
+            }
+            for i in range(80)
+        ]
+        torch.save(entries, files / f"p_hiddenstates_{80 * part}_{80 * part + 80}.pt")
+    manifest = train(settings(files, tmp_path / "run"), HERE)
+    hidden = open_hidden(tmp_path / "run-hidden")
+    assert hidden.n_traces == 160
+    splits = {}
+    for trace, _, _ in hidden:
+        assert splits.setdefault(trace.question_id, trace.split) == trace.split
+    assert manifest.metrics["n_questions"] == list(splits.values()).count("train")
+    train(settings(files, tmp_path / "run"), HERE)  # finished already: says so and does nothing
+
+
+def test_a_pickle_in_place_of_tensors_is_refused(tmp_path):
+    import pickle
+
+    (tmp_path / "x.pt").write_bytes(pickle.dumps(print))
+    with pytest.raises(ToolError, match="x.pt: not a file of tensors"):
+        train(settings(tmp_path, tmp_path / "run"), HERE)

@@ -79,7 +79,8 @@ def prompt_probe(hidden: Hidden, traces: Sequence[Judged]) -> np.ndarray | None:
     import torch
 
     states, rates = _training_prompts(hidden)
-    if len(rates) < 2 or rates.mean() in (0, 1):
+    # No spread: states that came without their prompts.
+    if len(rates) < 2 or rates.mean() in (0, 1) or not states.std(0).any():
         return None
     mean, std = states.mean(0), states.std(0).clamp_min(1e-6)
     weights = _logistic((states - mean) / std, rates)

@@ -41,7 +41,9 @@ class TrainConfig(RunConfig):
 
     TOOL: ClassVar[str] = "scorer"
 
-    train_dir: str | None = option(None, "Folder of hidden states that `tools-scorer extract` wrote.")
+    train_dir: str | None = option(
+        None, "Folder of hidden states that `tools-scorer extract` wrote, or of the known pipeline's .pt files."
+    )
     config_name: str = option(
         "qwen3_4b_default", "Settings: qwen3_4b_default, demo, linear, or a YAML file with the same keys."
     )

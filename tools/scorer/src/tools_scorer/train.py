@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tools_scorer.calibration import fit_isotonic, fit_line, fold_line, fold_scale, with_knots
 from tools_scorer.fit import STATE, Fitted, fit, read_progress
 from tools_scorer.formats import export
-from tools_scorer.hidden import Hidden, open_hidden
+from tools_scorer.hidden import Hidden
+from tools_scorer.known_files import open_states
 from tools_scorer.learning_config import Recipe, TrainConfig, recipe
 from tools_scorer.rows import Feed, RowSet, Scale, check_learnable, choose_rows, standardisation
 from tools_scorer.shards import READER_FIELDS, Manifest
@@ -42,7 +43,7 @@ def train(config: TrainConfig, invocation: Invocation) -> RunManifest:
     output_dir = Path(config.output_dir or default_output_dir("scorer"))
     if done := finished(output_dir, config):
         return done
-    hidden = open_hidden(config.train_dir)
+    hidden = open_states(config.train_dir, output_dir)
     rows, validation = _rows(hidden, config, settings)
     with draft(output_dir, config, invocation, "scorer") as run:
         run.add_input("hidden", str(hidden.path), hidden_sha256(hidden), n_traces=hidden.n_traces, n_rows=hidden.n_rows)
