@@ -77,8 +77,9 @@ def test_sigterm_ends_the_step_and_smaller_batches_go_on(grpo, unbroken, tmp_pat
 
 def test_no_spread_stops_the_run_and_the_guard_can_be_passed_by(grpo, tmp_path):
     # Before it has learned the format, the demo's base model never satisfies `verified`: all rewards are 0.
-    args = [*ARGS, "--reward", "verified:2", "--output-dir", tmp_path / "flat"]
-    flat = [a for i, a in enumerate(args) if a != "length:0.1" and (i + 1 == len(args) or args[i + 1] != "length:0.1")]
+    flat = [*ARGS, "--output-dir", tmp_path / "flat"]
+    at = flat.index("length:0.1")
+    del flat[at - 1 : at + 1]
     done = grpo.run(*flat, "--guard-steps", 4)
     assert done.returncode == 3, done.stderr
     assert "no group had spread in the reward for 4 steps" in done.stderr
@@ -97,7 +98,7 @@ def test_truncated_completions_stop_the_run(grpo, tmp_path):
 def test_a_loss_that_is_not_a_number_stops_the_run(grpo, tmp_path):
     done = grpo.run(*ARGS, "--learning-rate", "1e30", "--output-dir", tmp_path / "nan")
     assert done.returncode == 3, done.stderr
-    assert "is not a finite number" in done.stderr
+    assert "not finite numbers after step" in done.stderr or "is not a finite number" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -31,7 +31,8 @@ def pick(logits_B_V: torch.Tensor, uniform_B: torch.Tensor, params: SamplingPara
     cumulative = probs.double().cumsum(dim=-1)
     total = cumulative[:, -1]
     target = torch.minimum(uniform_B * total, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(cumulative, target[:, None], right=True).squeeze(1)
+    # Where the logits are not numbers the search ends behind the last token; the log-probability then tells.
+    return torch.searchsorted(cumulative, target[:, None], right=True).squeeze(1).clamp(max=probs.shape[-1] - 1)
 
 
 def _filter(probs_B_V: torch.Tensor, params: SamplingParams) -> torch.Tensor:

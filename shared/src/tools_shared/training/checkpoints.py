@@ -17,6 +17,7 @@ WHOLE = "checkpoint.whole"
 
 def seal(checkpoint: Path) -> None:
     """Bring a checkpoint's files to the disk, then mark it as whole."""
+    _drop_reference_adapter(checkpoint)
     files = {}
     for path in sorted(p for p in checkpoint.rglob("*") if p.is_file()):
         _flush(path)
@@ -29,6 +30,16 @@ def seal(checkpoint: Path) -> None:
         os.fsync(mark.fileno())
     temporary.replace(checkpoint / WHOLE)
     _flush(checkpoint)
+
+
+def _drop_reference_adapter(checkpoint: Path) -> None:
+    """Delete the frozen copy of the first adapter that GRPO with a KL penalty keeps in `ref/`.
+
+    It is made anew whenever the trainer is; and where transformers finds such a folder when it resumes, it loads that
+    one alone, and training would go on from an untrained adapter without a word.
+    """
+    if (checkpoint / "ref" / "adapter_config.json").exists():
+        shutil.rmtree(checkpoint / "ref")
 
 
 def _flush(path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tools_shared.engines import Completion, SamplingParams
+from tools_shared.errors import Incomplete
 from tools_shared.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -48,7 +50,13 @@ class Sampler:
             self.params(),
             keys=[f"{self.prompts[text][0]}@{step}" for text in groups],
         )
-        return [completion for group in drawn for completion in group]
+        completions = [completion for group in drawn for completion in group]
+        if not all(map(math.isfinite, (value for completion in completions for value in completion.logprobs))):
+            raise Incomplete(
+                f"the policy's probabilities are not finite numbers after step {step}; start anew with --resume never "
+                f"and a lower --learning-rate than {self.config.learning_rate:g}"
+            )
+        return completions
 
     def params(self) -> SamplingParams:
         c = self.config
