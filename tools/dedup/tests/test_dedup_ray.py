@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import signal
-import subprocess
 import threading
 import time
 
 import numpy as np
+import psutil
 import pytest
 
 from tools_dedup import vectors
@@ -61,11 +60,13 @@ def test_a_killed_worker_loses_nothing(dedup, folder, minilm, many):
 
     def kill_one():
         while not killed:
-            done = subprocess.run(["ps", "-eo", "pid=,times=,args="], capture_output=True, text=True, check=True)
-            for pid, seconds, args in (line.split(None, 2) for line in done.stdout.splitlines()):
-                if args.startswith("ray::MapWorker") and int(seconds) >= 2 and not killed:
-                    os.kill(int(pid), signal.SIGKILL)
-                    killed.append(pid)
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    command = process.cmdline()
+                    if command and command[0].startswith("ray::MapWorker") and process.cpu_times().user > 2:
+                        process.kill()
+                        killed.append(process.pid)
+                        return
             time.sleep(0.05)
 
     threading.Thread(target=kill_one, daemon=True).start()

@@ -1,14 +1,14 @@
 """A real local Ray of two workers: the rows of one process, whoever is killed."""
 
+import contextlib
 import json
-import os
-import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tools_shared.cli import Invocation
@@ -60,11 +60,14 @@ def test_two_workers_write_the_rows_of_one_process(alone, tmp_path, plain):
     assert result(tmp_path / "run") == result(alone)
 
 
-def workers_of_ray():
-    """Processes that draw: Ray names them after what they run."""
-    done = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True)
-    named = (line.split(None, 1) for line in done.stdout.splitlines())
-    return [int(pid) for pid, args in named if args.startswith("ray::MapWorker")]
+def busy_workers():
+    """Our own processes that draw: loading a model and drawing takes processor seconds, waiting none."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::MapWorker"):
+                found += [process] if process.cpu_times().user > 2 else []
+    return found
 
 
 def test_a_worker_killed_while_it_draws_loses_nothing(alone, tmp_path, plain):
@@ -72,25 +75,16 @@ def test_a_worker_killed_while_it_draws_loses_nothing(alone, tmp_path, plain):
     killed = []
 
     def kill_one():
-        while not (busy := [pid for pid in workers_of_ray() if processor_seconds(pid) > 2]):
+        while not (busy := busy_workers()):
             time.sleep(0.05)
-        os.kill(busy[0], signal.SIGKILL)
-        killed.append(busy[0])
+        busy[0].kill()
+        killed.append(busy[0].pid)
 
     killer = threading.Thread(target=kill_one, daemon=True)
     killer.start()
-    run(tmp_path / "run", plain, **RAY, max_attempts=3)
+    run(tmp_path / "run", plain, **RAY)
     assert killed
     assert result(tmp_path / "run") == result(alone)
-
-
-def processor_seconds(pid):
-    """What a process has used: loading a model and drawing takes seconds, waiting none."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except FileNotFoundError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_a_journal_goes_on_with_ray_and_without(alone, tmp_path, plain):
