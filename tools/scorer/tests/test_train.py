@@ -204,3 +204,21 @@ def test_a_pickle_in_place_of_tensors_is_refused(tmp_path):
     (tmp_path / "x.pt").write_bytes(pickle.dumps(print))
     with pytest.raises(ToolError, match="x.pt: not a file of tensors"):
         train(settings(tmp_path, tmp_path / "run"), HERE)
+
+
+def test_the_first_layer_by_hand_has_the_gradients_of_autograd():
+    from tools_scorer.fit import _FirstLayer
+    from tools_shared.scoring import probe
+
+    torch.manual_seed(0)
+    module, x = probe(12, (7,)), torch.randn(9, 12)
+    module(x).square().sum().backward()
+    expected = [p.grad.clone() for p in module.parameters()]
+    for p in module.parameters():
+        p.grad = None
+    first = _FirstLayer(module.net[0], torch.float32)
+    hidden = first.forward(x).requires_grad_()
+    module.net[1:](hidden).squeeze(-1).square().sum().backward()
+    first.backward(x, hidden.grad)
+    for p, wanted in zip(module.parameters(), expected, strict=True):
+        assert torch.allclose(p.grad, wanted, atol=1e-5)
