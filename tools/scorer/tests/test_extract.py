@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import pickle
 import shutil
@@ -117,6 +118,13 @@ def test_another_configuration_is_refused_before_anything_is_loaded(data, tmp_pa
     run(data, tmp_path / "h", end_idx=10)
     with pytest.raises(ToolError, match=r"another configuration \(layers \[5\] and \[2\]; norm 'post' and 'pre'\)"):
         run(data, tmp_path / "h", layers="2")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed here")
+def test_an_engine_that_is_not_installed_is_named_and_binds_nobody(data, tmp_path):
+    with pytest.raises(ToolError, match="--engine vllm needs vLLM"):
+        run(data, tmp_path / "h", engine="vllm", end_idx=3)
+    assert run(data, tmp_path / "h", end_idx=3).n_traces == 3
 
 
 def test_corrupt_shard_is_named_and_not_skipped(data, tmp_path):

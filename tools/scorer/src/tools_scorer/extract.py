@@ -13,7 +13,7 @@ from tools_scorer.config import ExtractConfig
 from tools_scorer.hidden import Hidden, check_shard, open_hidden, torch_dtype
 from tools_scorer.inputs import Trace, TracesFile, check_tokenizer, open_traces, profile_of, tokenizer_sha256
 from tools_scorer.readers import Reader, ReaderOptions, open_reader
-from tools_scorer.shards import Manifest, Rows, shard_path, write_manifest, write_shard
+from tools_scorer.shards import MANIFEST, Manifest, Rows, shard_path, write_manifest, write_shard
 from tools_shared.cli import progress, say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
@@ -48,7 +48,8 @@ def extract(config: ExtractConfig) -> Hidden:
     ranges = shard_ranges(start, end, config.shard_size)
     i, n = config.shard_of
     mine = ranges[i::n]
-    write_manifest(job.folder, job.manifest)
+    if (job.folder / MANIFEST).exists():
+        write_manifest(job.folder, job.manifest)
     todo = [span for span in mine if config.overwrite or not _finished(job, *span)]
     if len(todo) < len(mine):
         say(f"{job.folder}: {len(mine) - len(todo)} of {len(mine)} shards are finished")
@@ -168,9 +169,12 @@ def _parts(job: Job, todo: list[tuple[int, int]], config: ExtractConfig) -> Iter
     if config.engine == "ray":
         from tools_scorer.workers import by_workers
 
+        check_ray()
+        write_manifest(job.folder, job.manifest)
         yield from by_workers(job, todo, config)
         return
     reader = open_reader(job.engine, job.reader)
+    write_manifest(job.folder, job.manifest)  # only now: an engine that does not start binds nobody to it
     for start, end in todo:
         yield make_shard(job, reader, start, end)
 
