@@ -7,13 +7,17 @@ the vocabulary:
     weights      b P + 4 T for an adapter; 4 P when all are trained; 0.55 a number of the linear layers in 4 bits
     gradients    4 T
     optimiser    8 T          AdamW's two moments
-    activations  N L a b + 12 N V,    a = 6 h + 3 q + 4 k + 4 I
+    activations  N L a b + 16 N V,    a = 6 h + 3 q + 4 k + 4 I
 
 `a` counts what autograd keeps of one token in one layer: both normalisations (input and result), queries and keys
 before and after the rotation, values, the attention's result, and gate, its SiLU, up and their product. It leaves out
 the attention matrix, which SDPA and flash attention never store. With gradient checkpointing a layer keeps h, and one
-layer at a time the rest. 12 N V is the logits, their float32 copy and their gradient. Not counted: Python and the
-libraries (some 0.5 GiB), the CUDA context, fragments.
+layer at a time the rest. 16 N V is the logits, the shifted copy, their log-softmax and its gradient. Not counted:
+Python and the libraries (some 0.5 GiB), the CUDA context, fragments.
+
+Measured on a CPU in float32 (Qwen3 of random weights, 7 and 9 million parameters, 2,048 tokens a pass; peak resident
+memory over that of the loaded libraries, freed memory given back at once): 0.91 to 1.11 of the estimate. An allocator
+that keeps what was freed took 1.37 of it. Not yet measured on a GPU.
 """
 
 from __future__ import annotations
@@ -115,4 +119,4 @@ def _activations(config: PreTrainedConfig, n_tokens: int, b: int, checkpointing:
     per_layer = b * (6 * config.hidden_size + 3 * q + 4 * k + 4 * config.intermediate_size)
     n_layers = config.num_hidden_layers
     kept = n_layers * b * config.hidden_size + per_layer if checkpointing else n_layers * per_layer
-    return float(n_tokens * kept + 12 * n_tokens * config.vocab_size)
+    return float(n_tokens * kept + 16 * n_tokens * config.vocab_size)

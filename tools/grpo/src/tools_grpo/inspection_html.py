@@ -7,7 +7,7 @@ from html import escape
 from tools_grpo.inspection import Inspection, Shown, Step, mean, spans
 from tools_grpo.inspection_text import TITLES, facts, printable
 
-WIDTH, HEIGHT, MARGIN = 640, 180, 48
+WIDTH, HEIGHT, MARGIN = 480, 170, 56
 CHARTS = {
     "reward": "Reward",
     "length": "Length, tokens",
@@ -23,9 +23,9 @@ STYLE = """
 body { margin: 2rem auto; padding: 0 1rem; max-width: 70rem; color: var(--ink); background: var(--paper);
   font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.4rem; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margin-top: 2.5rem; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1.5rem; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1.5rem; }
 figure { margin: 0; } figcaption, .facts { color: var(--soft); font-size: 13px; overflow-wrap: anywhere; }
-svg { width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 12px; }
+svg { width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 13px; }
 .axis { stroke: var(--rule); } .curve { fill: none; stroke: var(--line); stroke-width: 2; } .dot { fill: var(--line); }
 article { border: 1px solid var(--rule); border-radius: 6px; padding: .75rem 1rem; margin: 1rem 0; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--box); padding: .6rem .8rem; border-radius: 4px;
@@ -63,7 +63,7 @@ def _chart(steps: list[Step], name: str, label: str) -> str:
     points = [(_middle(part), mean(part, name)) for part in parts]
     low, high = min(y for _, y in points), max(y for _, y in points)
     if low == high:
-        low, high = low - 0.5, high + 0.5
+        high = low + 1
     first, last = points[0][0], points[-1][0]
     places = [(_scale(x, first, last, MARGIN, WIDTH - 8), _scale(y, low, high, HEIGHT - 24, 8)) for x, y in points]
     curve = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
