@@ -18,6 +18,7 @@ from tools_shared.cli import progress, say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
 from tools_shared.models import resolve
+from tools_shared.ray_map import check_ray
 from tools_shared.reading import reader_sha256
 from tools_shared.steps import parse_delimiter
 
