@@ -16,7 +16,7 @@ from typing import IO, Any
 from tools_shared import processes
 from tools_shared.cli import Invocation, say
 from tools_shared.errors import ToolError
-from tools_shared.files import sha256_file, write_json, write_jsonl
+from tools_shared.files import sha256_file, whole_lines, write_json, write_jsonl
 from tools_shared.records import Rejected
 from tools_shared.runs import facts
 from tools_shared.runs.card import card
@@ -171,9 +171,8 @@ class Draft:
     def rewind(self, step: int) -> None:
         """Forget logged steps after `step`, from which training goes on; notes in the manifest that it did."""
         if self._metrics_path.exists():
-            lines = self._metrics_path.read_text(encoding="utf-8").splitlines()
-            kept = [row for line in lines if (row := _whole_line(line)) is not None and row.get("step", 0) <= step]
-            write_jsonl(self._metrics_path, kept)
+            rows = map(json.loads, whole_lines(self._metrics_path))
+            write_jsonl(self._metrics_path, [row for row in rows if row.get("step", 0) <= step])
         self._state["sessions"][-1]["from_step"] = step
         self._save_state()
 
@@ -299,14 +298,6 @@ def _publish(partial: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     for name in (STATE, LOCK):
         (final / name).unlink(missing_ok=True)
-
-
-def _whole_line(line: str) -> dict[str, Any] | None:
-    """The row of a journal's line; None for the torn one that a kill can leave at the end."""
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError:
-        return None
 
 
 def _yaml(values: Mapping[str, Any]) -> str:
