@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tools_shared import processes
 from tools_shared.answers import equal, extract
 from tools_shared.cli import progress, say
 from tools_shared.config import option
@@ -149,18 +150,27 @@ def sampling_params(config: EvalConfig) -> SamplingParams:
 def evaluate(
     engine: Engine, problems: Sequence[Problem], profile: Profile, params: SamplingParams, label: str = "evaluating"
 ) -> Evaluation:
-    """Draw one completion a problem and grade it."""
+    """Draw one completion a problem and grade it; of several processes each draws its part."""
     prompts = [render_question(engine.tokenizer, profile, problem.question) for problem in problems]
     check_fits(prompts, [str(p.origin or p.id) for p in problems], engine.context_length, params.max_new_tokens)
-    with progress(total=len(prompts), label=label, unit="problem") as bar:
+    with progress(total=len(processes.mine(prompts)), label=label, unit="problem") as bar:
         drawn = engine.generate(
-            prompts, params, keys=[problem.id for problem in problems], on_done=lambda *_: bar.update()
+            processes.mine(prompts),
+            params,
+            keys=processes.mine([problem.id for problem in problems]),
+            on_done=lambda *_: bar.update(),
         )
     graded = [
-        grade(problem, prompt, completions[0], profile)
-        for problem, prompt, completions in zip(problems, prompts, drawn, strict=True)
+        grade(problem, prompt, completion, profile)
+        for problem, prompt, completion in zip(problems, prompts, _of_all([c[0] for c in drawn]), strict=True)
     ]
     return Evaluation(graded, rates(graded))
+
+
+def _of_all(completions: list[Completion]) -> list[Completion]:
+    """This process's completions with those of the others between them, in the order of the problems."""
+    parts = processes.gather([asdict(completion) for completion in completions])
+    return [Completion.from_json(values) for values in processes.in_order(parts)]
 
 
 def evaluate_in_run(
@@ -177,7 +187,8 @@ def evaluate_in_run(
         say(said)
     with _engine(run, model, config) as engine:
         evaluation = evaluate(engine, problems, profile, sampling_params(config))
-    write_evaluation(run, evaluation, ending)
+    if processes.is_main():
+        write_evaluation(run, evaluation, ending)
     say(describe(evaluation.metrics))
     return evaluation
 

@@ -110,6 +110,21 @@ def in_order(parts: Sequence[Sequence[T]]) -> list[T]:
     return whole
 
 
+def passes(n_examples: int, batch_size: int, unit: str) -> int:
+    """Forward passes of each process in one optimiser step over `n_examples`, however many there are.
+
+    Raises ToolError when they cannot be dealt out evenly.
+    """
+    n_passes, rest = divmod(n_examples, batch_size * _count)
+    if rest:
+        raise ToolError(
+            f"the {n_examples} {unit} of a step cannot be dealt to {_count} processes in batches of {batch_size}; "
+            f"choose a --batch-size that divides {n_examples} / {_count} (and more --gradient-accumulation in SFT, so "
+            "that the step stays the same), or another number of processes"
+        )
+    return n_passes
+
+
 def share(value: T) -> T:
     """Rank 0's `value` (of JSON's types) on every rank; the others' own is not looked at."""
     if _messages is None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tools_shared.config import option
 from tools_shared.engines.stream import OnDraw, Take
@@ -62,6 +62,17 @@ class Completion:
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
     logprobs: tuple[float, ...] | None = None
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Completion:
+        """What `asdict` and JSON made of a completion."""
+        logprobs = values["logprobs"]
+        return cls(
+            values["text"],
+            tuple(values["token_ids"]),
+            values["finish_reason"],
+            None if logprobs is None else tuple(logprobs),
+        )
 
 
 class Engine(Protocol):

@@ -10,6 +10,7 @@ from typing import Any
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from tools_shared import processes
 from tools_shared.cli import say
 from tools_shared.runs import Draft
 from tools_shared.stopping import StopRequest
@@ -63,6 +64,8 @@ class RunCallback(TrainerCallback):
         control.should_save |= state.global_step >= state.max_steps
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        # Every process writes the state of its random numbers into the checkpoint; the last makes it whole.
+        processes.gather(None)
         if state.is_world_process_zero:
             seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
@@ -100,6 +103,9 @@ class StopCallback(TrainerCallback):
         self._obey(control)
 
     def _obey(self, control: TrainerControl) -> None:
+        # All stop after the same step, whichever of them was asked to.
+        for reason in filter(None, processes.gather(self.stop.reason)):
+            self.stop.ask(reason)
         if self.stop.reason:
             control.should_save = control.should_training_stop = True
 

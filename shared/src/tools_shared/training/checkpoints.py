@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+from tools_shared import processes
 from tools_shared.cli import say
 from tools_shared.files import sha256_file
 from tools_shared.runs import Draft
@@ -85,8 +86,10 @@ def step_of(checkpoint: Path | None) -> int:
 
 
 def resume_point(run: Draft) -> Path | None:
-    """Where training goes on, the logged steps after it forgotten; None to begin."""
-    checkpoint = last_checkpoint(run)
+    """Where training goes on, the logged steps after it forgotten; None to begin. Rank 0 decides."""
+    found = last_checkpoint(run) if processes.is_main() else None
+    path = processes.share(str(found) if found else None)
+    checkpoint = Path(path) if path else None
     if run.resumed:
         run.rewind(step_of(checkpoint))
         say(f"{run.path}: going on from step {step_of(checkpoint)}")

@@ -37,6 +37,7 @@ def trainer_options(config: Any, run: Draft) -> dict[str, Any]:
         "fp16": on_gpu and dtype == torch.float16,
         "report_to": "none" if config.report_to == "tensorboard" else config.report_to,
         "run_name": run.final.name,
+        "ddp_find_unused_parameters": False,
         "disable_tqdm": True,
         "remove_unused_columns": False,
     }

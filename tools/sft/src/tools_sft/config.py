@@ -47,7 +47,9 @@ class SftConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
     )
     epochs: float = option(1.0, "Passes over the training rows.", minimum=0)
     batch_size: int = option(8, "Examples in one forward pass on a device.", minimum=1)
-    gradient_accumulation: int = option(1, "Forward passes summed into one optimiser step.", minimum=1)
+    gradient_accumulation: int = option(
+        1, "Forward passes summed into one optimiser step, over all processes.", minimum=1
+    )
     learning_rate: float = option(2e-4, "Peak learning rate.", minimum=0)
     max_length: int = option(2048, "Longest example, prompt and completion together, in tokens.", minimum=8)
     on_overlong: Literal["error", "drop", "truncate"] = option("error", "What to do with longer examples.")
@@ -88,6 +90,11 @@ class SftConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
         of memory may go on in smaller batches."""
         values = super().identity()
         return values | {"examples_per_step": values.pop("batch_size") * values.pop("gradient_accumulation")}
+
+    @property
+    def step_examples(self) -> int:
+        """Examples, or packed rows of them, in one optimiser step."""
+        return self.batch_size * self.gradient_accumulation
 
     @property
     def n_train(self) -> int | None:

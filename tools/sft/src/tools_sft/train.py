@@ -11,6 +11,7 @@ from tools_sft.config import SftConfig
 from tools_sft.data import Encoded, encode, rows_of
 from tools_sft.preview import expected_memory, less_memory
 from tools_sft.teacher import find_teacher
+from tools_shared import processes
 from tools_shared.cli import Invocation, say
 from tools_shared.evaluation import evaluate_in_run, read_test_problems
 from tools_shared.models import choose_profile, resolve, save, save_merged
@@ -43,6 +44,7 @@ class Prepared:
 
 
 def prepare(config: SftConfig) -> Prepared:
+    processes.passes(config.step_examples, config.batch_size, "examples")
     ref = resolve(config.base_model)
     profile = choose_profile(ref, config.profile)
     rows = read_examples(
@@ -60,6 +62,7 @@ def train(config: SftConfig, invocation: Invocation) -> Manifest:
 
     Raises Incomplete where a signal, a guard or a full disk ended it: the same call goes on.
     """
+    processes.join(config.device)
     with StopRequest().listening() as stop:
         output_dir = Path(config.output_dir or default_output_dir(config.run_name))
         if done := finished(output_dir, config):
@@ -98,7 +101,7 @@ def _train_and_evaluate(run: Draft, config: SftConfig, given: Prepared, stop: St
     metrics |= trained
     if config.eval:
         metrics |= evaluate_in_run(run, loaded, given.tests.items, profile, config).metrics
-    if config.merge:
+    if config.merge and processes.is_main():
         metrics["merge_difference"] = save_merged(loaded, run.path / "merged", profile)
     return run.finish(metrics, seed=config.seed, profile=profile.name)
 
@@ -116,7 +119,8 @@ def _fit(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> t
         loaded = load_trainable(given.ref, config)
         trainer = make_trainer(run, config, loaded, given.encoded)
         fit(trainer, run, resume_point(run), stop, [NotANumber(config.learning_rate)])
-        save(loaded, run.model_dir, run.final / "model", given.profile, saves_full_weights(loaded, config))
+        if processes.is_main():
+            save(loaded, run.model_dir, run.final / "model", given.profile, saves_full_weights(loaded, config))
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     return loaded, {
         "steps": trainer.state.global_step,
@@ -139,7 +143,7 @@ def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded
         num_train_epochs=config.epochs,
         max_steps=config.max_steps,
         per_device_train_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.gradient_accumulation,
+        gradient_accumulation_steps=processes.passes(config.step_examples, config.batch_size, "examples"),
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
     )
