@@ -121,7 +121,8 @@ def check_shard(manifest: Manifest, start: int, end: int, path: Path) -> Shard:
             facts = json.loads((file.metadata() or {}).get("shard", "{}"))
             stored = file.get_slice("states")
             shape, dtype = stored.get_shape(), _STORED.get(stored.get_dtype())
-            positions, pointers = file.get_tensor("positions"), file.get_tensor("row_pointers")
+            # Copies: a view of two small tensors would keep the whole file mapped.
+            positions, pointers = (file.get_tensor(name).clone() for name in ("positions", "row_pointers"))
     except (SafetensorError, json.JSONDecodeError) as error:
         raise _corrupt(path, " ".join(str(error).split())) from error
     if facts.get("manifest") != manifest.digest:

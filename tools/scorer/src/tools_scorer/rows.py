@@ -83,10 +83,11 @@ def choose_rows(
     """
     import numpy as np
 
-    parts: list[tuple[np.ndarray, ...]] = []
+    parts: list[list[np.ndarray]] = []
     numbers: dict[str, int] = {}
     for number, shard in enumerate(hidden.shards):
         pointers = shard.row_pointers.tolist()
+        mine: list[tuple[np.ndarray, ...]] = []
         for i, trace in enumerate(shard.traces()):
             n = pointers[i + 1] - pointers[i]
             if trace.split != split or trace.is_correct is None or not n:
@@ -94,11 +95,20 @@ def choose_rows(
             places = _sampled(n, ratio, seed, trace) + pointers[i]
             question = numbers.setdefault(trace.question_id, len(numbers))
             weight = 1 / len(places) if weighting == "trace" else 1.0
-            parts.append(tuple(_repeat(places, number, trace.is_correct, weight, question)))
+            mine.append(tuple(_repeat(places, number, trace.is_correct, weight, question)))
+        if mine:
+            parts.append(_joined(mine))
     if not parts:
         return RowSet(hidden, *(np.zeros(0, t) for t in ("i4", "i8", "f4", "f4", "i4")), features)
-    shards, places, labels, weights, questions = (np.concatenate(column) for column in zip(*parts, strict=True))
+    shards, places, labels, weights, questions = _joined(parts)
     return RowSet(hidden, shards, places, labels, (weights / weights.mean()).astype("f4"), questions, features)
+
+
+def _joined(parts: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """Column by column."""
+    import numpy as np
+
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
 def _repeat(places: np.ndarray, shard: int, label: bool, weight: float, question: int) -> Iterator[np.ndarray]:
