@@ -21,8 +21,8 @@ NEEDS = {
     "dedup": set(),
     "sft": {"torch", "transformers", "trl", "datasets"},
     "grpo": {"torch", "transformers", "trl", "datasets"},
-    "traces": {"torch", "transformers"},
-    "scorer": {"torch", "transformers"},
+    "traces": {"torch", "transformers", "datasets"},
+    "scorer": {"torch", "transformers", "matplotlib"},
     "bench": {"torch", "transformers", "datasets", "matplotlib"},
 }
 """Of the heavy packages, exactly those that a tool brings."""
