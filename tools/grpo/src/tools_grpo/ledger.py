@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tools_grpo.rollouts import Sampler
+from tools_shared import processes
 from tools_shared.errors import ToolError
 from tools_shared.files import write_jsonl
 from tools_shared.runs.read import partial_dir
@@ -25,17 +26,19 @@ def write_rollouts(
     weights: Sequence[float],
     advantages: Sequence[float],
 ) -> None:
-    """Write one step's file: one line a completion, in the order of the groups.
+    """Write one step's file: one line a completion, in the order of the groups; rank 0 writes those of all processes.
+
+    `texts` are this process's; `rewards` and `advantages` those of all, in the order of the ranks.
 
     `step` counts the updates before this one, `policy_step` those that the weights had had when they drew it: they are
     the same while rollouts are spent at once. Log-probabilities are at the sampling temperature, one a token. A
     reward that was None is null and counts nothing in `reward`, the weighted sum.
     """
-    folder.mkdir(exist_ok=True)
     rows = []
+    mine = processes.rank() * len(texts)
     for i, (text, completion) in enumerate(zip(texts, sampler.last, strict=True)):
         problem, prompt = sampler.prompts[text]
-        values = {name: _finite(column[i]) for name, column in rewards.items()}
+        values = {name: _finite(column[mine + i]) for name, column in rewards.items()}
         rows.append(
             {
                 "step": step,
@@ -51,10 +54,13 @@ def write_rollouts(
                 "logprobs": [round(value, 6) for value in completion.logprobs],
                 "rewards": values,
                 "reward": sum(w * v for w, v in zip(weights, values.values(), strict=True) if v is not None),
-                "advantage": _finite(advantages[i]),
+                "advantage": _finite(advantages[mine + i]),
             }
         )
-    write_jsonl(_path(folder, step), rows)
+    parts = processes.gather(rows)
+    if processes.is_main():
+        folder.mkdir(exist_ok=True)
+        write_jsonl(_path(folder, step), [row for part in parts for row in part])
 
 
 def _finite(value: float) -> float | None:

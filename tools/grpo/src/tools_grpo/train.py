@@ -11,6 +11,7 @@ from tools_grpo.config import GrpoConfig
 from tools_grpo.ledger import FOLDER, forget_after
 from tools_grpo.preview import expected_memory, less_memory
 from tools_grpo.rollouts import Sampler
+from tools_shared import processes
 from tools_shared.cli import Invocation, say
 from tools_shared.engines.base import check_fits
 from tools_shared.errors import ToolError
@@ -42,6 +43,8 @@ class Prepared:
 
 
 def prepare(config: GrpoConfig) -> Prepared:
+    processes.passes(config.prompts_per_step, 1, "prompts")  # a group stays on one process
+    processes.passes(config.n_completions, config.batch_size, "completions")
     ref = resolve(config.base_model)
     profile = choose_profile(ref, config.profile)
     problems = read_problems(
@@ -60,6 +63,7 @@ def train(config: GrpoConfig, invocation: Invocation) -> Manifest:
 
     Raises Incomplete where a signal, a guard or a full disk ended it: the same call goes on.
     """
+    processes.join(config.device)
     with StopRequest().listening() as stop:
         output_dir = Path(config.output_dir or default_output_dir("grpo"))
         if done := finished(output_dir, config):
@@ -85,7 +89,7 @@ def _train_and_evaluate(run: Draft, config: GrpoConfig, given: Prepared, stop: S
     loaded, metrics = _fit(run, config, given, stop)
     if tests:
         metrics |= _after(run, config, loaded, profile, tests.items, before)
-    if config.merge:
+    if config.merge and processes.is_main():
         metrics["merge_difference"] = save_merged(loaded, run.path / "merged", profile)
     return run.finish(metrics, seed=config.seed, profile=profile.name)
 
@@ -109,9 +113,10 @@ def _correct_before(
 ) -> list[bool]:
     """Which test problems the base model solves; read back when a run that was cut off has found out already."""
     path = run.debug_path("_before.csv")
-    if not path.exists():
-        evaluate_in_run(run, ref, tests, profile, config, "_before")
-    return [row["correct"] == "True" for row in read_csv(path)]
+    if not processes.share(path.exists()):
+        return [one.correct for one in evaluate_in_run(run, ref, tests, profile, config, "_before").graded]
+    found = [row["correct"] == "True" for row in read_csv(path)] if processes.is_main() else []
+    return processes.share(found)
 
 
 def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> tuple[Loaded, dict[str, Any]]:
@@ -135,12 +140,14 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
     with resumable(run, less_memory(config)):
         loaded = load_trainable(given.ref, config)
         checkpoint = resume_point(run)
-        forget_after(run.path / FOLDER, step_of(checkpoint))
+        if processes.is_main():
+            forget_after(run.path / FOLDER, step_of(checkpoint))
         trainer = make_trainer(run, config, loaded, rows, given.rewards, sampler)
-        if checkpoint is None:
+        if checkpoint is None and processes.is_main():
             _show_spread(loaded, sampler, rows, given.rewards, config)
         fit(trainer, run, checkpoint, stop, guards)
-        save(loaded, run.model_dir, run.final / "model", given.profile, saves_full_weights(loaded, config))
+        if processes.is_main():
+            save(loaded, run.model_dir, run.final / "model", given.profile, saves_full_weights(loaded, config))
     logged = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]
     tail = logged[-max(1, len(logged) // 10) :]
     return loaded, {

@@ -16,6 +16,7 @@ from trl import GRPOTrainer
 from tools_grpo.config import GrpoConfig
 from tools_grpo.ledger import FOLDER, write_rollouts
 from tools_grpo.rollouts import Sampler
+from tools_shared import processes
 from tools_shared.models.load import Loaded
 from tools_shared.rewards import Reward
 from tools_shared.runs import Draft
@@ -69,7 +70,7 @@ def make_trainer(
         num_train_epochs=config.epochs,
         max_steps=config.max_steps,
         per_device_train_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.n_completions // config.batch_size,
+        gradient_accumulation_steps=processes.passes(config.n_completions, config.batch_size, "completions"),
         num_generations=config.num_generations,
         max_completion_length=config.max_completion_length,
         temperature=config.temperature,
