@@ -222,3 +222,15 @@ def test_the_first_layer_by_hand_has_the_gradients_of_autograd():
     first.backward(x, hidden.grad)
     for p, wanted in zip(module.parameters(), expected, strict=True):
         assert torch.allclose(p.grad, wanted, atol=1e-5)
+
+
+def test_a_finished_run_of_other_states_is_refused(tmp_path, make_hidden):
+    import shutil
+
+    data = make_hidden(tmp_path / "h", signal=0.5)
+    first = train(settings(data, tmp_path / "run", epochs=1), HERE)
+    assert train(settings(data, tmp_path / "run", epochs=1), HERE).sha256 == first.sha256
+    shutil.rmtree(data)
+    make_hidden(data, signal=0.5, seed=1)
+    with pytest.raises(ToolError, match="has changed since; pass --overwrite"):
+        train(settings(data, tmp_path / "run", epochs=1), HERE)

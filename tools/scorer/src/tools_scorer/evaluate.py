@@ -26,7 +26,7 @@ from tools_scorer.metrics import (
 from tools_scorer.replay import Point, memory_budgets, thresholds
 from tools_scorer.selection import Selection, selections
 from tools_scorer.shards import READER_FIELDS
-from tools_scorer.train import hidden_sha256
+from tools_scorer.train import check_unchanged, hidden_sha256
 from tools_shared.cli import Invocation, say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, write_json, write_jsonl
@@ -95,9 +95,10 @@ def evaluate(config: EvaluateConfig, invocation: Invocation) -> Manifest:
     if config.scorer is None or config.data is None:
         raise ToolError("--scorer (a run of tools-scorer train) and --data (a folder of hidden states) are needed")
     output_dir = Path(config.output_dir or default_output_dir("scorer_eval"))
-    if done := finished(output_dir, config):
-        return done
+    done = finished(output_dir, config)
     scorer, hidden = load_scorer(config.scorer), open_hidden(config.data)
+    if done:
+        return check_unchanged(done, hidden)
     scorer.check_reader(hidden.manifest.to_json(), str(hidden.path), READER_FIELDS)
     traces = judge(hidden, scorer, config.split)
     results = measure(hidden, scorer, traces, config)

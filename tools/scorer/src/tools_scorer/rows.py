@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-BLOCK = 1024
+BLOCK = 256
 """Rows read together: neighbours in the file, so that reading is sequential."""
 
 

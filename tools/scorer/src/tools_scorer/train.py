@@ -41,9 +41,10 @@ def train(config: TrainConfig, invocation: Invocation) -> RunManifest:
         raise ToolError("--train-dir is missing: name the folder that `tools-scorer extract` wrote")
     settings = recipe(config)
     output_dir = Path(config.output_dir or default_output_dir("scorer"))
-    if done := finished(output_dir, config):
-        return done
+    done = finished(output_dir, config)
     hidden = open_states(config.train_dir, output_dir)
+    if done:
+        return check_unchanged(done, hidden)
     rows, validation = _rows(hidden, config, settings)
     with draft(output_dir, config, invocation, "scorer") as run:
         run.add_input("hidden", str(hidden.path), hidden_sha256(hidden), n_traces=hidden.n_traces, n_rows=hidden.n_rows)
@@ -55,6 +56,14 @@ def train(config: TrainConfig, invocation: Invocation) -> RunManifest:
 def hidden_sha256(hidden: Hidden) -> str:
     """One hash over what all shards hold, from the hashes written with them."""
     return digest([hidden.manifest.digest, *({"name": s.path.name, **s.facts} for s in hidden.shards)])
+
+
+def check_unchanged(done: RunManifest, hidden: Hidden) -> RunManifest:
+    """A finished run again, if it was made from these states; raises ToolError when they have changed since."""
+    made_from = next(entry["sha256"] for entry in done.data["inputs"] if entry["name"] == "hidden")
+    if made_from != hidden_sha256(hidden):
+        raise ToolError(f"{done.path}: {hidden.path} has changed since; pass --overwrite to make this run again")
+    return done
 
 
 def _rows(hidden: Hidden, config: TrainConfig, settings: Recipe) -> tuple[RowSet, RowSet]:
