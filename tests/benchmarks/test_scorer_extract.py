@@ -3,7 +3,7 @@
     pytest tests/benchmarks/test_scorer_extract.py --benchmark-only --benchmark-timer=time.process_time
 
 The known way is one float32 sequence a forward through the base model; all its positions come out, and the asked ones
-are taken. 40 sequences of 180 to 700 tokens, the prompt about 150 of them. Nothing is asserted on time.
+are taken. 16 sequences of 180 to 700 tokens, the prompt about 150 of them. Nothing is asserted on time.
 """
 
 import random
@@ -15,7 +15,7 @@ from tools_scorer.readers import ReaderOptions
 from tools_scorer.readers.transformers import TransformersReader
 from tools_scorer.shards import Manifest, Rows, TraceInfo, write_manifest, write_shard
 
-N_TRACES = 40
+N_TRACES = 16
 PROMPT = 150
 STORED_MB = 100
 ROUNDS = {"rounds": 3, "iterations": 1, "warmup_rounds": 1}
@@ -76,10 +76,10 @@ def test_one_sequence_a_forward(benchmark, models, traces, name):
     [
         ("whole", "fp32", 1),
         ("whole", "bf16", 1),
-        ("whole", "fp32", 4096),
-        ("whole", "bf16", 4096),
-        ("half", "fp32", 4096),
-        ("half", "bf16", 4096),
+        ("whole", "fp32", 1024),
+        ("whole", "bf16", 1024),
+        ("half", "fp32", 1024),
+        ("half", "bf16", 1024),
     ],
 )
 def test_reader(benchmark, models, traces, name, depth, compute, budget):

@@ -95,7 +95,12 @@ class ExtractConfig(RayConfig):
         "auto", "Number format of the model. auto: bf16 where the processor or GPU has it, else fp32."
     )
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs.", identity=False)
-    max_batch_tokens: int = option(4096, "Tokens in one batch, padding included.", minimum=1, identity=False)
+    max_batch_tokens: int | None = option(
+        None,
+        "Tokens in one batch, padding included. Default: 1024 on a processor (larger ones are slower), else 16384.",
+        minimum=1,
+        identity=False,
+    )
     export: Literal["pt"] | None = option(
         None, "pt: also write PREFIX_hiddenstates_START_END.pt, as the known pipeline reads it.", identity=False
     )

@@ -98,7 +98,7 @@ def plan(config: ExtractConfig) -> Job:
         compute_dtype=compute,
     )
     reader = ReaderOptions(
-        config.model_name, layers, final_norm, config.dtype, compute, config.device, config.max_batch_tokens
+        config.model_name, layers, final_norm, config.dtype, compute, config.device, batch_tokens(config)
     )
     return Job(output_folder(config), traces, manifest, reader, manifest.engine)
 
@@ -145,6 +145,13 @@ def compute_dtype(config: ExtractConfig) -> str:
     if pick_device(config.device) == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     return "bf16" if torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
+
+
+def batch_tokens(config: ExtractConfig) -> int:
+    """As asked, else what was fastest on a processor; the figure for a GPU has not been measured."""
+    from tools_shared.models.load import pick_device
+
+    return config.max_batch_tokens or (16384 if pick_device(config.device) == "cuda" else 1024)
 
 
 def _finished(job: Job, start: int, end: int) -> bool:
