@@ -53,7 +53,8 @@ def kill_and_finish(grpo, folder, steps):
 
 
 def test_a_run_killed_at_a_random_step_ends_with_the_same_adapter_and_rollouts(grpo, unbroken, tmp_path):
-    kill_and_finish(grpo, tmp_path / "killed", [random.randint(3, N_STEPS - 2)])
+    # In the second epoch, whose order of prompts is another.
+    kill_and_finish(grpo, tmp_path / "killed", [random.randint(7, N_STEPS - 2)])
     assert results(tmp_path / "killed") == results(unbroken)
 
 

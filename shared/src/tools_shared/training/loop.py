@@ -17,6 +17,7 @@ from tools_shared.stopping import StopRequest
 from tools_shared.training.callbacks import StopCallback
 from tools_shared.training.checkpoints import damage, step_of
 from tools_shared.training.guards import Guard
+from tools_shared.training.order import SameOrder
 from tools_shared.training.trackers import add_tensorboard
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
@@ -30,6 +31,7 @@ def fit(trainer: Trainer, run: Draft, checkpoint: Path | None, stop: StopRequest
     Raises Incomplete when a signal or a guard ended it before its last step; its checkpoint is then written.
     """
     trainer.add_callback(StopCallback(stop, guards))
+    trainer.add_callback(SameOrder())
     if run.config.report_to == "tensorboard":
         add_tensorboard(trainer, run, step_of(checkpoint))
     with stop.after_the_step():
