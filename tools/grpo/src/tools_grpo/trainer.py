@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
-# TRL says at every start that bringing one's own sampler is experimental; the version is pinned.
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-
 from datasets import Dataset
-from trl import GRPOConfig as TrlConfig
-from trl import GRPOTrainer
 
 from tools_grpo.config import GrpoConfig
+from tools_grpo.frugal import FrugalTrainer, TrlConfig
 from tools_grpo.ledger import FOLDER, write_rollouts
 from tools_grpo.rollouts import Sampler
 from tools_shared import processes
@@ -34,7 +29,7 @@ SHOWN = {
 """The live line of a step: TRL's metric, and its name there."""
 
 
-class LedgerTrainer(GRPOTrainer):
+class LedgerTrainer(FrugalTrainer):
     """Writes every completion with its rewards and advantage to the run before it is trained on."""
 
     run: Draft
