@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_scorer.calibration import fit_isotonic, fit_line, fold_line, fold_scale, with_knots
-from tools_scorer.fit import STATE, Fitted, fit, read_progress
+from tools_scorer.fit import STATE, Fitted, fit, into_one, read_progress
 from tools_scorer.formats import export
 from tools_scorer.hidden import Hidden
 from tools_scorer.known_files import open_states
@@ -152,7 +152,7 @@ def _logits(module: torch.nn.Module, rows: RowSet) -> np.ndarray:
     import torch
 
     with torch.inference_mode():
-        return torch.cat([module(block.float()) for block in rows.blocks()]).double().numpy()
+        return into_one(len(rows), (module(block.float()) for block in rows.blocks())).double().numpy()
 
 
 def _dtype(precision: str) -> torch.dtype:
