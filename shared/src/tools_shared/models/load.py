@@ -155,22 +155,30 @@ def _from_pretrained(auto_class: type, source: str, ref: ModelRef, **options: ob
 
 
 def weights_sha256(weights: str) -> str:
-    """One hash over configuration and weights: of a folder's files, or of a hub id's files in the local cache.
+    """One hash over configuration and weights: of a folder's files, or of a hub id's, downloaded if they are not yet.
 
-    The hub's cache names large files by their sha256 already; those are not read again.
+    The hub's cache names large files by their sha256 already; those are not read again. Raises ToolError when the hub
+    cannot be reached and the cache holds no weights.
     """
     folder = Path(weights) if Path(weights).is_dir() else _hub_snapshot(weights)
+    files = [path for path in sorted(folder.iterdir()) if path.name == "config.json" or path.suffix == ".safetensors"]
+    if not any(path.suffix == ".safetensors" for path in files):
+        raise ToolError(f"{weights}: no .safetensors in {folder}; other formats of weights are not read")
     total = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.name == "config.json" or path.suffix == ".safetensors":
-            total.update(f"{path.name} {_file_sha256(path)}\n".encode())
+    for path in files:
+        total.update(f"{path.name} {_file_sha256(path)}\n".encode())
     return total.hexdigest()
 
 
 def _hub_snapshot(repo_id: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(repo_id, local_files_only=True, allow_patterns=["config.json", "*.safetensors"]))
+    try:
+        return Path(snapshot_download(repo_id, allow_patterns=["config.json", "model*.safetensors"]))
+    except OSError as error:
+        raise ToolError(
+            f"{repo_id}: not found on the hub, or no network ({' '.join(str(error).split())[:300]})"
+        ) from error
 
 
 def _file_sha256(path: Path) -> str:
