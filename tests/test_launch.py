@@ -29,17 +29,20 @@ def understood(image: str, words: list[str]) -> None:
     command.make_context(f"tools-{tool}", list(words))
 
 
-@pytest.mark.parametrize("name", ["slurm.sbatch", "ray-job.sh"])
+@pytest.mark.parametrize("name", ["slurm.sbatch", "slurm-nodes.sbatch", "ray-job.sh"])
 def test_bash_can_read_it(name):
     subprocess.run(["bash", "-n", LAUNCH / name], check=True)
 
 
-@pytest.mark.parametrize(("name", "n_containers"), [("kubernetes-job.yaml", 1), ("jobset.yaml", 2)])
+@pytest.mark.parametrize(
+    ("name", "n_containers"),
+    [("kubernetes-job.yaml", 1), ("jobset.yaml", 2), ("kubernetes-shards.yaml", 1), ("jobset-nodes.yaml", 1)],
+)
 def test_kubernetes_jobs_call_tools_as_they_are(name, n_containers):
     found = list(containers(yaml.safe_load((LAUNCH / name).read_text())))
     assert len(found) == n_containers
     for container in found:
-        understood(container["image"], container["args"])
+        understood(container["image"], [word.replace("$(SHARD)", "0") for word in container["args"]])
         assert container["securityContext"]["readOnlyRootFilesystem"]
 
 
@@ -47,3 +50,12 @@ def test_skypilot_runs_the_tool_as_it_is():
     words = yaml.safe_load((LAUNCH / "skypilot.yaml").read_text())["run"].split()
     place = next(i for i, word in enumerate(words) if "tools-" in word)
     understood(words[place], words[place + 1 :])
+
+
+def test_several_machines_run_the_tool_as_torchrun_does():
+    (container,) = containers(yaml.safe_load((LAUNCH / "jobset-nodes.yaml").read_text()))
+    from torch.distributed.run import get_args_parser
+
+    words = get_args_parser().parse_args([*container["command"][1:], *container["args"]])
+    assert (words.nnodes, words.nproc_per_node, words.no_python) == ("2", "8", True)
+    assert f"{words.training_script}:" in container["image"]
