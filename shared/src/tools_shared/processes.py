@@ -52,7 +52,10 @@ def join(device: str) -> None:
     from tools_shared.models.load import pick_device
 
     on_gpu = pick_device(device) == "cuda"
-    if on_gpu:
+    if not on_gpu:
+        # Else the trainer's device is "cpu:0", under which torch does not read an optimiser's state back.
+        os.environ.setdefault("ACCELERATE_TORCH_DEVICE", "cpu")
+    else:
         torch.cuda.set_device(_local_rank(torch.cuda.device_count()))
     _rank, _count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     try:

@@ -30,6 +30,9 @@ class TrainingOptions(Config):
     report_to: Literal["none", "tensorboard", "wandb", "mlflow", "trackio"] = option(
         "none", "Also send what is logged to this tracker; metrics.jsonl is always written.", identity=False
     )
+    processes: int = option(
+        1, "Processes on this machine, one a GPU. The steps are those of one process.", minimum=1, identity=False
+    )
     dry_run: bool = option(
         False,
         "Print the configuration, the first prompt with what is learned of it marked, the counts of batches and steps "

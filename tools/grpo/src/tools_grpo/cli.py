@@ -9,6 +9,7 @@ import click
 from tools_grpo import __version__
 from tools_grpo.config import GrpoConfig
 from tools_shared.cli import DefaultGroup, config_options, resolve, show_run
+from tools_shared.launch import launched
 
 
 @click.group(cls=DefaultGroup, default="train")
@@ -34,7 +35,8 @@ def train_command(as_json: bool, **options) -> None:
     if config.dry_run:
         click.echo(dry_run(config))
         return
-    show_run(train(config, invocation), as_json)
+    if not launched("grpo", config.processes):
+        show_run(train(config, invocation), as_json)
 
 
 @main.command("inspect")

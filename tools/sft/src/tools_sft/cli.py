@@ -7,6 +7,7 @@ import click
 from tools_sft import __version__
 from tools_sft.config import SftConfig
 from tools_shared.cli import ToolCommand, config_options, resolve, show_run
+from tools_shared.launch import launched
 
 
 @click.command(cls=ToolCommand)
@@ -27,4 +28,5 @@ def main(as_json: bool, **options) -> None:
     if config.dry_run:
         click.echo(dry_run(config))
         return
-    show_run(train(config, invocation), as_json)
+    if not launched("sft", config.processes):
+        show_run(train(config, invocation), as_json)
