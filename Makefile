@@ -22,6 +22,8 @@ EVAL_SAMPLES ?=
 NUM_GENERATIONS ?=
 # Learning rates, batch sizes and lengths of each stage: a folder with one YAML file a stage.
 CONFIGS ?= $(if $(filter demo,$(BASE_MODEL)),configs/demo,configs/lora)
+# SCORER= leaves the scorer out, which needs attempts that are right and attempts that are wrong.
+SCORER ?= 1
 # OVERWRITE=1 makes stages again that have finished with other settings.
 OVERWRITE ?=
 # RUN=docker runs every stage in its container; VARIANT is that of the images, cuda or cpu.
@@ -48,7 +50,7 @@ DATA = --train-path $(CLEAN) --eval-path '$(TEST)'
 .PHONY: help
 help: ## List the targets
 	@sed -nE 's/^([a-z][a-z_ -]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r targets words; do \
-	    for target in $$targets; do printf '  %-16s %s\n' "$$target" "$$words"; done; done
+	    for target in $$targets; do printf '  %-21s %s\n' "$$target" "$$words"; done; done
 
 # ---- The environment -------------------------------------------------------------------------------------------
 
@@ -83,14 +85,15 @@ endif
 
 container-images: FORCE
 	@mkdir -p $(CACHE)
-	@for tool in dedup sft grpo traces bench; do \
+	@for tool in $(TOOLS); do \
 	    docker image inspect tools-$$tool:$(VARIANT) >/dev/null 2>&1 || $(MAKE) image-$$tool VARIANT=$(VARIANT); done
 
 # ---- The pipeline ----------------------------------------------------------------------------------------------
 
 .PHONY: pipeline
-pipeline: $(ARTIFACTS)/report.html ## From the training set to the comparison of all ways of training, and a dashboard
+pipeline: $(ARTIFACTS)/report.html $(if $(SCORER),$(ARTIFACTS)/scorer_eval/run.json) ## From the training set to the comparison of all ways of training, a scorer and a dashboard
 	@cat $(ARTIFACTS)/compare/comparison.txt
+	@$(if $(SCORER),echo "scorer:    $(ARTIFACTS)/scorer_eval/report.html")
 	@echo "picture:   $(ARTIFACTS)/compare/comparison.png"
 	@echo "dashboard: $(ARTIFACTS)/report.html"
 
@@ -126,6 +129,32 @@ $(ARTIFACTS)/sft_from_traces/run.json: $(CONFIGS)/full_sft.yaml $(ARTIFACTS)/pre
 	$(call tool,sft) --config $(CONFIGS)/full_sft.yaml --stage full --base-model $(ARTIFACTS)/prep_sft --traces-file $(TRACES) --eval-path '$(TEST)' --output-dir $(@D) $(OVER)
 	@touch $@
 
+# ---- Which of a question's attempts is right: a scorer on the GRPO model's hidden states ------------------------
+
+$(ARTIFACTS)/scorer_attempts/run.json: $(CONFIGS)/scorer_attempts.yaml $(ARTIFACTS)/grpo/run.json
+	$(call tool,traces) --config $(CONFIGS)/scorer_attempts.yaml --grpo-model $(ARTIFACTS)/grpo --data $(CLEAN) --output-dir $(@D) $(OVER)
+	@touch $@
+
+$(ARTIFACTS)/scorer_data/run.json: $(CONFIGS)/scorer_data.yaml $(ARTIFACTS)/scorer_attempts/run.json $(ARTIFACTS)/grpo/run.json
+	$(call tool,scorer) preprocess --config $(CONFIGS)/scorer_data.yaml --input-file $(ARTIFACTS)/scorer_attempts/attempts.graded.jsonl --tokenizer-path $(ARTIFACTS)/grpo --output-dir $(@D) $(OVER)
+	@touch $@
+
+HIDDEN = $(ARTIFACTS)/scorer_hidden
+
+$(HIDDEN)/manifest.json: $(ARTIFACTS)/scorer_data/run.json $(ARTIFACTS)/grpo/run.json
+	$(call tool,scorer) extract --model-name $(ARTIFACTS)/grpo --input-path $(ARTIFACTS)/scorer_data/attempts.graded.jsonl --output-path $(@D) $(OVER)
+	@touch $@
+
+$(ARTIFACTS)/scorer/run.json: $(CONFIGS)/scorer.yaml $(HIDDEN)/manifest.json
+	$(call tool,scorer) train --config $(CONFIGS)/scorer.yaml --train-dir $(HIDDEN) --output-dir $(@D) $(OVER)
+	@touch $@
+
+$(ARTIFACTS)/scorer_eval/run.json: $(ARTIFACTS)/scorer/run.json $(HIDDEN)/manifest.json
+	$(call tool,scorer) evaluate --scorer $(ARTIFACTS)/scorer --data $(HIDDEN) --output-dir $(@D) $(OVER)
+	@touch $@
+
+# ---- The comparison --------------------------------------------------------------------------------------------
+
 COMPARED := base_eval prep_sft full_sft grpo sft_from_traces
 
 # Comparison and dashboard are made again whenever a run is newer; they cost nothing.
@@ -136,8 +165,8 @@ $(ARTIFACTS)/compare/run.json: $(COMPARED:%=$(ARTIFACTS)/%/run.json)
 $(ARTIFACTS)/report.html: $(ARTIFACTS)/compare/run.json
 	$(call tool,bench) report $(COMPARED:%=$(ARTIFACTS)/%) $(ARTIFACTS)/traces --baseline prep_sft --output-file $@
 
-.PHONY: base_eval prep_sft full_sft grpo traces sft_from_traces compare dedup
-base_eval prep_sft full_sft grpo traces sft_from_traces compare: %: $(ARTIFACTS)/%/run.json ## One stage and what it needs
+.PHONY: base_eval prep_sft full_sft grpo traces sft_from_traces compare scorer scorer_eval dedup
+base_eval prep_sft full_sft grpo traces sft_from_traces compare scorer scorer_eval: %: $(ARTIFACTS)/%/run.json ## One stage and what it needs
 dedup: $(CLEAN) ## The training set without the test set's questions
 
 # ---- The experiment: accuracy against the number of training rows ----------------------------------------------
@@ -228,6 +257,13 @@ lint: setup ## Check style and formatting
 benchmarks: setup ## Time our code side by side with what one would use otherwise
 	$(BIN)/python -m pip install -q -c constraints.txt -e 'tools/bench[benchmark]'
 	$(BIN)/pytest tests/benchmarks --benchmark-only --benchmark-group-by=group
+
+GPU_CHECK ?= --hidden 1024 --layers 28 --steps 20
+
+.PHONY: gpu-check
+gpu-check: setup ## Tests marked gpu, then SFT, GRPO, sampling and reading timed on a CUDA device; JSON in gpu-check.json
+	$(BIN)/pytest -m gpu --ignore tests/benchmarks || test $$? -eq 5 # 5: there is none yet
+	$(BIN)/python scripts/gpu_check.py $(GPU_CHECK)
 
 .PHONY: demo-model
 demo-model: setup ## Make the demo model again from nothing, in shared/

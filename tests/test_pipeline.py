@@ -14,7 +14,7 @@ import pytest
 from tools_shared.runs import read_manifest
 
 ROOT = Path(__file__).parents[1]
-STAGES = ["base_eval", "prep_sft", "full_sft", "grpo", "traces", "sft_from_traces", "compare"]
+STAGES = ["base_eval", "prep_sft", "full_sft", "grpo", "traces", "sft_from_traces", "compare", "scorer", "scorer_eval"]
 COMPARED = ["base_eval", "prep_sft", "full_sft", "grpo", "sft_from_traces"]
 
 
@@ -94,6 +94,18 @@ def test_the_lineage_is_a_chain_of_hashes(artifacts):
     assert read_manifest(artifacts / "full_sft").parents() == [prep]
     assert read_manifest(artifacts / "grpo").parents() == [prep]
     assert prep in read_manifest(artifacts / "compare").parents()
+
+
+@pytest.mark.slow
+def test_the_scorer_is_judged_on_questions_that_it_was_not_trained_on(artifacts):
+    results = json.loads((artifacts / "scorer_eval" / "results.json").read_text())
+    within = results["within"]
+    assert results["split"] == "test"
+    assert within["n"] > 20
+    assert 0 <= within["low"] <= within["estimate"] <= within["high"] <= 1
+    assert results["pooled"]["low"] > 0.5  # the question alone tells that much
+    assert results["calibration"]["ece_after"] < results["calibration"]["ece_before"]
+    assert "scorer_eval/report.html" in (artifacts / "second.log").read_text()
 
 
 @pytest.mark.slow
