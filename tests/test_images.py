@@ -187,6 +187,7 @@ def test_compose_from_nothing_with_a_stage_killed_and_gone_on(tmp_path, short_co
     names = [row["name"] for row in compared["runs"]]
     assert names == ["base_eval", "prep_sft", "full_sft", "grpo", "sft_from_traces"]
     assert (folder / "report.html").stat().st_size > 10_000
+    assert (folder / "scorer_eval" / "report.html").stat().st_size > 10_000
     assert compared["n"] == 16
     assert len(read_manifest(folder / "grpo").data["sessions"]) == 2
     assert (folder / "grpo" / "run.json").stat().st_uid == 12345
@@ -226,7 +227,9 @@ def test_the_users_own_command_on_artifacts_made_outside(tmp_path):
 def test_sigterm_stops_with_exit_3_and_the_next_container_goes_on(running, shared_folder):
     docker("kill", "--signal", "TERM", running)
     assert docker("wait", running).stdout == "3\n"
-    assert "stopped by SIGTERM" in docker("logs", running).stderr
+    said = docker("logs", running).stderr
+    assert "SIGTERM: finishing this step and writing a checkpoint" in said
+    assert "stopped by SIGTERM" in said.splitlines()[-1]
     assert not (shared_folder / "grpo").exists()
     again = ["--detach", "--volume", f"{shared_folder}:/artifacts", "--user", ANYONE]
     second = docker("run", *again, "tools-grpo:cpu", *SLOW_GRPO).stdout.strip()
