@@ -13,7 +13,7 @@ import pytest
 from tools_scorer.inputs import Trace
 from tools_scorer.readers import ReaderOptions
 from tools_scorer.readers.transformers import TransformersReader
-from tools_scorer.shards import Manifest, Rows, TraceInfo, write_manifest, write_shard
+from tools_shared.hidden.shards import Manifest, Rows, TraceInfo, write_manifest, write_shard
 
 N_TRACES = 16
 PROMPT = 150

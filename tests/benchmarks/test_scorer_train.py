@@ -58,8 +58,8 @@ def test_an_epoch_takes_half_of_the_reference(tmp_path):
     from tools_scorer.hidden import open_hidden
     from tools_scorer.learning_config import TrainConfig, recipe
     from tools_scorer.rows import Feed, choose_rows, standardisation
-    from tools_scorer.shards import Manifest, Rows, TraceInfo, write_manifest, write_shard
     from tools_scorer.train import _dtype
+    from tools_shared.hidden.shards import Manifest, Rows, TraceInfo, write_manifest, write_shard
 
     n_traces, steps = 1000, N_ROWS // 1000
     write_manifest(tmp_path, Manifest("m", "0", (1,), SIZE, n_input=n_traces))

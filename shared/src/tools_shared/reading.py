@@ -18,6 +18,7 @@ from tools_shared.models.load import DTYPES
 if TYPE_CHECKING:
     import torch
     from torch import nn
+    from transformers import PreTrainedTokenizerBase
 
 
 class Readable(Protocol):
@@ -140,3 +141,10 @@ def reader_sha256(ref: ModelRef) -> str:
     if ref.adapter is None:
         return sha256
     return hashlib.sha256(f"{sha256}{weights_sha256(str(ref.adapter))}".encode()).hexdigest()
+
+
+def tokenizer_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
+    """One hash over what decides tokens and prompts: the vocabulary with its rules, and the chat template."""
+    total = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
+    total.update((tokenizer.chat_template or "").encode())
+    return total.hexdigest()

@@ -52,6 +52,17 @@ def boundary_tokens(token_ends: Sequence[int], char_ends: Sequence[int]) -> list
     return list(dict.fromkeys(token for token in found if token < len(token_ends)))
 
 
+def step_tokens(text: str, ends: Sequence[int], delimiter: str, last_token: bool = True) -> list[int]:
+    """The tokens at which the steps of a text end, and with `last_token` its last one, where the last step ends.
+
+    `ends` are those of the text's tokens, as `boundary_tokens` takes them.
+    """
+    marks = boundary_tokens(ends, step_ends(text, delimiter))
+    if last_token and ends and (not marks or marks[-1] != len(ends) - 1):
+        marks.append(len(ends) - 1)
+    return marks
+
+
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], list[int]]:
     """Token ids of a text and where each ends in it; raises ToolError for a tokenizer that cannot tell."""
     if not tokenizer.is_fast:
@@ -68,6 +79,20 @@ def token_ends(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> 
     text = _decode(tokenizer, token_ids)
     again, ends = encode(tokenizer, text)
     return text, ends if again == list(token_ids) else _by_pieces(tokenizer, token_ids)
+
+
+def sampled(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int], text: str) -> tuple[list[int], list[int]]:
+    """Those of the sampled tokens of a response that spell `text`, its beginning, and where each ends in it.
+
+    Raises UnusableError when they do not spell it.
+    """
+    if max(token_ids, default=0) >= len(tokenizer):
+        raise UnusableError("'token_ids' are not of this tokenizer (a number beyond its vocabulary)")
+    spelled, ends = token_ends(tokenizer, token_ids)
+    if spelled[: len(text)] != text:
+        raise UnusableError("'token_ids' do not spell the response; they are of another tokenizer")
+    n_tokens = next((i for i, end in enumerate(ends) if end > len(text)), len(ends))
+    return list(token_ids[:n_tokens]), ends[:n_tokens]
 
 
 def _decode(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> str:

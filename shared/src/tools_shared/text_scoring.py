@@ -14,7 +14,7 @@ from tools_shared.models import Loaded, load, resolve
 from tools_shared.prompts import DEFAULT_PROFILE, PROFILES, Profile, render_question
 from tools_shared.reading import StateReader, reader_sha256
 from tools_shared.scoring import Scorer, TraceScore, load_scorer, summarize
-from tools_shared.steps import UnusableError, boundary_tokens, encode, reasoning, step_ends
+from tools_shared.steps import UnusableError, encode, reasoning, step_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -86,9 +86,7 @@ class TextScorer:
         prompt = render_question(self.tokenizer, self.profile, response.question)
         text = reasoning(response.text, self.profile, prompt, whole=True)
         token_ids, ends = encode(self.tokenizer, text)
-        marks = boundary_tokens(ends, step_ends(text, self._delimiter))
-        if token_ids and (not marks or marks[-1] != len(token_ids) - 1):
-            marks.append(len(token_ids) - 1)
+        marks = step_tokens(text, ends, self._delimiter)
         if not marks:
             raise UnusableError("no step ends in the reasoning")
         n_prompt = len(prompt.token_ids)

@@ -7,8 +7,8 @@ from tools_scorer.judged import Judged
 from tools_scorer.metrics import auroc, average_precision, brier, ece, pooled_auroc, roc, within_auroc
 from tools_scorer.replay import lock_step, peak, stop_below
 from tools_scorer.selection import best, majority, selections, vote
-from tools_scorer.shards import TraceInfo
 from tools_shared.errors import ToolError
+from tools_shared.hidden.shards import TraceInfo
 from tools_shared.scoring import summarize
 from tools_shared.voting import number_answers
 

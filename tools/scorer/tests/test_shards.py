@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from tools_scorer.hidden import open_hidden
-from tools_scorer.shards import Manifest, Rows, TraceInfo, shard_path, write_manifest, write_shard
 from tools_shared.errors import ToolError
+from tools_shared.hidden.shards import Manifest, Rows, TraceInfo, shard_path, write_manifest, write_shard
 
 
 def manifest(**changes) -> Manifest:

@@ -25,11 +25,11 @@ from tools_scorer.metrics import (
 )
 from tools_scorer.replay import Point, memory_budgets, thresholds
 from tools_scorer.selection import Selection, selections
-from tools_scorer.shards import READER_FIELDS
 from tools_scorer.train import check_unchanged, hidden_sha256
 from tools_shared.cli import Invocation, say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, write_json, write_jsonl
+from tools_shared.hidden.shards import READER_FIELDS
 from tools_shared.runs import default_output_dir, draft, finished
 from tools_shared.runs.read import MANIFEST, Manifest, read_manifest
 from tools_shared.scoring import WEIGHTS, Scorer, load_scorer

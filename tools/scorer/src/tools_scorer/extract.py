@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from tools_scorer.config import ExtractConfig
 from tools_scorer.hidden import Hidden, check_shard, open_hidden, torch_dtype
-from tools_scorer.inputs import Trace, TracesFile, check_tokenizer, open_traces, profile_of, tokenizer_sha256
+from tools_scorer.inputs import Trace, TracesFile, check_tokenizer, open_traces, profile_of
 from tools_scorer.readers import Reader, ReaderOptions, open_reader
-from tools_scorer.shards import MANIFEST, Manifest, Rows, shard_path, write_manifest, write_shard
 from tools_shared.cli import progress, say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
+from tools_shared.hidden.shards import MANIFEST, Manifest, Rows, shard_path, write_manifest, write_shard
 from tools_shared.models import resolve
 from tools_shared.ray_map import check_ray
-from tools_shared.reading import reader_sha256
+from tools_shared.reading import reader_sha256, tokenizer_sha256
 from tools_shared.steps import parse_delimiter
 
 if TYPE_CHECKING:

@@ -1,20 +1,14 @@
-"""Which questions belong together, and which split a question falls into."""
+"""Which questions belong together."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tools_scorer.shards import Split
 from tools_shared.errors import ToolError
-from tools_shared.records import Rejected, Row, text_id
+from tools_shared.hidden.splits import question_key
+from tools_shared.records import Rejected, Row
 from tools_shared.sources import lookup, read_rows
-
-
-def question_key(question: str) -> str:
-    """The id of a question's text; case and blanks do not count, so that its copies stay together."""
-    return text_id(" ".join(question.casefold().split()))
 
 
 def read_groups(source: str | None, key: str) -> dict[str, str]:
@@ -89,11 +83,3 @@ class _Joined:
         for name in sorted(self._parent):
             first.setdefault(self._root(name), name)
         return {name: first[self._root(name)] for name in self._parent}
-
-
-def split_of(group: str, seed: int, calibration_share: float, test_share: float) -> Split:
-    """The split of a group, from its hash alone: the same in every file and shard, whatever else is there."""
-    drawn = int.from_bytes(hashlib.sha256(f"{seed}:{group}".encode()).digest()[:8]) / 2**64
-    if drawn < test_share:
-        return "test"
-    return "calibration" if drawn < test_share + calibration_share else "train"

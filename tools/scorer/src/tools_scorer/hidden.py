@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools_scorer.shards import DTYPES, Manifest, Rows, TraceInfo, read_manifest, shard_files, tensors_sha256
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
+from tools_shared.hidden.shards import DTYPES, Manifest, Rows, TraceInfo, read_manifest, shard_files, tensors_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,7 @@ _STORED = {"F32": "fp32", "BF16": "bf16", "F16": "fp16"}
 class Shard:
     """One shard: traces `start` to `end` of the input. Its tensors are views of the mapped file, read when touched.
 
-    `positions` and `row_pointers` are as `tools_scorer.shards.Rows` says.
+    `positions` and `row_pointers` are as `tools_shared.hidden.shards.Rows` says.
     """
 
     path: Path

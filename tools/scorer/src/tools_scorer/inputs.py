@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_scorer.shards import TraceInfo
 from tools_shared.errors import ToolError
+from tools_shared.hidden.shards import TraceInfo
 from tools_shared.prompts import Profile, load_profile
+from tools_shared.reading import tokenizer_sha256
 from tools_shared.runs import Manifest as RunManifest
 from tools_shared.runs import read_manifest
 
@@ -91,15 +92,6 @@ def check_tokenizer(traces: TracesFile, tokenizer: PreTrainedTokenizerBase, mode
             f"{traces.path}: made with the tokenizer of '{made_with['path']}', and {model} has another; "
             f"run `tools-scorer preprocess --tokenizer-path {model}`"
         )
-
-
-def tokenizer_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
-    """One hash over what decides tokens and prompts: the vocabulary with its rules, and the chat template."""
-    import hashlib
-
-    total = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
-    total.update((tokenizer.chat_template or "").encode())
-    return total.hexdigest()
 
 
 def profile_of(traces: TracesFile) -> Profile:

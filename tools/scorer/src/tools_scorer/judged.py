@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tools_scorer.hidden import Hidden
-from tools_scorer.shards import TraceInfo
 from tools_shared.errors import ToolError
+from tools_shared.hidden.shards import TraceInfo
 from tools_shared.scoring import Scorer, TraceScore, summarize
 from tools_shared.voting import number_answers
 

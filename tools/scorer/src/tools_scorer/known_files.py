@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_scorer.exports import read_pt
-from tools_scorer.groups import question_key, split_of
 from tools_scorer.hidden import Hidden, open_hidden
-from tools_scorer.shards import MANIFEST, Manifest, Rows, TraceInfo, write_manifest, write_shard
 from tools_shared.cli import say
 from tools_shared.config import digest
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
+from tools_shared.hidden.shards import MANIFEST, Manifest, Rows, TraceInfo, write_manifest, write_shard
+from tools_shared.hidden.splits import CALIBRATION_SHARE, TEST_SHARE, question_key, split_of
 
 if TYPE_CHECKING:
     import torch
 
-CALIBRATION_SHARE, TEST_SHARE = 0.15, 0.25
 READER = "the reader of .pt files"
 
 

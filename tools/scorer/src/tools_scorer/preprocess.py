@@ -10,20 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_scorer.attempts import Attempt, Keys, UnusableError, read_attempts
+from tools_scorer.attempts import Attempt, Keys, read_attempts
 from tools_scorer.config import PreprocessConfig
-from tools_scorer.groups import question_key, read_groups, split_of
-from tools_scorer.inputs import tokenizer_sha256
+from tools_scorer.groups import read_groups
 from tools_shared.answers import equal_many
 from tools_shared.cli import Invocation, say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_jsonl
+from tools_shared.hidden.splits import question_key, split_of
 from tools_shared.models import ModelRef, choose_profile, resolve
 from tools_shared.prompts import Profile, Prompt, render_question
+from tools_shared.reading import tokenizer_sha256
 from tools_shared.records import Origin, Rejected
 from tools_shared.runs import Manifest, default_output_dir, draft, finished
 from tools_shared.sources import source_sha256
-from tools_shared.steps import boundary_tokens, encode, parse_delimiter, reasoning, step_ends, token_ends
+from tools_shared.steps import UnusableError, encode, parse_delimiter, reasoning, sampled, step_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -123,9 +124,7 @@ class _Maker:
             raise UnusableError("no extracted answer (--unanswered wrong keeps it as a wrong one)")
         text = reasoning(attempt.response, self.profile, prompt, whole=config.untagged == "whole")
         token_ids, ends = self._tokens(attempt, text, prompt)
-        marks = boundary_tokens(ends, step_ends(text, parse_delimiter(config.delimiter)))
-        if config.last_token and token_ids and (not marks or marks[-1] != len(token_ids) - 1):
-            marks.append(len(token_ids) - 1)
+        marks = step_tokens(text, ends, parse_delimiter(config.delimiter), config.last_token)
         if not marks:
             raise UnusableError(f"no step ends in the reasoning (delimiter {config.delimiter!r})")
         group = self._group(attempt.question)
@@ -161,13 +160,7 @@ class _Maker:
         """The reasoning's tokens and where each ends in `text`: those that were sampled, else the tokenizer's."""
         if attempt.token_ids is None:
             return encode(self.tokenizer, text)
-        if max(attempt.token_ids, default=0) >= len(self.tokenizer):
-            raise UnusableError("'token_ids' are not of this tokenizer (a number beyond its vocabulary)")
-        spelled, ends = token_ends(self.tokenizer, attempt.token_ids)
-        if spelled[: len(text)] != text:
-            raise UnusableError("'token_ids' do not spell the response; they are of another tokenizer")
-        n_tokens = next((i for i, end in enumerate(ends) if end > len(text)), len(ends))
-        return list(attempt.token_ids[:n_tokens]), ends[:n_tokens]
+        return sampled(self.tokenizer, attempt.token_ids, text)
 
     def _group(self, question: str) -> str:
         key = question_key(question)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tools_scorer.hidden import Hidden
-from tools_scorer.shards import Split, TraceInfo
 from tools_shared.errors import ToolError
+from tools_shared.hidden.shards import Split, TraceInfo
 from tools_shared.scoring import Features, select_features
 
 if TYPE_CHECKING:

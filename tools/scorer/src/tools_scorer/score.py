@@ -10,10 +10,10 @@ from typing import Any
 
 from tools_scorer.hidden import open_hidden
 from tools_scorer.learning_config import ScoreConfig
-from tools_scorer.shards import MANIFEST, READER_FIELDS
 from tools_shared.cli import progress, say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_jsonl
+from tools_shared.hidden.shards import MANIFEST, READER_FIELDS
 from tools_shared.records import Rejected, Row
 from tools_shared.scoring import TraceScore, load_scorer, summarize
 from tools_shared.sources import lookup, read_rows

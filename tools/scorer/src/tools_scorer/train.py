@@ -15,10 +15,10 @@ from tools_scorer.hidden import Hidden
 from tools_scorer.known_files import open_states
 from tools_scorer.learning_config import Recipe, TrainConfig, recipe
 from tools_scorer.rows import Feed, RowSet, Scale, check_learnable, choose_rows, standardisation
-from tools_scorer.shards import READER_FIELDS, Manifest
 from tools_shared.cli import Invocation, say
 from tools_shared.config import digest
 from tools_shared.errors import ToolError
+from tools_shared.hidden.shards import READER_FIELDS, Manifest
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest as RunManifest
 from tools_shared.scoring import LAST, ScorerFacts, load_scorer, save_scorer

@@ -84,7 +84,7 @@ def _start(ref: ModelRef, options: ReaderOptions, folder: str) -> Any:
         },
         "kv_transfer_config": {
             "kv_connector": "AskedRowsConnector",
-            "kv_connector_module_path": "tools_scorer.readers.vllm_connector",
+            "kv_connector_module_path": "tools_shared.hidden.connector",
             "kv_role": "kv_producer",
             "kv_connector_extra_config": {"shared_storage_path": folder},
         },
