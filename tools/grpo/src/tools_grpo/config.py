@@ -61,6 +61,15 @@ class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
     top_p: float = option(1.0, "Nucleus of the rollouts; 1 leaves all tokens in.", minimum=0.01, maximum=1)
     top_k: int = option(0, "Most likely tokens of the rollouts; 0 leaves all in.", minimum=0)
     max_completion_length: int = option(512, "Longest rollout, in tokens.", minimum=1)
+    dynamic_sampling: int = option(
+        0, "Draw other problems for the groups without spread of a step, up to so many times.", minimum=0
+    )
+    min_pass_rate: float = option(
+        0.0, "Pass over problems once tried that were solved less often than this so far.", minimum=0, maximum=1
+    )
+    max_pass_rate: float = option(
+        1.0, "Pass over problems once tried that were solved more often than this so far.", minimum=0, maximum=1
+    )
     guard_steps: int = option(
         50,
         "Stop, resumable, when for so many steps no group has spread or --max-truncated is passed; 0: never.",
@@ -91,8 +100,17 @@ class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
         """Completions in one optimiser step."""
         return self.prompts_per_step * self.num_generations
 
+    @property
+    def chooses_groups(self) -> bool:
+        """Whether other groups may be trained on than those that the order of the problems gives."""
+        return self.dynamic_sampling > 0 or self.min_pass_rate > 0 or self.max_pass_rate < 1
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.min_pass_rate > self.max_pass_rate:
+            raise ToolError(
+                f"--min-pass-rate {self.min_pass_rate:g} is above --max-pass-rate {self.max_pass_rate:g}; lower it"
+            )
         if self.n_completions % self.batch_size:
             raise ToolError(
                 f"--batch-size {self.batch_size} does not divide the {self.n_completions} completions of a step "

@@ -27,20 +27,26 @@ class Sampler:
         """`prompts` maps a prompt's text to its problem's id and its tokens."""
         self.prompts, self.config = prompts, config
         self.last: list[Completion] = []
+        self.held: list[Completion] | None = None
         self.policy_step = 0
 
     def __call__(self, texts: Sequence[str], trainer: GRPOTrainer) -> dict[str, Any]:
-        """Completions for `texts`, in which each prompt stands once for every completion of its group."""
-        from tools_shared.engines.transformers import TransformersEngine
-
-        engine = TransformersEngine(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
+        """Completions for `texts`, in which each prompt stands once for every completion of its group: those of
+        `held`, which were drawn for this step ahead of TRL, or new ones."""
         self.policy_step = trainer.state.global_step
-        self.last = self.draw(engine, texts, self.policy_step)
+        self.last = self.held or self.draw(self.engine(trainer), texts, self.policy_step)
+        self.held = None
         return {
             "prompt_ids": [list(self.prompts[text][1].token_ids) for text in texts],
             "completion_ids": [list(completion.token_ids) for completion in self.last],
             "logprobs": None,
         }
+
+    def engine(self, trainer: GRPOTrainer) -> Any:
+        """What draws with the weights of now."""
+        from tools_shared.engines.transformers import TransformersEngine
+
+        return TransformersEngine(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
 
     def draw(self, engine: Any, texts: Sequence[str], step: int) -> list[Completion]:
         """One completion for each text; equal neighbours are a group and share the reading of their prompt."""

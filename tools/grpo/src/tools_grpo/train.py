@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tools_grpo.config import GrpoConfig
 from tools_grpo.ledger import FOLDER, forget_after
@@ -28,6 +29,9 @@ from tools_shared.runs.read import Manifest
 from tools_shared.sources import Collected, read_problems
 from tools_shared.stats import paired_difference
 from tools_shared.stopping import StopRequest
+
+if TYPE_CHECKING:
+    from tools_grpo.trainer import LedgerTrainer
 
 
 @dataclass(frozen=True)
@@ -142,9 +146,9 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
         checkpoint = resume_point(run)
         if processes.is_main():
             forget_after(run.path / FOLDER, step_of(checkpoint))
-        trainer = make_trainer(run, config, loaded, rows, given.rewards, sampler)
+        trainer = make_trainer(run, config, loaded, rows, given.rewards, sampler, step_of(checkpoint))
         if checkpoint is None and processes.is_main():
-            _show_spread(loaded, sampler, rows, given.rewards, config)
+            _show_spread(trainer, rows[: config.prompts_per_step], config)
         fit(trainer, run, checkpoint, stop, guards)
         if processes.is_main():
             save(loaded, run.model_dir, run.final / "model", given.profile, saves_full_weights(loaded, config))
@@ -158,31 +162,22 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
     }
 
 
-def _show_spread(
-    loaded: Loaded, sampler: Sampler, rows: Sequence[dict[str, Any]], rewards: Sequence[Reward], config: GrpoConfig
-) -> None:
+def _show_spread(trainer: LedgerTrainer, rows: Sequence[dict[str, Any]], config: GrpoConfig) -> None:
     """Draw one batch and print how the reward spreads: groups whose completions all score the same teach nothing."""
     from statistics import fmean, pstdev
 
-    from tools_shared.engines.transformers import TransformersEngine
+    from tools_grpo.scoring import has_spread, nothing
 
-    first = [row for row in rows[: config.prompts_per_step] for _ in range(config.num_generations)]
-    engine = TransformersEngine(loaded.model, loaded.tokenizer)
-    completions = sampler.draw(engine, [row["prompt"] for row in first], step=-1)
-    scores = [0.0] * len(first)
-    for reward in rewards:
-        values = reward(
-            prompts=[row["prompt"] for row in first],
-            completions=[completion.text for completion in completions],
-            completion_ids=[list(completion.token_ids) for completion in completions],
-            answer=[row["answer"] for row in first],
-            opens_thinking=[row["opens_thinking"] for row in first],
-        )
-        scores = [score + reward.weight * (value or 0.0) for score, value in zip(scores, values, strict=True)]
     n = config.num_generations
-    flat = sum(len(set(scores[i : i + n])) == 1 for i in range(0, len(scores), n))
+    first = [row for row in rows for _ in range(n)]
+    sampler = trainer.sampler
+    completions = sampler.draw(sampler.engine(trainer), [row["prompt"] for row in first], step=-1)
+    context = {"trainer_state": trainer.state, "log_extra": nothing, "log_metric": nothing}
+    totals = [trainer.judge.total(values) for values in trainer.judge.scores(first, completions, **context)]
+    flat = sum(not has_spread(totals[i : i + n]) for i in range(0, len(totals), n))
+    known = [total for total in totals if not math.isnan(total)] or [0.0]
     say(
-        f"first batch: reward {fmean(scores):.3f}, standard deviation {pstdev(scores):.3f}, "
+        f"first batch: reward {fmean(known):.3f}, standard deviation {pstdev(known):.3f}, "
         f"{flat} of {config.prompts_per_step} groups without spread"
     )
     if flat == config.prompts_per_step:

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+from accelerate.utils import gather
 from datasets import Dataset
 
 from tools_grpo.config import GrpoConfig
+from tools_grpo.filling import Filled, Filler
 from tools_grpo.frugal import FrugalTrainer, TrlConfig
 from tools_grpo.ledger import FOLDER, write_rollouts
+from tools_grpo.prompt_ledger import FILE, PromptLedger
 from tools_grpo.rollouts import Sampler
+from tools_grpo.scoring import Judge, nothing
 from tools_shared import processes
+from tools_shared.engines import Completion
 from tools_shared.models.load import Loaded
 from tools_shared.rewards import Reward
 from tools_shared.runs import Draft
@@ -20,6 +26,8 @@ from tools_shared.training import RunCallback, trainer_options, without_printer
 SHOWN = {
     "reward": "reward",
     "frac_reward_zero_std": "groups without spread",
+    "groups/given_up": "given up",
+    "groups/skipped": "skipped",
     "completions/mean_length": "length",
     "completions/clipped_ratio": "truncated",
     "kl": "kl",
@@ -34,9 +42,29 @@ class LedgerTrainer(FrugalTrainer):
 
     run: Draft
     sampler: Sampler
+    judge: Judge
+    ledger: PromptLedger
+    filler: Filler | None
+    filled: Filled | None = None
+
+    def score(self, rows: Sequence[dict[str, Any]], completions: Sequence[Completion]) -> list[tuple[float, ...]]:
+        """See `Judge.scores`. What rewards log for TRL's table of completions is left out: it has room for those
+        alone that are trained on."""
+        context = {"trainer_state": self.state, "log_extra": nothing, "log_metric": self._log_metric}
+        return self.judge.scores(rows, completions, **context)
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
+        """See TRL's: rewards (B of all processes, n_rewards). Groups that were chosen by them have theirs already."""
+        if self.filled is None:
+            return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        return gather(torch.tensor(self.filled.scores, dtype=torch.float32, device=self.accelerator.device))
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if self.filler is not None:
+            self.filled = self.filler.fill(self, inputs)
+            inputs, self.sampler.held = self.filled.rows, self.filled.completions
         output = super()._generate_and_score_completions(inputs)
+        self._note_choice()
         rewards = {name: list(values) for name, values in self._logs["rewards"].items()}
         texts = [example["prompt"] for example in inputs]
         write_rollouts(
@@ -48,7 +76,41 @@ class LedgerTrainer(FrugalTrainer):
             self.reward_weights.tolist(),
             list(self._logs["advantages"]),
         )
+        mine = processes.rank() * len(inputs)
+        scores = list(zip(*(column[mine : mine + len(inputs)] for column in rewards.values()), strict=True))
+        self._count(inputs, self.sampler.last, scores)
         return output
+
+    def _note_choice(self) -> None:
+        """Log how many groups of this step were drawn, given up for want of spread, and skipped by their pass rate."""
+        if self.filled is None:
+            return
+        n_given_up = len(self.filled.given_up)
+        mine = [len(self.filled.groups) + n_given_up, n_given_up, self.filled.n_skipped]
+        sums = map(sum, zip(*processes.gather(mine), strict=True))
+        for name, n in zip(("drawn", "given_up", "skipped"), sums, strict=True):
+            self._metrics["train"][f"groups/{name}"].append(n)
+
+    def _count(
+        self,
+        rows: Sequence[dict[str, Any]],
+        completions: Sequence[Completion],
+        scores: Sequence[Sequence[float]],
+    ) -> None:
+        """Note in the prompt ledger which completions passed: these, and those that were given up."""
+        attempts = self._attempts(rows, completions, scores)
+        for group in self.filled.given_up if self.filled else []:
+            attempts += self._attempts([group.row] * len(group.completions), group.completions, group.scores)
+        self.ledger.add(self.state.global_step, attempts)
+
+    def _attempts(
+        self,
+        rows: Sequence[dict[str, Any]],
+        completions: Sequence[Completion],
+        scores: Sequence[Sequence[float]],
+    ) -> list[tuple[str, bool]]:
+        problems = [self.sampler.prompts[row["prompt"]][0] for row in rows]
+        return list(zip(problems, self.judge.solved(rows, completions, scores), strict=True))
 
 
 def make_trainer(
@@ -58,8 +120,9 @@ def make_trainer(
     rows: Sequence[dict[str, Any]],
     rewards: Sequence[Reward],
     sampler: Sampler,
+    step: int = 0,
 ) -> LedgerTrainer:
-    """`rows` hold `prompt` (text), `answer` and `opens_thinking` of each problem."""
+    """`rows` hold `prompt` (text), `answer` and `opens_thinking` of each problem; `step` is where training goes on."""
     args = TrlConfig(
         **trainer_options(config, run),
         num_train_epochs=config.epochs,
@@ -89,5 +152,7 @@ def make_trainer(
         rollout_func=sampler,
         callbacks=[RunCallback(run, SHOWN)],
     )
-    trainer.run, trainer.sampler = run, sampler
+    trainer.run, trainer.sampler, trainer.judge = run, sampler, Judge(rewards)
+    trainer.ledger = PromptLedger(run.path / FILE, config, step)
+    trainer.filler = Filler(config, rows, sampler, trainer.ledger) if config.chooses_groups else None
     return without_printer(trainer)
