@@ -76,9 +76,7 @@ class LedgerTrainer(FrugalTrainer):
             self.reward_weights.tolist(),
             list(self._logs["advantages"]),
         )
-        mine = processes.rank() * len(inputs)
-        scores = list(zip(*(column[mine : mine + len(inputs)] for column in rewards.values()), strict=True))
-        self._count(inputs, self.sampler.last, scores)
+        self._count(inputs, rewards)
         return output
 
     def _note_choice(self) -> None:
@@ -91,14 +89,14 @@ class LedgerTrainer(FrugalTrainer):
         for name, n in zip(("drawn", "given_up", "skipped"), sums, strict=True):
             self._metrics["train"][f"groups/{name}"].append(n)
 
-    def _count(
-        self,
-        rows: Sequence[dict[str, Any]],
-        completions: Sequence[Completion],
-        scores: Sequence[Sequence[float]],
-    ) -> None:
-        """Note in the prompt ledger which completions passed: these, and those that were given up."""
-        attempts = self._attempts(rows, completions, scores)
+    def _count(self, rows: Sequence[dict[str, Any]], rewards: dict[str, list[float]]) -> None:
+        """Note in the prompt ledger which completions passed: these, and those that were given up for them.
+
+        `rewards` are those of all processes, in the order of the ranks.
+        """
+        mine = slice(processes.rank() * len(rows), (processes.rank() + 1) * len(rows))
+        scores = list(zip(*(column[mine] for column in rewards.values()), strict=True))
+        attempts = self._attempts(rows, self.sampler.last, scores)
         for group in self.filled.given_up if self.filled else []:
             attempts += self._attempts([group.row] * len(group.completions), group.completions, group.scores)
         self.ledger.add(self.state.global_step, attempts)
