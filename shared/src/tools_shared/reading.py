@@ -18,7 +18,7 @@ from tools_shared.models.load import DTYPES
 if TYPE_CHECKING:
     import torch
     from torch import nn
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 
 class Readable(Protocol):
@@ -148,3 +148,11 @@ def tokenizer_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
     total = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
     total.update((tokenizer.chat_template or "").encode())
     return total.hexdigest()
+
+
+def layer_indices(asked: Sequence[int], shape: PreTrainedConfig, flag: str) -> tuple[int, ...]:
+    """Indices from 0 (embedding) to n (the last block's output), rising; raises ToolError for one that is not there."""
+    n = shape.num_hidden_layers
+    if bad := [layer for layer in asked if not -n - 1 <= layer <= n]:
+        raise ToolError(f"{flag} {bad[0]}: the model has hidden states 0 to {n} (or -1 to {-n - 1} from the last)")
+    return tuple(sorted({layer if layer >= 0 else n + 1 + layer for layer in asked}))

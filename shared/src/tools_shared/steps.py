@@ -38,6 +38,14 @@ def parse_delimiter(text: str) -> str:
     return named
 
 
+def parse_layers(text: str, flag: str) -> tuple[int, ...]:
+    """Numbers with commas, of hidden states that are read at the ends of steps; raises ToolError naming `flag`."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ToolError(f"{flag} is numbers with commas, such as -1 or 3,6, got '{text}'") from None
+
+
 def step_ends(text: str, delimiter: str) -> list[int]:
     """The half-open character ends of the steps: where each delimiter is complete. Linear in the text."""
     return [match.end() for match in _PATTERNS[delimiter].finditer(text)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tools_shared.config import option
@@ -55,13 +56,14 @@ class Completion:
     """One completion. `token_ids` end with the stop token when there was one; `text` leaves special tokens out.
 
     `logprobs` (on request), one a token: under the model at the sampling temperature (1 when greedy), before
-    top-k, top-p and min-p.
+    top-k, top-p and min-p. `states` (on request) is the file of its hidden states: `tools_shared.hidden.vllm.taken`.
     """
 
     text: str
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
     logprobs: tuple[float, ...] | None = None
+    states: Path | None = None
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Completion:

@@ -8,12 +8,15 @@ a repeated draw may differ where two tokens are almost equally likely.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_shared.engines.base import Completion, LocalEngineConfig, SamplingParams, check_fits, draw_key, stop_ids
 from tools_shared.engines.stream import Draw, OnDraw, Take
 from tools_shared.errors import ToolError
+from tools_shared.hidden.vllm import OUTPUT, PATH, storing_options
 from tools_shared.models import ModelRef
 from tools_shared.prompts import Prompt
 
@@ -27,8 +30,11 @@ UNDER_WAY = 1024
 """Requests that are handed to vLLM at once: more than it runs, so that its queue is never empty."""
 
 
-def open_vllm(ref: ModelRef, config: LocalEngineConfig) -> VllmEngine:
-    """Start vLLM on a model; raises ToolError without vLLM, with another version of it, or without enough memory."""
+def open_vllm(ref: ModelRef, config: LocalEngineConfig, layers: Sequence[int] = ()) -> VllmEngine:
+    """Start vLLM on a model; with `layers` (0 is the embedding) each completion comes with those hidden states.
+
+    Raises ToolError without vLLM, with another version of it, or without enough memory.
+    """
     check_version()
     from vllm import LLM
 
@@ -37,10 +43,12 @@ def open_vllm(ref: ModelRef, config: LocalEngineConfig) -> VllmEngine:
     if ref.adapter is not None:
         check_base(ref)
     try:
-        llm = LLM(**llm_options(ref, config))
+        folder = tempfile.TemporaryDirectory(prefix="tools-states-") if layers else None
+        storing = storing_options(layers, folder.name) if folder else {}
+        llm = LLM(**llm_options(ref, config), **storing)
     except (ValueError, RuntimeError) as error:
         raise ToolError(f"{ref.spec}: vLLM does not start: {' '.join(str(error).split())[:400]}") from error
-    return VllmEngine(llm, load_tokenizer(ref), lora_request(ref))
+    return VllmEngine(llm, load_tokenizer(ref), lora_request(ref), folder)
 
 
 def check_version() -> None:
@@ -119,11 +127,19 @@ def lora_request(ref: ModelRef) -> LoRARequest | None:
 
 
 class VllmEngine:
-    """Draws completions with vLLM in this process."""
+    """Draws completions with vLLM in this process. `states` is the folder into which it stores hidden states."""
 
-    def __init__(self, llm: LLM, tokenizer: PreTrainedTokenizerBase, lora: LoRARequest | None = None) -> None:
-        self.llm, self.tokenizer, self.lora = llm, tokenizer, lora
-        self.context_length = llm.llm_engine.model_config.max_model_len
+    def __init__(
+        self,
+        llm: LLM,
+        tokenizer: PreTrainedTokenizerBase,
+        lora: LoRARequest | None = None,
+        states: tempfile.TemporaryDirectory | None = None,
+    ) -> None:
+        self.llm, self.tokenizer, self.lora, self.states = llm, tokenizer, lora, states
+        # The state of a token is there when the next one has been drawn, so one more is drawn and dropped.
+        self._n_more = int(states is not None)
+        self.context_length = llm.llm_engine.model_config.max_model_len - self._n_more
         configured = llm.llm_engine.model_config.try_get_generation_config().get("eos_token_id")
         self.stop_ids = stop_ids(tokenizer, configured)
 
@@ -171,7 +187,7 @@ class VllmEngine:
                     return
                 for output in engine.step():
                     if output.finished:
-                        on_draw(running.pop(output.request_id), _completion(output.outputs[0], params))
+                        on_draw(running.pop(output.request_id), self._completion(output, params))
                 if unwanted := [name for name, draw in running.items() if not draw.is_wanted()]:
                     engine.abort_request(unwanted)
                     for name in unwanted:
@@ -190,7 +206,7 @@ class VllmEngine:
 
         return VllmParams(
             temperature=params.temperature,
-            max_tokens=params.max_new_tokens,
+            max_tokens=params.max_new_tokens + self._n_more,
             top_p=params.top_p,
             top_k=params.top_k,
             min_p=params.min_p,
@@ -198,13 +214,18 @@ class VllmEngine:
             stop_token_ids=sorted(self.stop_ids),
             logprobs=0 if params.logprobs else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
+            extra_args={"kv_transfer_params": {OUTPUT: True}} if self.states else None,
         )
 
-
-def _completion(output: Any, params: SamplingParams) -> Completion:
-    """vLLM's result as ours. Its log-probabilities are the model's at temperature 1."""
-    token_ids = tuple(output.token_ids)
-    logprobs = None
-    if params.logprobs:
-        logprobs = tuple(found[t].logprob for found, t in zip(output.logprobs, token_ids, strict=True))
-    return Completion(output.text, token_ids, "length" if output.finish_reason == "length" else "stop", logprobs)
+    def _completion(self, request: Any, params: SamplingParams) -> Completion:
+        """vLLM's result as ours. Its log-probabilities are the model's at temperature 1."""
+        output, n = request.outputs[0], params.max_new_tokens
+        token_ids, text, reason = tuple(output.token_ids), output.text, output.finish_reason
+        if len(token_ids) > n:
+            token_ids, reason = token_ids[:n], "length"
+            text = self.tokenizer.decode(token_ids, skip_special_tokens=True)
+        logprobs = None
+        if params.logprobs:
+            logprobs = tuple(found[t].logprob for found, t in zip(output.logprobs, token_ids, strict=False))
+        states = Path(request.kv_transfer_params[PATH]) if self.states else None
+        return Completion(text, token_ids, "length" if reason == "length" else "stop", logprobs, states)

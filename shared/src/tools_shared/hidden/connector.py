@@ -19,12 +19,9 @@ from vllm.distributed.kv_transfer.kv_connector.v1.example_hidden_states_connecto
     PendingSave,
     extract_from_kv_cache,
 )
-from vllm.v1.request import Request
+from vllm.v1.request import Request, RequestStatus
 
-from tools_shared.files import atomic_write
-
-POSITIONS = "positions"
-"""Key of a request's `kv_transfer_params`: the token indices whose states are kept, prompt and output counted on."""
+from tools_shared.hidden.vllm import OUTPUT, POSITIONS
 
 
 class AskedRowsConnector(ExampleHiddenStatesConnector):
@@ -35,12 +32,15 @@ class AskedRowsConnector(ExampleHiddenStatesConnector):
         self._written: set[str] = set()
 
     def request_finished(self, request: Request, block_ids: list[int]) -> tuple[bool, dict[str, Any] | None]:
-        """As the example's, but what travels to the worker are the positions in place of the tokens."""
+        """As the example's, but what travels to the worker are the positions in place of the tokens, and nothing is
+        kept of a request that was given up."""
+        if request.status is RequestStatus.FINISHED_ABORTED:
+            self._request_filenames.pop(request.request_id, None)
+            return False, None
         found = super().request_finished(request, block_ids)
         pending = self._pending_saves.get(request.request_id)
         if pending is not None:
-            asked = torch.tensor(request.kv_transfer_params[POSITIONS])
-            self._pending_saves[request.request_id] = replace(pending, token_ids=asked)
+            self._pending_saves[request.request_id] = replace(pending, token_ids=_asked(request))
         return found
 
     def wait_for_save(self) -> None:
@@ -53,8 +53,10 @@ class AskedRowsConnector(ExampleHiddenStatesConnector):
         blocks = torch.tensor(pending.block_ids)
         slots = blocks[asked // self._block_size] * self._block_size + asked % self._block_size
         rows = extract_from_kv_cache(self._kv_cache, slots.to(self._kv_cache.device), len(asked))
-        with atomic_write(Path(pending.filename), "wb") as file:
-            file.write(save({"states": rows.cpu().contiguous()}))
+        # Renamed so that it appears whole, but not flushed to the disk: nobody reads it after this process.
+        beside = Path(f"{pending.filename}.tmp")
+        beside.write_bytes(save({"states": rows.cpu().contiguous()}))
+        beside.replace(pending.filename)
         self._written.add(pending.req_id)
 
     def get_finished(self, finished_req_ids: set[str]) -> tuple[set[str] | None, set[str] | None]:
@@ -64,3 +66,9 @@ class AskedRowsConnector(ExampleHiddenStatesConnector):
                 self._submit_async_write(pending)
         done, self._written = self._written, set()
         return done or None, None
+
+
+def _asked(request: Request) -> torch.Tensor:
+    if request.kv_transfer_params.get(OUTPUT):
+        return torch.arange(request.num_prompt_tokens - 1, request.num_tokens - 1)
+    return torch.tensor(request.kv_transfer_params[POSITIONS])

@@ -156,6 +156,13 @@ class Rows:
         return {field.name: getattr(self, field.name).contiguous() for field in dataclasses.fields(self)}
 
 
+def torch_dtype(name: str) -> torch.dtype:
+    """fp32, bf16 or fp16 as torch names it."""
+    import torch
+
+    return getattr(torch, DTYPES[name])
+
+
 def shard_path(folder: str | Path, start: int, end: int) -> Path:
     return Path(folder) / f"shard-{start:06d}-{end:06d}.safetensors"
 

@@ -7,9 +7,10 @@ from typing import ClassVar, Literal
 
 from tools_shared.config import option
 from tools_shared.errors import ToolError
+from tools_shared.hidden.splits import CALIBRATION_SHARE, TEST_SHARE
 from tools_shared.ray_map import RayConfig
 from tools_shared.runs import RunConfig
-from tools_shared.steps import parse_delimiter
+from tools_shared.steps import parse_delimiter, parse_layers
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,10 @@ class PreprocessConfig(RunConfig):
         None,
         "Questions that belong together: the .clusters.jsonl of tools-dedup --within, or rows with question and group.",
     )
-    calibration_share: float = option(0.15, "Share of the questions kept for calibration.", minimum=0, maximum=0.9)
-    test_share: float = option(0.25, "Share of the questions kept for the test.", minimum=0, maximum=0.9)
+    calibration_share: float = option(
+        CALIBRATION_SHARE, "Share of the questions kept for calibration.", minimum=0, maximum=0.9
+    )
+    test_share: float = option(TEST_SHARE, "Share of the questions kept for the test.", minimum=0, maximum=0.9)
     seed: int = option(0, "Which questions fall into which split.", minimum=0)
 
     def __post_init__(self) -> None:
@@ -114,10 +117,7 @@ class ExtractConfig(RayConfig):
 
     @property
     def layer_numbers(self) -> tuple[int, ...]:
-        try:
-            return tuple(int(part) for part in self.layers.split(","))
-        except ValueError:
-            raise ToolError(f"--layers is numbers with commas, such as -1 or 3,6, got '{self.layers}'") from None
+        return parse_layers(self.layers, "--layers")
 
     @property
     def shard_of(self) -> tuple[int, int]:

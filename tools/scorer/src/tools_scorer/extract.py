@@ -7,23 +7,19 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tools_scorer.config import ExtractConfig
-from tools_scorer.hidden import Hidden, check_shard, open_hidden, torch_dtype
+from tools_scorer.hidden import Hidden, check_shard, open_hidden
 from tools_scorer.inputs import Trace, TracesFile, check_tokenizer, open_traces, profile_of
 from tools_scorer.readers import Reader, ReaderOptions, open_reader
 from tools_shared.cli import progress, say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
-from tools_shared.hidden.shards import MANIFEST, Manifest, Rows, shard_path, write_manifest, write_shard
+from tools_shared.hidden.shards import MANIFEST, Manifest, Rows, shard_path, torch_dtype, write_manifest, write_shard
 from tools_shared.models import resolve
 from tools_shared.ray_map import check_ray
-from tools_shared.reading import reader_sha256, tokenizer_sha256
+from tools_shared.reading import layer_indices, reader_sha256, tokenizer_sha256
 from tools_shared.steps import parse_delimiter
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ def plan(config: ExtractConfig) -> Job:
     tokenizer, shape = load_tokenizer(ref), load_config(ref).get_text_config()
     check_tokenizer(traces, tokenizer, config.model_name)
     traces.check(start, end, shape.vocab_size, context_length(shape))
-    layers = layer_indices(config.layer_numbers, shape)
+    layers = layer_indices(config.layer_numbers, shape, "--layers")
     if config.export == "pt" and len(layers) != 1:
         raise ToolError(f"--export pt holds one layer, and --layers {config.layers} asks for {len(layers)}; name one")
     final_norm = layers[-1] == shape.num_hidden_layers and config.norm == "post"
@@ -124,14 +120,6 @@ def shard_ranges(start: int, end: int, size: int) -> list[tuple[int, int]]:
     """`start` to `end` cut at the multiples of `size`, so that parts made apart fit together."""
     edges = [start, *range((start // size + 1) * size, end, size), end]
     return list(itertools.pairwise(edges))
-
-
-def layer_indices(asked: tuple[int, ...], shape: PreTrainedConfig) -> tuple[int, ...]:
-    """Indices from 0 (embedding) to n (the last block's output), rising; raises ToolError for one that is not there."""
-    n = shape.num_hidden_layers
-    if bad := [layer for layer in asked if not -n - 1 <= layer <= n]:
-        raise ToolError(f"--layers {bad[0]}: the model has hidden states 0 to {n} (or -1 to {-n - 1} from the last)")
-    return tuple(sorted({layer if layer >= 0 else n + 1 + layer for layer in asked}))
 
 
 def compute_dtype(config: ExtractConfig) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
-from tools_shared.hidden.shards import DTYPES, Manifest, Rows, TraceInfo, read_manifest, shard_files, tensors_sha256
+from tools_shared.hidden.shards import Manifest, Rows, TraceInfo, read_manifest, shard_files, tensors_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -138,10 +138,3 @@ def check_shard(manifest: Manifest, start: int, end: int, path: Path) -> Shard:
 
 def _corrupt(path: Path, why: str) -> ToolError:
     return ToolError(f"{path}: corrupt ({why}); remove this shard and run `tools-scorer extract` again")
-
-
-def torch_dtype(name: str) -> torch.dtype:
-    """fp32, bf16 or fp16 as torch names it."""
-    import torch
-
-    return getattr(torch, DTYPES[name])

@@ -13,6 +13,7 @@ from tools_shared.engines import EngineConfig
 from tools_shared.errors import ToolError
 from tools_shared.ray_map import RayConfig
 from tools_shared.runs import RunConfig
+from tools_shared.steps import parse_delimiter, parse_layers
 
 DEFAULT_SIZE = 2048
 
@@ -113,15 +114,47 @@ class TracesConfig(OutputConfig, EngineConfig, RayConfig):
         "transformers", "What draws the completions. ray: workers on a cluster or here, each with --ray-engine."
     )
     ray_engine: Literal["transformers", "vllm"] = option("transformers", "What the workers of --engine ray draw with.")
+    record_hidden: bool = option(
+        False,
+        "With --engine vllm --emit graded: keep the hidden states at the ends of steps while generating, as the "
+        "shards NAME-hidden that tools-scorer train reads.",
+    )
+    hidden_layers: str = option(
+        "-1", "Hidden states to record, comma-separated: 0 is the embedding, k the output of block k, -1 the last."
+    )
+    hidden_delimiter: str = option("\\n\\n", "What ends a step of the recorded states: '\\n\\n', '\\n' or 'sentence'.")
+    hidden_dtype: Literal["fp16", "bf16", "fp32"] = option("fp16", "Number format of the recorded states.")
     dry_run: bool = option(False, "Say what would be drawn, from the data alone, and stop.", identity=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.shard_of, self.source
+        _ = self.shard_of, self.source, self.layer_numbers
+        parse_delimiter(self.hidden_delimiter)
+        if self.record_hidden:
+            self._check_recording()
+
+    def _check_recording(self) -> None:
+        if self.engine != "vllm":
+            raise ToolError(
+                f"--record-hidden works with --engine vllm, not {self.engine}; there, run `tools-scorer preprocess` "
+                "and `tools-scorer extract` on the graded attempts"
+            )
+        if self.emit != "graded" or not self.token_ids:
+            raise ToolError("--record-hidden is of every attempt, as it was drawn; add --emit graded --token-ids")
+        if self.shard is not None:
+            raise ToolError("--record-hidden: merge joins no states; leave --shard out, or extract after the merge")
+        if self.min_p:
+            raise ToolError(f"--min-p {self.min_p}: vLLM cannot keep states with it; use --top-p, or extract later")
+
+    @property
+    def layer_numbers(self) -> tuple[int, ...]:
+        return parse_layers(self.hidden_layers, "--hidden-layers")
 
     def identity(self) -> dict[str, Any]:
-        """What decides the result: by whom questions are shared out does not."""
+        """What decides the result: by whom questions are shared out does not, nor how states would be recorded."""
         found = super().identity()
+        if not self.record_hidden:
+            found = {k: v for k, v in found.items() if k != "record_hidden" and not k.startswith("hidden_")}
         ray_engine = found.pop("ray_engine")
         return found | {"engine": ray_engine if self.engine == "ray" else self.engine}
 

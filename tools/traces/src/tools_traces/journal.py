@@ -16,6 +16,8 @@ from tools_shared.errors import ToolError
 from tools_shared.files import whole_lines
 
 FILE = "attempts.jsonl"
+Key = tuple[str, int]
+"""A question's id and the number of the attempt at it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from tools_shared.cli import Invocation, progress, say
 from tools_shared.config import digest
 from tools_shared.engines import open_engine
 from tools_shared.engines.base import check_fits
+from tools_shared.engines.vllm import open_vllm
 from tools_shared.models import ModelRef, choose_profile, resolve, weights_sha256
 from tools_shared.prompts import Profile, Prompt, render_question
 from tools_shared.ray_map import check_ray
@@ -23,8 +24,9 @@ from tools_shared.runs.read import Manifest
 from tools_traces.config import TracesConfig
 from tools_traces.data import Questions, read_questions
 from tools_traces.grading import grader
+from tools_traces.hidden import Recorder, layers_of
 from tools_traces.journal import FILE, Attempt, Journal
-from tools_traces.rows import Provenance
+from tools_traces.rows import Provenance, outcomes
 from tools_traces.schedule import Schedule, sampling_params
 from tools_traces.write import write_outputs
 
@@ -69,6 +71,10 @@ def _sample_into(run: Draft, config: TracesConfig, ref: ModelRef, profile: Profi
         timing = _draw(run, drawing, n)
     origin = Provenance(config.seed, model_hash, profile)
     metrics = write_outputs(run, config, questions.problems, journal.attempts, origin, timing)
+    if drawing.recorder is not None:
+        found = outcomes(questions.problems, journal.attempts, config, config.max_attempts)
+        graded = [attempt for outcome in found for attempt in outcome.attempts]
+        metrics["hidden_traces"] = drawing.recorder.finish(graded)
     return run.finish(metrics, seed=config.seed, profile=profile.name)
 
 
@@ -78,15 +84,21 @@ class _Drawing:
 
     schedule: Schedule | Fleet
     run: Callable[[Callable[[Attempt], None]], None]
+    recorder: Recorder | None = None
 
 
 def _here(config: TracesConfig, ref: ModelRef, profile: Profile, questions: Questions, journal: Journal) -> _Drawing:
     """Draw with an engine of this process."""
-    engine = open_engine(ref, config)
+    engine = open_vllm(ref, config, layers_of(config, ref)) if config.record_hidden else open_engine(ref, config)
     pairs = _rendered(engine.tokenizer, engine.context_length, profile, questions, config)
-    schedule = Schedule(pairs, config.goal, config.max_attempts, journal, grader(profile, config.token_ids))
+    grade, recorder = grader(profile, config.token_ids), None
+    if config.record_hidden:
+        recorder = Recorder(journal.path.parent, config, ref, profile, engine.tokenizer)
+        grade = recorder.around(grade)
+        journal.attempts = {key: attempt for key, attempt in journal.attempts.items() if recorder.holds(key)}
+    schedule = Schedule(pairs, config.goal, config.max_attempts, journal, grade)
     run = partial(schedule.run, engine, sampling_params(config), config.batch_size, ahead=config.engine != "http")
-    return _Drawing(schedule, run)
+    return _Drawing(schedule, run, recorder)
 
 
 def _by_workers(

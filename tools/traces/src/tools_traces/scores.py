@@ -11,9 +11,7 @@ from tools_shared.runs import Draft, read_manifest
 from tools_shared.runs.read import MANIFEST
 from tools_shared.scoring import WEIGHTS, find_scorer
 from tools_traces.config import OutputConfig
-from tools_traces.journal import Attempt
-
-Key = tuple[str, int]
+from tools_traces.journal import Attempt, Key
 
 
 def score_verified(
