@@ -47,6 +47,8 @@ def sample(config: TracesConfig, invocation: Invocation) -> Manifest | None:
         return done
     ref = resolve(config.model)
     profile = choose_profile(ref, config.profile)
+    if config.record_hidden:
+        layers_of(config, ref)  # refuses before a draft is begun that the next try would stumble over
     questions = read_questions(config)
     n = len(questions.problems)
     say(f"{questions.read.n_read} rows read, {n} questions, {len(questions.rejected)} rejected")
