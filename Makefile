@@ -246,7 +246,7 @@ $(VLLM_VENV)/.installed: constraints.txt $(patsubst %,%/pyproject.toml,shared to
 
 .PHONY: test-vllm
 test-vllm: vllm-env ## The tests with the real vLLM, on a CPU
-	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py tests/test_vllm_bench.py tools/scorer/tests/test_vllm.py
+	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py tests/test_vllm_bench.py tests/test_vllm_states.py tools/scorer/tests/test_vllm.py
 
 .PHONY: lint
 lint: setup ## Check style and formatting
