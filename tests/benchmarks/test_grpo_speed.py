@@ -62,11 +62,12 @@ def test_step(size, beside, tmp_path):
     model = (
         os.environ.get("TOOLS_GRPO_MODEL", "demo") if size == "demo" else str(beside.save_random(tmp_path / "random"))
     )
-    more, steps = (DEMO, 4) if size == "demo" else (RANDOM, 3)
+    more, steps = (DEMO, 4) if size == "demo" else (RANDOM, 2)
     rounds = []
     for seed in range(ROUNDS):
         config = beside.options(model, steps, seed=seed, **more)
         logs = {way: beside.run(way, config) for way in beside.WAYS}
         assert logs["stock"].prompts == logs["tools-grpo"].prompts
         rounds.append({way: figures(log) for way, log in logs.items()})
+        print(f"round {seed}: {rounds[-1]}", flush=True)
     show(f"{size}: {config.prompts_per_step} prompts x {config.num_generations}", rounds)
