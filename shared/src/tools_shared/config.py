@@ -15,6 +15,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -162,3 +163,13 @@ def _leaves(content: Mapping, known: set[str], aliases: Mapping[str, str], where
 def _check_backend(value: Any, where: str) -> None:
     if value not in ("local", "trl"):
         raise ToolError(f"{where}: backend '{value}' is not available: this tool trains on this machine; write 'local'")
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """(i, n) of `i/n`, which part of how many; (0, 1) for None, the whole. Raises ToolError for anything else."""
+    if text is None:
+        return 0, 1
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    if match is None or int(match[1]) >= int(match[2]):
+        raise ToolError(f"--shard is i/n with i from 0 to n-1, such as 0/4, got '{text}'")
+    return int(match[1]), int(match[2])

@@ -204,7 +204,7 @@ def test_a_broken_line_inside_the_journal_is_named(tmp_path):
     [
         ({"max_attempts": 0}, "--max-attempts must be at least 1, got 0"),
         ({"keep": "k:0"}, "--keep must be first, shortest, all, diverse or k:N with N at least 1, got 'k:0'"),
-        ({"shard": "2/2"}, "--shard must be i/n with 0 <= i < n, got '2/2'"),
+        ({"shard": "2/2"}, "--shard is i/n with i from 0 to n-1, such as 0/4, got '2/2'"),
         ({"output_file": "a/b.jsonl"}, "--output-file 'a/b.jsonl': give a name"),
         ({"min_pass_rate": 0.9, "max_pass_rate": 0.1}, "--min-pass-rate 0.9 is above --max-pass-rate 0.1"),
         ({"data": "x.jsonl", "dataset_split": "train"}, "--dataset-split train: x.jsonl is a file"),

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from tools_shared.config import option
+from tools_shared.config import option, parse_shard
 from tools_shared.errors import ToolError
 from tools_shared.ray_map import RayConfig
 
@@ -136,12 +136,7 @@ class DedupConfig(RayConfig):
     @property
     def shard_of(self) -> tuple[int, int]:
         """(i, n); (0, 1) is the whole."""
-        if self.shard is None:
-            return 0, 1
-        i, _, n = self.shard.partition("/")
-        if not (i.isdecimal() and n.isdecimal() and int(i) < int(n)):
-            raise ToolError(f"--shard is i/n with i from 0 to n-1, such as 0/4, got '{self.shard}'")
-        return int(i), int(n)
+        return parse_shard(self.shard)
 
     def named_tests(self) -> dict[str, str]:
         """Test sets by name, in the order given: the name before `=`, else the file's own."""

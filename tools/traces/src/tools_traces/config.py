@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from tools_shared.config import option
+from tools_shared.config import option, parse_shard
 from tools_shared.engines import EngineConfig
 from tools_shared.errors import ToolError
 from tools_shared.ray_map import RayConfig
@@ -160,11 +160,8 @@ class TracesConfig(OutputConfig, EngineConfig, RayConfig):
 
     @property
     def shard_of(self) -> tuple[int, int]:
-        """(i, n) of `--shard`; (0, 1) without it."""
-        match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", self.shard or "0/1")
-        if match is None or int(match[1]) >= int(match[2]):
-            raise ToolError(f"--shard must be i/n with 0 <= i < n, got '{self.shard}'")
-        return int(match[1]), int(match[2])
+        """(i, n); (0, 1) is the whole."""
+        return parse_shard(self.shard)
 
     @property
     def source(self) -> str:
