@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -84,6 +85,11 @@ def leave(exit_code: int) -> None:
     if exit_code == 0:
         import torch.distributed as dist
 
+        if not is_main():
+            # gloo's threads now and then abort an interpreter that ends; this process has nothing left to do.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
         dist.destroy_process_group()
 
 
