@@ -53,3 +53,15 @@ def child_of(pid: int) -> int:
 @pytest.fixture(scope="session")
 def trainer():
     return Trainer
+
+
+@pytest.fixture
+def small_disk(tmp_path, request):
+    """A file system of the size that the test's module names in DISK."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={request.module.DISK}", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small file system")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

@@ -3,27 +3,13 @@
 import subprocess
 import sys
 
-import pytest
-
 from tools_shared.runs import read_manifest
 
 ARGS = [
     "--stage", "prep", "--prep-train-samples", "24", "--batch-size", "4", "--no-eval", "--save-steps", "2",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """Room for one checkpoint, not for two."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("only root may mount a small file system")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+DISK = "3m"
+"""Room for one checkpoint, not for two."""
 
 
 def run(folder):

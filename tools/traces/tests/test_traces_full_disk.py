@@ -4,28 +4,14 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 from tools_traces.journal import FILE, read_attempts
 
 ARGS = [
     "--model", "demo", "--data", "demo://problems?split=train&size=400", "--max-attempts", "3",
     "--max-new-tokens", "48", "--batch-size", "64", "--token-ids",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """Room for a part of the journal."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("only root may mount a small file system")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+DISK = "160k"
+"""Room for a part of the journal."""
 
 
 def run(folder, plain):
