@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +14,10 @@ from tools_shared.config import digest
 from tools_shared.engines import open_engine
 from tools_shared.engines.base import check_fits
 from tools_shared.engines.vllm import open_vllm
-from tools_shared.models import ModelRef, choose_profile, resolve, weights_sha256
+from tools_shared.models import ModelRef, choose_profile, resolve
 from tools_shared.prompts import Profile, Prompt, render_question
 from tools_shared.ray_map import check_ray
+from tools_shared.reading import reader_sha256
 from tools_shared.records import Problem
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
@@ -169,8 +169,6 @@ def add_model(run: Draft, config: TracesConfig, ref: ModelRef) -> str:
         where = f"{config.endpoint} {config.model_name or ''}".strip()
         run.add_input("model", where, digest(where))
         return digest(where)[:16]
-    sha256 = weights_sha256(ref.weights)
-    if ref.adapter is not None:
-        sha256 = hashlib.sha256(f"{sha256}{weights_sha256(str(ref.adapter))}".encode()).hexdigest()
+    sha256 = reader_sha256(ref)
     run.add_input("model", ref.spec, sha256, run_sha256=ref.run and ref.run.sha256)
     return sha256[:16]
