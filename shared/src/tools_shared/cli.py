@@ -61,7 +61,18 @@ class _Failure(click.ClickException):
         processes.leave(error.exit_code)
 
 
-class ToolCommand(click.Command):
+class _EndsInOrder(click.Command):
+    """A command line whose process ends in order also when it is one of several."""
+
+    def main(self, *args: Any, **settings: Any) -> Any:
+        try:
+            return super().main(*args, **settings)
+        except SystemExit as done:
+            processes.end(done.code if isinstance(done.code, int) else int(done.code is not None))
+            raise
+
+
+class ToolCommand(_EndsInOrder):
     """A command whose ToolErrors become one line and an exit code, and which stops in order on SIGTERM."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -83,7 +94,7 @@ class ToolCommand(click.Command):
         return result
 
 
-class ToolGroup(click.Group):
+class ToolGroup(_EndsInOrder, click.Group):
     """A tool with several commands."""
 
     command_class = ToolCommand

@@ -8,6 +8,7 @@ Without a launcher all of this is one process that is rank 0.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
@@ -79,18 +80,18 @@ def _local_rank(n_devices: int) -> int:
 
 def leave(exit_code: int) -> None:
     """Part from the others at the end, so that those still waiting for a word of rank 0 end too."""
+    if _messages is not None:
+        announce({"exit": exit_code})
+
+
+def end(exit_code: int) -> None:
+    """End this process, if it is one of several, without winding down: gloo's threads now and then abort that."""
     if _messages is None:
         return
-    announce({"exit": exit_code})
-    if exit_code == 0:
-        import torch.distributed as dist
-
-        if not is_main():
-            # gloo's threads now and then abort an interpreter that ends; this process has nothing left to do.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(0)
-        dist.destroy_process_group()
+    atexit._run_exitfuncs()  # what experiment trackers have still to send
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 def rank() -> int:
