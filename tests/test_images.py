@@ -134,14 +134,11 @@ def test_a_changed_line_of_a_tool_changes_only_the_last_layer(tmp_path):
     shutil.copy(ROOT / ".dockerignore", context)
     code = context / "tools" / "sft" / "src" / "tools_sft" / "train.py"
     code.write_text(code.read_text() + "# one more line\n")
-    began = time.monotonic()
     build = ["--build-arg", "TOOL=sft", "--build-arg", "VARIANT=cpu", "--tag", "tools-sft:changed-line", context]
     docker("buildx", "build", "--load", "--file", context / "docker" / "Dockerfile", *build)
-    seconds = time.monotonic() - began
     before, after = (inspect(f"tools-sft:{tag}")["RootFS"]["Layers"] for tag in ("cpu", "changed-line"))
     docker("image", "rm", "tools-sft:changed-line")
     assert before[:-1] == after[:-1]
-    assert seconds < 60  # 7 s on two cores
 
 
 # ---- The pipeline ----------------------------------------------------------------------------------------------
@@ -180,6 +177,8 @@ def test_compose_from_nothing_with_a_stage_killed_and_gone_on(tmp_path, short_co
         assert not (folder / "grpo").exists()
         assert not (folder / "compare").exists()
         done = run(*compose(folder, "up"), **settings)
+        touch = ["--entrypoint", "touch", "grpo", "/artifacts/prep_sft/model/more", "/artifacts/grpo/more"]
+        touched = run(*compose(folder, "run", "--rm", "--no-deps", *touch), check=False, **settings)
     finally:
         run(*compose(folder, "down", "--volumes"), **settings)
     assert (done.stdout + done.stderr).count("already finished, nothing to do") == 3
@@ -189,6 +188,9 @@ def test_compose_from_nothing_with_a_stage_killed_and_gone_on(tmp_path, short_co
     assert (folder / "report.html").stat().st_size > 10_000
     assert (folder / "scorer_eval" / "report.html").stat().st_size > 10_000
     assert compared["n"] == 16
+    assert "/artifacts/prep_sft/model/more': Read-only file system" in touched.stderr  # what a job only reads
+    assert not (folder / "prep_sft" / "model" / "more").exists()
+    assert (folder / "grpo" / "more").exists()
     assert len(read_manifest(folder / "grpo").data["sessions"]) == 2
     assert (folder / "grpo" / "run.json").stat().st_uid == 12345
 
