@@ -77,6 +77,8 @@ class ToolCommand(_EndsInOrder):
 
     def invoke(self, ctx: click.Context) -> Any:
         _setup_logging()
+        # Said before torch is imported: threads that wait by spinning take cores from those that they wait for.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         signal.signal(signal.SIGTERM, _stop_on_sigterm)
         try:
             result = super().invoke(ctx)
