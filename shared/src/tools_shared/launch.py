@@ -31,6 +31,7 @@ def launched(tool: str, n_processes: int) -> bool:
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=n_processes,
+        run_id=f"tools-{tool}-{os.getpid()}",
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,

@@ -27,6 +27,14 @@ STEP_TIMEOUT = timedelta(hours=1)
 """How long a rank waits for the others' gradients; the slowest rank's rollouts have to fit into it."""
 MESSAGE_TIMEOUT = timedelta(hours=12)
 """How long a rank waits for a message: rank 0 may be tokenising, evaluating or downloading meanwhile."""
+FSDP2 = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
+}
+"""What accelerate reads: torch's `fully_shard` on each layer; checkpoints hold whole tensors, for any number of
+processes."""
 LOST = (
     "connection closed by peer",
     "connection reset by peer",
@@ -40,13 +48,16 @@ _rank, _count, _announced = 0, 1, False
 _messages: Any = None
 
 
-def join(device: str) -> None:
-    """Meet the other processes of this run, if a launcher has started several; `device` as in the option.
+def join(device: str, sharding: str = "none") -> None:
+    """Meet the other processes of this run, if a launcher has started several; `device` and `sharding` as in the
+    options.
 
-    Raises ToolError when the device is not there, Incomplete when the others do not come.
+    Raises ToolError when the device is not there or the sharding cannot be, Incomplete when the others do not come.
     """
     global _rank, _count, _messages
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _messages is not None:
+    n_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    _shard(sharding, n_processes)
+    if n_processes == 1 or _messages is not None:
         return
     import torch
     import torch.distributed as dist
@@ -66,6 +77,26 @@ def join(device: str) -> None:
     except (dist.DistError, RuntimeError) as error:
         first = " ".join(str(error).split())[:200]
         raise Incomplete(f"rank {_rank} of {_count} could not meet the others: {first}") from error
+
+
+def _shard(sharding: str, n_processes: int) -> None:
+    """Tell accelerate to shard, as `accelerate launch` does with a configuration that says so."""
+    if sharding == "fsdp2":
+        for name, value in FSDP2.items():
+            os.environ.setdefault(name, value)
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
+        return
+    if n_processes == 1:
+        raise ToolError("there is nothing to shard one process's model over; pass --processes N, or --sharding none")
+    if os.environ.get("FSDP_VERSION", "1") != "2":
+        raise ToolError("accelerate is set up for the first FSDP; put fsdp_version: 2 into its configuration file")
+    # With it all processes but the first would load models without weights, those that are not sharded too.
+    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
+
+
+def sharded() -> bool:
+    """Whether the model that is trained is spread over the processes."""
+    return _count > 1 and os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
 
 
 def _local_rank(n_devices: int) -> int:

@@ -33,6 +33,11 @@ class TrainingOptions(Config):
     processes: int = option(
         1, "Processes on this machine, one a GPU. The steps are those of one process.", minimum=1, identity=False
     )
+    sharding: Literal["none", "fsdp2"] = option(
+        "none",
+        "fsdp2: spread weights, gradients and optimiser over the processes, instead of a whole copy in each.",
+        identity=False,
+    )
     dry_run: bool = option(
         False,
         "Print the configuration, the first prompt with what is learned of it marked, the counts of batches and steps "

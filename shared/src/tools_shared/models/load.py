@@ -46,6 +46,8 @@ class Loaded:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     ref: ModelRef
+    skeleton: PreTrainedModel | None = None
+    """Of a model that will be sharded: what `tools_shared.models.sharded.whole` puts its weights together in."""
 
 
 def pick_device(device: str) -> str:
@@ -102,8 +104,17 @@ def context_length(config: PreTrainedConfig) -> int | None:
     return getattr(config.get_text_config(), "max_position_embeddings", None)
 
 
-def load(ref: ModelRef, dtype: str = "auto", device: str = "auto", with_adapter: bool = True, **more: object) -> Loaded:
+def load(
+    ref: ModelRef,
+    dtype: str = "auto",
+    device: str = "auto",
+    with_adapter: bool = True,
+    place: str | None = None,
+    **more: object,
+) -> Loaded:
     """Load weights, the adapter on them (unless told not to) and the tokenizer; `more` goes to `from_pretrained`.
+
+    The number format is that of `device`, where the weights are put unless `place` names another.
 
     Raises ToolError, in one sentence, when the hub cannot be reached, files are missing or broken, or the adapter
     belongs to another base.
@@ -112,15 +123,15 @@ def load(ref: ModelRef, dtype: str = "auto", device: str = "auto", with_adapter:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    place = pick_device(device)
+    device = pick_device(device)
     tokenizer = load_tokenizer(ref)
-    model = _from_pretrained(AutoModelForCausalLM, ref.weights, ref, dtype=pick_dtype(dtype, place), **more)
+    model = _from_pretrained(AutoModelForCausalLM, ref.weights, ref, dtype=pick_dtype(dtype, device), **more)
     if ref.adapter is not None:
         check_base(ref)
         if with_adapter:
             model = attach(model, ref.adapter, trainable=False)
     # Weights in 4 bits were put on the device while they were read, and cannot be moved.
-    return Loaded((model if "quantization_config" in more else model.to(place)).eval(), tokenizer, ref)
+    return Loaded((model if "quantization_config" in more else model.to(place or device)).eval(), tokenizer, ref)
 
 
 def attach(model: PreTrainedModel, adapter: Path, trainable: bool) -> PreTrainedModel:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from tools_shared import processes
 from tools_shared.config import option
 from tools_shared.errors import ToolError
 from tools_shared.models.extras import need
 from tools_shared.models.load import Loaded, ModelConfig, attach, load, pick_device, pick_dtype
 from tools_shared.models.resolve import ModelRef
+from tools_shared.models.sharded import skeleton
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,12 @@ def load_trainable(ref: ModelRef, options: LoraOptions) -> Loaded:
             else "--attention flash_attention_2"
         )
         raise ToolError(f"{asked} needs a GPU, and this run is on the CPU; leave it out")
-    loaded = load(ref, options.dtype, device, with_adapter=False, **_loading(options, device))
+    sharded = processes.sharded()
+    if sharded and options.load_in_4bit:
+        raise ToolError("--load-in-4bit keeps the whole model in each process; leave it or --sharding fsdp2 out")
+    # Sharding moves a layer to the GPU at a time: there is never room needed for all of them.
+    place = "cpu" if sharded else None
+    loaded = load(ref, options.dtype, device, with_adapter=False, place=place, **_loading(options, device))
     if options.liger:
         need("liger_kernel", "liger")
         from liger_kernel.transformers.monkey_patch import _apply_liger_kernel_to_instance
@@ -67,7 +74,8 @@ def load_trainable(ref: ModelRef, options: LoraOptions) -> Loaded:
         _apply_liger_kernel_to_instance(
             model=loaded.model, cross_entropy=False, fused_linear_cross_entropy=False, rms_norm=True, swiglu=True
         )
-    return make_trainable(loaded, options)
+    trainable = make_trainable(loaded, options)
+    return replace(trainable, skeleton=skeleton(trainable.model)) if sharded else trainable
 
 
 def _loading(options: LoraOptions, device: str) -> dict[str, Any]:

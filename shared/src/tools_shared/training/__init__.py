@@ -6,7 +6,7 @@ Import it where training begins: it needs transformers.
 from tools_shared.training.callbacks import RunCallback, without_printer
 from tools_shared.training.checkpoints import WHOLE, last_checkpoint, resume_point, step_of
 from tools_shared.training.loop import fit, resumable
-from tools_shared.training.trainer import trainer_options
+from tools_shared.training.trainer import shard_on_cpu_too, trainer_options
 
 __all__ = [
     "WHOLE",
@@ -15,6 +15,7 @@ __all__ = [
     "last_checkpoint",
     "resumable",
     "resume_point",
+    "shard_on_cpu_too",
     "step_of",
     "trainer_options",
     "without_printer",

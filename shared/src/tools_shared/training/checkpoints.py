@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tools_shared import processes
 from tools_shared.cli import say
+from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
 from tools_shared.runs import Draft
 
@@ -90,7 +91,19 @@ def resume_point(run: Draft) -> Path | None:
     found = last_checkpoint(run) if processes.is_main() else None
     path = processes.share(str(found) if found else None)
     checkpoint = Path(path) if path else None
+    if checkpoint:
+        _check_sharding(checkpoint)
     if run.resumed:
         run.rewind(step_of(checkpoint))
         say(f"{run.path}: going on from step {step_of(checkpoint)}")
     return checkpoint
+
+
+def _check_sharding(checkpoint: Path) -> None:
+    """Raises ToolError for a checkpoint of a sharded run where this one is not, and the other way round."""
+    was = any(checkpoint.glob("pytorch_model_fsdp*"))
+    if was != processes.sharded():
+        raise ToolError(
+            f"{checkpoint}: written {'with' if was else 'without'} --sharding fsdp2; go on the same way, or begin anew "
+            "with --resume never"
+        )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from tools_shared import processes
 from tools_shared.errors import Incomplete
 
 
@@ -37,7 +38,9 @@ class NotANumber(Guard):
 
         grads = [p.grad for p in model.parameters() if p.grad is not None]
         # One number comes back from the device: the norms' sum is not finite when any gradient is not.
-        if grads and not math.isfinite(torch.stack([norm.float().cpu() for norm in _norms(grads)]).sum().item()):
+        total = torch.stack([norm.float().cpu() for norm in _norms(grads)]).sum().item() if grads else 0.0
+        # Of sharded gradients a process sees its part alone, and all have to stop.
+        if processes.any_of(not math.isfinite(total)):
             raise self._stopped(step, "gradient")
 
     def _stopped(self, step: int, what: str) -> Incomplete:

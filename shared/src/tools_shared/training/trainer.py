@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tools_shared import processes
 from tools_shared.models.load import pick_device, pick_dtype
 from tools_shared.runs import Draft
 
@@ -41,3 +42,19 @@ def trainer_options(config: Any, run: Draft) -> dict[str, Any]:
         "disable_tqdm": True,
         "remove_unused_columns": False,
     }
+
+
+def shard_on_cpu_too() -> None:
+    """Let accelerate shard where there is no GPU; call it between a trainer's arguments and the trainer.
+
+    On CPUs accelerate leaves what is said about FSDP out without a word and would train whole copies.
+    """
+    from accelerate import Accelerator, PartialState
+    from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+
+    if not processes.sharded() or PartialState().device.type != "cpu":
+        return
+    # An accelerator's state, and that below it, are those of all accelerators: the trainer's will find them.
+    state = Accelerator(cpu=True, mixed_precision="no").state
+    state.fsdp_plugin = FullyShardedDataParallelPlugin()
+    state.distributed_type = PartialState().distributed_type = DistributedType.FSDP

@@ -24,6 +24,8 @@ from tools_sft.config import SftConfig
 from tools_shared.engines import SamplingParams
 from tools_shared.engines.transformers import TransformersEngine
 from tools_shared.models import load, resolve
+from tools_shared.models.load import Loaded
+from tools_shared.models.sharded import whole
 from tools_shared.prompts import Prompt
 
 BETA = {"forward": 0.0, "jsd": 0.5, "reverse": 1.0}
@@ -52,9 +54,9 @@ def distillation_loss(
 class Distiller(SFTTrainer):
     """TRL's SFTTrainer with the teacher beside the student, and the student's own completions where asked for."""
 
-    def __init__(self, *, options: SftConfig, **rest: Any) -> None:
+    def __init__(self, *, options: SftConfig, loaded: Loaded, **rest: Any) -> None:
         super().__init__(**rest)
-        self.options = options
+        self.options, self.loaded = options, loaded
         teacher = load(resolve(options.teacher), options.dtype, options.device).model.requires_grad_(False)
         self.teacher = self.accelerator.prepare_model(teacher, evaluation_mode=True)
 
@@ -95,7 +97,7 @@ class Distiller(SFTTrainer):
     def _draw(self, batches: list[dict[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
         """Each draw depends on (seed, step, place in it) alone, so a resumed run draws what an unbroken one would."""
         prompts = [_prompt(batch, row) for batch in batches for row in range(len(batch["labels"]))]
-        engine = TransformersEngine(self.accelerator.unwrap_model(self.model), self.processing_class)
+        engine = TransformersEngine(whole(self.loaded).model, self.processing_class)
         params = SamplingParams(1.0, self.options.max_completion_length, seed=self.options.seed)
         where = f"step {self.state.global_step}, process {self.accelerator.process_index}"
         drawn = engine.generate(prompts, params, keys=[f"{where}, {i}" for i in range(len(prompts))])

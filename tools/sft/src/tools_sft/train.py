@@ -17,6 +17,7 @@ from tools_shared.evaluation import evaluate_in_run, read_test_problems
 from tools_shared.models import choose_profile, resolve, save, save_merged
 from tools_shared.models.load import Loaded, load_tokenizer, weights_sha256
 from tools_shared.models.resolve import ModelRef
+from tools_shared.models.sharded import whole
 from tools_shared.models.train import load_trainable, saves_full_weights
 from tools_shared.prompts import Example, Profile
 from tools_shared.runs import Draft, default_output_dir, draft, finished
@@ -62,7 +63,7 @@ def train(config: SftConfig, invocation: Invocation) -> Manifest:
 
     Raises Incomplete where a signal, a guard or a full disk ended it: the same call goes on.
     """
-    processes.join(config.device)
+    processes.join(config.device, config.sharding)
     with StopRequest().listening() as stop:
         output_dir = Path(config.output_dir or default_output_dir(config.run_name))
         if done := finished(output_dir, config):
@@ -119,6 +120,7 @@ def _fit(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> t
         loaded = load_trainable(given.ref, config)
         trainer = make_trainer(run, config, loaded, given.encoded)
         fit(trainer, run, resume_point(run), stop, [NotANumber(config.learning_rate)])
+        loaded = whole(loaded, None if config.eval else "cpu", keep=config.eval or processes.is_main())
         if processes.is_main():
             save(loaded, run.model_dir, run.final / "model", given.profile, saves_full_weights(loaded, config))
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -136,7 +138,7 @@ def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded
     from trl import SFTConfig as TrlConfig
 
     from tools_sft.data import collate
-    from tools_shared.training import RunCallback, trainer_options, without_printer
+    from tools_shared.training import RunCallback, shard_on_cpu_too, trainer_options, without_printer
 
     args = TrlConfig(
         **trainer_options(config, run),
@@ -147,8 +149,9 @@ def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
     )
+    shard_on_cpu_too()
     callback = RunCallback(run, SHOWN)
-    trainer = _trainer_class(config)(
+    trainer = _trainer_class(config, loaded)(
         model=loaded.model,
         args=args,
         train_dataset=as_dataset(rows_of(encoded.examples, config)),
@@ -159,13 +162,13 @@ def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded
     return without_printer(trainer)
 
 
-def _trainer_class(config: SftConfig):
+def _trainer_class(config: SftConfig, loaded: Loaded):
     if config.objective == "distill":
         from functools import partial
 
         from tools_sft.distill import Distiller
 
-        return partial(Distiller, options=config)
+        return partial(Distiller, options=config, loaded=loaded)
     from trl import SFTTrainer
 
     return SFTTrainer
