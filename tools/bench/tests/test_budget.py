@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from tools_bench.budget import by_budget, read_trained
+from tools_bench.budget import read_trained
+from tools_bench.budget_points import by_budget
 from tools_bench.cli import main
 from tools_shared.cli import Invocation
 from tools_shared.evaluation import COLUMNS

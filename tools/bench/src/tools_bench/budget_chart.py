@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tools_bench.budget import Budgets, Point
+    from tools_bench.budget_points import Budgets, Point
 
 PANELS = {"accuracy": "strict: inside the tags", "accuracy_lenient": "lenient: anywhere"}
 COLOURS = ("#1f5a96", "#d1662b", "#3d8f5f", "#8a5ba8", "#7a7a7a")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from tools_bench.budget import Budgets, Point
+from tools_bench.budget_points import Budgets, Point
 from tools_bench.table import HEADINGS, markdown, show_rate, text
 from tools_shared.stats import Interval
 
