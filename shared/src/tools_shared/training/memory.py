@@ -15,6 +15,8 @@ the attention matrix, which SDPA and flash attention never store. With gradient 
 layer at a time the rest. 16 N V is the logits, the shifted copy, their log-softmax and its gradient. Not counted:
 Python and the libraries (some 0.5 GiB), the CUDA context, fragments.
 
+Sharded over n processes, weights, gradients and optimiser are a process's n-th part (`Memory.spread`).
+
 Measured on a CPU in float32 (Qwen3 of random weights, 7 and 9 million parameters, 2,048 tokens a pass; peak resident
 memory over that of the loaded libraries, freed memory given back at once): 0.91 to 1.11 of the estimate. An allocator
 that keeps what was freed took 1.37 of it. Not yet measured on a GPU.
@@ -22,15 +24,18 @@ that keeps what was freed took 1.37 of it. Not yet measured on a GPU.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tools_shared import processes
 from tools_shared.models import LoraOptions, ModelRef
 from tools_shared.models.load import load_config, pick_device, pick_dtype
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig
+
+    from tools_shared.training_options import TrainingOptions
 
 FOUR_BIT = 0.55
 """Bytes of a number in NF4 with doubly quantised constants: 4 bits and 0.13 of scale, and some in full precision."""
@@ -49,6 +54,20 @@ class Memory:
     @property
     def total(self) -> float:
         return self.weights + self.gradients + self.optimizer + max(self.activations, self.sampling)
+
+    def spread(self, options: TrainingOptions) -> Memory:
+        """That of each process where `--sharding` spreads the model over them. Sampling and evaluating put the whole
+        weights together; the one layer that is whole while a step trains is not counted."""
+        n = processes.count() if processes.sharded() else options.processes if options.sharding == "fsdp2" else 1
+        if n == 1:
+            return self
+        return replace(
+            self,
+            weights=self.weights / n,
+            gradients=self.gradients / n,
+            optimizer=self.optimizer / n,
+            sampling=self.sampling + self.weights,
+        )
 
     def __str__(self) -> str:
         parts = {

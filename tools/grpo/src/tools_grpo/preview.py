@@ -38,7 +38,7 @@ def expected_memory(config: GrpoConfig, ref: ModelRef, prompts: Sequence[Prompt]
 
     longest = max(len(prompt.token_ids) for prompt in prompts) + config.max_completion_length
     sampled = config.n_completions * longest
-    return estimate(ref, config, config.batch_size, longest, config.gradient_checkpointing, sampled)
+    return estimate(ref, config, config.batch_size, longest, config.gradient_checkpointing, sampled).spread(config)
 
 
 def less_memory(config: GrpoConfig) -> str:

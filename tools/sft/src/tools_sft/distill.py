@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 # TRL says at every import of an experimental part that it is one; the version is pinned.
@@ -21,6 +22,7 @@ from trl import SFTTrainer
 from trl.experimental.gkd import GKDTrainer
 
 from tools_sft.config import SftConfig
+from tools_shared import processes
 from tools_shared.engines import SamplingParams
 from tools_shared.engines.transformers import TransformersEngine
 from tools_shared.models import load, resolve
@@ -95,16 +97,23 @@ class Distiller(SFTTrainer):
         return batches, self._get_num_items_in_batch(batches, device)
 
     def _draw(self, batches: list[dict[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
-        """Each draw depends on (seed, step, place in it) alone, so a resumed run draws what an unbroken one would."""
+        """Each draw depends on (seed, step, place in it) alone, so a resumed run, or one of more processes, draws what
+        an unbroken one would."""
         prompts = [_prompt(batch, row) for batch in batches for row in range(len(batch["labels"]))]
         engine = TransformersEngine(whole(self.loaded).model, self.processing_class)
         params = SamplingParams(1.0, self.options.max_completion_length, seed=self.options.seed)
-        where = f"step {self.state.global_step}, process {self.accelerator.process_index}"
-        drawn = engine.generate(prompts, params, keys=[f"{where}, {i}" for i in range(len(prompts))])
+        drawn = engine.generate(prompts, params, keys=self._draw_names(batches))
         rows = [_row(prompt, found[0].token_ids) for prompt, found in zip(prompts, drawn, strict=True)]
-        self._metrics["train"]["completion_length"].append(sum(len(d[0].token_ids) for d in drawn) / len(drawn))
+        lengths = list(chain.from_iterable(processes.gather([len(found[0].token_ids) for found in drawn])))
+        self._metrics["train"]["completion_length"].append(sum(lengths) / len(lengths))
         sizes = iter(rows)
         return [self.data_collator([next(sizes) for _ in batch["labels"]]) for batch in batches]
+
+    def _draw_names(self, batches: list[dict[str, torch.Tensor]]) -> list[str]:
+        """Of each row its place in the whole step, whose batches are dealt out to the processes one by one."""
+        n, rank, size = processes.count(), processes.rank(), self.options.batch_size
+        places = [(i * n + rank) * size + row for i, batch in enumerate(batches) for row in range(len(batch["labels"]))]
+        return [f"step {self.state.global_step}, process 0, {place}" for place in places]
 
 
 def _prompt(batch: dict[str, torch.Tensor], row: int) -> Prompt:

@@ -37,7 +37,7 @@ def expected_memory(config: SftConfig, ref: ModelRef, encoded: Encoded) -> Memor
     from tools_shared.training.memory import estimate
 
     longest = max(sum(len(example.token_ids) for example in row) for row in rows_of(encoded.examples, config))
-    memory = estimate(ref, config, config.batch_size, longest, config.gradient_checkpointing)
+    memory = estimate(ref, config, config.batch_size, longest, config.gradient_checkpointing).spread(config)
     return with_teacher(memory, config, config.batch_size * longest) if config.teacher else memory
 
 
