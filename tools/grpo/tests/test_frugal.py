@@ -104,10 +104,14 @@ def assert_as_stock(make, folder, inputs, **options):
     expected_loss, expected = loss_and_gradients(stock, stock.model, inputs)
     loss, gradients = loss_and_gradients(frugal, frugal.model, inputs)
     torch.testing.assert_close(loss, expected_loss, rtol=1e-5, atol=1e-7)
+    assert_same(gradients, expected)
+    return stock, frugal
+
+
+def assert_same(gradients, expected):
     size = torch.stack([g.norm() for g in expected.values()]).norm()
     apart = torch.stack([(gradients[n] - g).norm() for n, g in expected.items()]).norm()
     assert apart <= 1e-5 * size + 1e-12, f"gradients differ by {apart / size:.1e}"
-    return stock, frugal
 
 
 @pytest.mark.parametrize("on_policy", [True, False], ids=["on-policy", "off-policy"])
@@ -134,6 +138,48 @@ def test_every_checked_architecture(tmp_path, kind):
 
 def test_the_demo_with_an_adapter_and_checkpointed_activations(tmp_path):
     assert_as_stock(demo, tmp_path, batch(vocabulary=1024), gradient_checkpointing=True)
+
+
+def corrected_by_trl(trainer, model, inputs, mode):
+    """What TRL's trainer hands to its loss when its own vLLM has drawn: another forward pass, and ratios from it."""
+    inputs = dict(inputs)
+    ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
+    mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)
+    with torch.no_grad():
+        before = trainer._get_per_token_logps_and_entropies(model, ids, mask, 16)[0]
+    apart = (before - inputs["sampling_per_token_logps"]) * inputs["completion_mask"]
+    apart = apart.sum(-1, keepdim=True) if mode.startswith("sequence") else apart
+    ratio = apart.exp()
+    ratio = ratio.clamp(max=3.0) if mode.endswith("truncate") else ratio.masked_fill(ratio > 3.0, 0.0)
+    return inputs | {"old_per_token_logps": before, "importance_sampling_ratio": ratio}
+
+
+@pytest.mark.parametrize("mode", ["sequence_mask", "sequence_truncate", "token_mask", "token_truncate"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_rollouts_of_another_program_are_weighted_as_by_trl(tmp_path, loss, mode):
+    if loss == "vespo" and mode.startswith("sequence"):
+        pytest.skip("TRL and tools-grpo refuse it")
+    from trl import GRPOTrainer
+
+    options = {"loss_type": loss, "vllm_importance_sampling_mode": mode}
+    stock, frugal = (trainer_of(cls, tiny("qwen3"), tmp_path, **options) for cls in (GRPOTrainer, FrugalTrainer))
+    inputs = batch(dead=(1,))
+    del inputs["old_per_token_logps"]
+    expected = corrected_by_trl(stock, stock.model, inputs | {"sampling_per_token_logps": torch.zeros(12, 16)}, mode)
+    draw = torch.Generator().manual_seed(2)  # apart by enough that some weights are above the limit
+    inputs["sampling_per_token_logps"] = expected["old_per_token_logps"] + 0.8 * torch.randn(12, 16, generator=draw)
+    expected, stock.use_vllm = corrected_by_trl(stock, stock.model, inputs, mode), True
+    expected_loss, gradients = loss_and_gradients(stock, stock.model, expected)
+    loss_found, found = loss_and_gradients(frugal, frugal.model, inputs)
+    torch.testing.assert_close(loss_found, expected_loss, rtol=1e-5, atol=1e-7)
+    assert_same(found, gradients)
+    live = torch.arange(12) // 4 != 1
+    ratios, mask = expected["importance_sampling_ratio"][live], inputs["completion_mask"][live].bool()
+    seen = ratios if mode.startswith("sequence") else ratios[mask]
+    assert frugal._metrics["train"]["sampling/importance_sampling_ratio/mean"] == pytest.approx(
+        [seen.mean().item()], rel=1e-5
+    )
+    assert ((seen == 0) | (seen == 3)).any()
 
 
 def test_a_batch_without_any_advantage_moves_nothing(tmp_path):

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tools_shared import processes
 from tools_shared.engines.base import Completion, LocalEngineConfig, SamplingParams, check_fits, draw_key, stop_ids
 from tools_shared.engines.stream import Draw, OnDraw, Take
-from tools_shared.errors import ToolError
+from tools_shared.errors import Incomplete, ToolError
 from tools_shared.hidden.vllm import OUTPUT, PATH, storing_options
 from tools_shared.models import ModelRef
 from tools_shared.prompts import Prompt
@@ -30,10 +32,11 @@ UNDER_WAY = 1024
 """Requests that are handed to vLLM at once: more than it runs, so that its queue is never empty."""
 
 
-def open_vllm(ref: ModelRef, config: LocalEngineConfig, layers: Sequence[int] = ()) -> VllmEngine:
+def open_vllm(ref: ModelRef, config: LocalEngineConfig, layers: Sequence[int] = (), **more: Any) -> VllmEngine:
     """Start vLLM on a model; with `layers` (0 is the embedding) each completion comes with those hidden states.
 
-    Raises ToolError without vLLM, with another version of it, or without enough memory.
+    Each process of a run has a vLLM of its own, on its own GPU. `more` are further options of vLLM's. Raises ToolError
+    without vLLM, with another version of it, or without enough memory.
     """
     check_version()
     from vllm import LLM
@@ -45,10 +48,28 @@ def open_vllm(ref: ModelRef, config: LocalEngineConfig, layers: Sequence[int] = 
     try:
         folder = tempfile.TemporaryDirectory(prefix="tools-states-") if layers else None
         storing = storing_options(layers, folder.name) if folder else {}
-        llm = LLM(**llm_options(ref, config), **storing)
+        with _own_gpu():
+            llm = LLM(**llm_options(ref, config), **storing, **more)
     except (ValueError, RuntimeError) as error:
         raise ToolError(f"{ref.spec}: vLLM does not start: {' '.join(str(error).split())[:400]}") from error
     return VllmEngine(llm, load_tokenizer(ref), lora_request(ref), folder)
+
+
+@contextmanager
+def _own_gpu() -> Iterator[None]:
+    """Let what is started now see the GPU of this process alone, where a run has one process for each."""
+    if processes.count() == 1:
+        yield
+        return
+    local, before = os.environ["LOCAL_RANK"], os.environ.get("CUDA_VISIBLE_DEVICES")
+    os.environ["CUDA_VISIBLE_DEVICES"] = before.split(",")[int(local)] if before else local
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["CUDA_VISIBLE_DEVICES"]
+        else:
+            os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
 def check_version() -> None:
@@ -137,6 +158,7 @@ class VllmEngine:
         states: tempfile.TemporaryDirectory | None = None,
     ) -> None:
         self.llm, self.tokenizer, self.lora, self.states = llm, tokenizer, lora, states
+        self.asleep = False
         # The state of a token is there when the next one has been drawn, so one more is drawn and dropped.
         self._n_more = int(states is not None)
         self.context_length = llm.llm_engine.model_config.max_model_len - self._n_more
@@ -169,9 +191,18 @@ class VllmEngine:
         return [[found[k] for k in samples] for found in drawn]
 
     def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = UNDER_WAY) -> None:
-        """See `Engine.stream`. Raises ToolError for log-probabilities at a temperature other than 0 and 1."""
-        if params.logprobs and params.temperature not in (0, 1):
+        """See `Engine.stream`. Raises ToolError for log-probabilities that vLLM, as it was started, does not give;
+        Incomplete when its process is gone."""
+        if params.logprobs and not self._gives_logprobs(params):
             raise ToolError("--engine vllm gives log-probabilities at temperature 0 or 1; use --engine transformers")
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            self._stream(take, params, on_draw, n_slots)
+        except EngineDeadError as error:
+            raise Incomplete("vLLM's process ended while it drew; run the same command again, it goes on") from error
+
+    def _stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int) -> None:
         engine = self.llm.llm_engine
         running: dict[str, Draw] = {}
         number = 0
@@ -196,6 +227,43 @@ class VllmEngine:
             if running:
                 engine.abort_request(list(running))
 
+    def _gives_logprobs(self, params: SamplingParams) -> bool:
+        """Started with `processed_logprobs`, vLLM tells them of what it draws from, which top-k and the like change."""
+        if self.llm.llm_engine.model_config.logprobs_mode == "processed_logprobs":
+            return params.top_k == 0 and params.top_p == 1 and params.min_p == 0
+        return params.temperature in (0, 1)
+
+    def take_adapter(self, folder: Path) -> None:
+        """Draw with the LoRA adapter in `folder` from now on; the one before is dropped.
+
+        It has a name and a number of its own: by name and path vLLM finds keys and values of prompts that it has read,
+        by number an adapter that it has loaded.
+        """
+        from vllm.lora.request import LoRARequest
+
+        number = self.lora.lora_int_id + 1 if self.lora else 1
+        lora = LoRARequest(f"adapter-{number}", number, str(folder.resolve()))
+        self.llm.llm_engine.add_lora(lora)
+        self.lora = lora
+
+    def take_weights(self, folder: Path) -> None:
+        """Draw with the whole weights in `folder` from now on."""
+        self.llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder.resolve())})
+        if not self.llm.reset_prefix_cache():
+            raise RuntimeError("vLLM kept keys and values of the weights before")
+
+    def sleep(self) -> None:
+        """Give the GPU's memory back until `wake`, where vLLM was started with `enable_sleep_mode`; keys and values of
+        prompts are forgotten, the weights wait in the machine's memory."""
+        if self.llm.llm_engine.model_config.enable_sleep_mode and not self.asleep:
+            self.llm.sleep(level=1)
+            self.asleep = True
+
+    def wake(self) -> None:
+        if self.asleep:
+            self.llm.wake_up()
+            self.asleep = False
+
     def close(self) -> None:
         """End vLLM's processes; the engine draws no more."""
         self.llm.llm_engine.engine_core.shutdown()
@@ -218,7 +286,7 @@ class VllmEngine:
         )
 
     def _completion(self, request: Any, params: SamplingParams) -> Completion:
-        """vLLM's result as ours. Its log-probabilities are the model's at temperature 1."""
+        """vLLM's result as ours."""
         output, n = request.outputs[0], params.max_new_tokens
         token_ids, text, reason = tuple(output.token_ids), output.text, output.finish_reason
         if len(token_ids) > n:

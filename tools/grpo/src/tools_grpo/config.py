@@ -70,6 +70,22 @@ class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
     max_pass_rate: float = option(
         1.0, "Pass over problems once tried that were solved more often than this so far.", minimum=0, maximum=1
     )
+    engine: Literal["transformers", "vllm"] = option(
+        "transformers", "What draws the completions, in training and in the evaluations.", identity=False
+    )
+    gpu_memory_utilization: float = option(
+        0.3,
+        "Share of the GPU's memory that --engine vllm may take beside the trainer; given back while a step trains.",
+        minimum=0.05,
+        maximum=1.0,
+        identity=False,
+    )
+    vllm_importance_sampling: Literal["sequence_mask", "sequence_truncate", "token_mask", "token_truncate", "none"] = (
+        option(
+            "sequence_mask",
+            "How rollouts that vLLM drew are weighted by the trainer's probability over vLLM's: TRL's modes.",
+        )
+    )
     guard_steps: int = option(
         50,
         "Stop, resumable, when for so many steps no group has spread or --max-truncated is passed; 0: never.",
@@ -101,6 +117,11 @@ class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
         return self.prompts_per_step * self.num_generations
 
     @property
+    def corrects(self) -> bool:
+        """Whether completions are weighted for having been drawn by another program than the one that trains."""
+        return self.engine != "transformers" and self.vllm_importance_sampling != "none"
+
+    @property
     def chooses_groups(self) -> bool:
         """Whether other groups may be trained on than those that the order of the problems gives."""
         return self.dynamic_sampling > 0 or self.min_pass_rate > 0 or self.max_pass_rate < 1
@@ -115,4 +136,21 @@ class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
             raise ToolError(
                 f"--batch-size {self.batch_size} does not divide the {self.n_completions} completions of a step "
                 f"({self.prompts_per_step} prompts x {self.num_generations}); take a divisor of it"
+            )
+        if self.engine != "transformers":
+            self._check_vllm()
+
+    def _check_vllm(self) -> None:
+        if self.load_in_4bit:
+            raise ToolError(
+                "--load-in-4bit trains other weights than vLLM draws with; leave it out or take --engine transformers"
+            )
+        if self.temperature != 1 and (self.top_p < 1 or self.top_k):
+            raise ToolError(
+                f"vLLM gives no log-probabilities at --temperature {self.temperature:g} with --top-p or --top-k; take "
+                "--temperature 1, leave them out, or take --engine transformers"
+            )
+        if self.loss == "vespo" and self.corrects and self.vllm_importance_sampling.startswith("sequence"):
+            raise ToolError(
+                "--loss vespo weighs tokens; pass --vllm-importance-sampling token_truncate, token_mask or none"
             )

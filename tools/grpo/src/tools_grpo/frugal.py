@@ -18,6 +18,7 @@ from trl import GRPOConfig as TrlConfig
 from trl import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
+from tools_grpo.correction import corrected, over_processes
 from tools_grpo.tree import Row, forward_options, plant, rows_of, share_prompts, why_not
 from tools_shared.cli import say
 
@@ -33,6 +34,7 @@ class FrugalTrainer(GRPOTrainer):
         super().__init__(*args, **options)
         self.live: torch.Tensor | None = None
         self.known: torch.Tensor | None = None
+        self.uncorrected: dict[str, Any] | None = None
         reason = why_not(self.model.config)
         if self.aux_loss_enabled:
             reason = "its experts are balanced by a loss over the padded batch"
@@ -65,10 +67,14 @@ class FrugalTrainer(GRPOTrainer):
         # The KL penalty moves a completion whatever its advantage is.
         if self.beta == 0 and self.shares_prompts:
             self.live, self.known = inputs["advantages"] != 0, inputs.get("old_per_token_logps")
+        # In TRL's losses this means the weights of `correction`; its own vLLM is not started by it.
+        self.use_vllm = self.vllm_importance_sampling_correction and "sampling_per_token_logps" in inputs
+        self.uncorrected = inputs if self.use_vllm else None
         try:
             return super()._compute_loss(model, inputs)
         finally:
-            self.live = self.known = None
+            self.live = self.known = self.uncorrected = None
+            self.use_vllm = False
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -80,12 +86,31 @@ class FrugalTrainer(GRPOTrainer):
         compute_entropy: bool = False,
         **more: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """See TRL's. Completions left out have the log-probability that they had (a ratio of 1) and the others' mean
-        entropy, which leaves the logged mean that of the others."""
+        """See TRL's. Within a loss, what weighs completions that another program drew is found on the way."""
         if not self.shares_prompts:
-            return super()._get_per_token_logps_and_entropies(
+            found = super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **more
             )
+        else:
+            found = self._shared(model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy)
+        if self.uncorrected is not None:
+            mode = self.vllm_importance_sampling_mode
+            mine = corrected(self.uncorrected, found[0], mode, self.live if self.shares_prompts else None)
+            for name, value in over_processes(self.accelerator.gather(mine[None])).items():
+                self._metrics["train"][name].append(value)
+        return found
+
+    def _shared(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None,
+        compute_entropy: bool,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Completions left out have the log-probability that they had (a ratio of 1) and the others' mean entropy,
+        which leaves the logged mean that of the others."""
         size = batch_size or len(input_ids)
         parts = [
             self._packed(model, input_ids[i : i + size], attention_mask[i : i + size], logits_to_keep)

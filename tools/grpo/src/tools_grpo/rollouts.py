@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tools_grpo.policy import Here, Policy
 from tools_shared.engines import Completion, SamplingParams
 from tools_shared.errors import Incomplete
 from tools_shared.prompts import Prompt
@@ -20,12 +21,15 @@ class Sampler:
     """TRL's rollout function on our engine.
 
     Draw k of a problem at a step depends on (seed, problem, step, k) alone, so a run that is taken up again draws
-    what an unbroken one would.
+    what an unbroken one would; with vLLM up to its rounding, which other draws in its batch can change.
     """
 
-    def __init__(self, prompts: dict[str, tuple[str, Prompt]], config: GrpoConfig) -> None:
-        """`prompts` maps a prompt's text to its problem's id and its tokens."""
-        self.prompts, self.config = prompts, config
+    def __init__(
+        self, prompts: dict[str, tuple[str, Prompt]], config: GrpoConfig, policy: Policy | None = None
+    ) -> None:
+        """`prompts` maps a prompt's text to its problem's id and its tokens; `policy` is who draws (default: the
+        trained model itself)."""
+        self.prompts, self.config, self.policy = prompts, config, policy or Here()
         self.last: list[Completion] = []
         self.held: list[Completion] | None = None
         self.policy_step = 0
@@ -34,24 +38,20 @@ class Sampler:
         """Completions for `texts`, in which each prompt stands once for every completion of its group: those of
         `held`, which were drawn for this step ahead of TRL, or new ones."""
         self.policy_step = trainer.state.global_step
-        self.last = self.held or self.draw(self.engine(trainer), texts, self.policy_step)
+        self.last = self.held or self.draw(trainer, texts, self.policy_step)
         self.held = None
+        self.policy.rest()
         return {
             "prompt_ids": [list(self.prompts[text][1].token_ids) for text in texts],
             "completion_ids": [list(completion.token_ids) for completion in self.last],
-            "logprobs": None,
+            "logprobs": [list(completion.logprobs) for completion in self.last] if self.config.corrects else None,
         }
 
-    def engine(self, trainer: GRPOTrainer) -> Any:
-        """What draws with the weights of now."""
-        from tools_shared.engines.transformers import TransformersEngine
-
-        return TransformersEngine(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
-
-    def draw(self, engine: Any, texts: Sequence[str], step: int) -> list[Completion]:
-        """One completion for each text; equal neighbours are a group and share the reading of their prompt."""
+    def draw(self, trainer: GRPOTrainer, texts: Sequence[str], step: int) -> list[Completion]:
+        """One completion for each text, with the weights of now; equal neighbours are a group and share the reading of
+        their prompt. `step` numbers the draws."""
         groups = [text for i, text in enumerate(texts) if i % self.config.num_generations == 0]
-        drawn = engine.generate(
+        drawn = self.policy.engine(trainer).generate(
             [self.prompts[text][1] for text in groups],
             self.params(),
             keys=[f"{self.prompts[text][0]}@{step}" for text in groups],

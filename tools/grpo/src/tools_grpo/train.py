@@ -14,6 +14,7 @@ from tools_grpo.preview import expected_memory, less_memory
 from tools_grpo.rollouts import Sampler
 from tools_shared import processes
 from tools_shared.cli import Invocation, say
+from tools_shared.engines import check_engine
 from tools_shared.engines.base import check_fits
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import evaluate_in_run, read_csv, read_test_problems
@@ -55,6 +56,7 @@ def prepare(config: GrpoConfig) -> Prepared:
         config.train_file, question_key=config.question_key, answer_key=config.answer_key, limit=config.train_samples
     )
     tests = read_test_problems(config) if config.eval else None
+    check_engine(config)
     rewards = load_rewards(config.reward, profile, length_limit=config.max_completion_length)
     prompts = _prompts(ref, profile, problems.items, config)
     check = check_rewards(rewards, problems.items, profile, opens_thinking=prompts[0].opens_thinking)
@@ -127,6 +129,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
     """The trained model, saved in the draft, and what training said about itself."""
     import torch
 
+    from tools_grpo.policy import open_policy
     from tools_grpo.trainer import make_trainer
     from tools_shared.training import fit, resumable, resume_point, step_of
     from tools_shared.training.guards import NoSpread, NotANumber, Truncated
@@ -134,7 +137,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
     say(str(expected_memory(config, given.ref, given.prompts)))
     torch.manual_seed(config.seed)
     pairs = list(zip(given.prompts, given.problems.items, strict=True))
-    sampler = Sampler({prompt.text: (problem.id, prompt) for prompt, problem in pairs}, config)
+    by_text = {prompt.text: (problem.id, prompt) for prompt, problem in pairs}
     rows = [{"prompt": p.text, "answer": problem.answer, "opens_thinking": p.opens_thinking} for p, problem in pairs]
     guards = [
         NotANumber(config.learning_rate),
@@ -146,10 +149,12 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
         checkpoint = resume_point(run)
         if processes.is_main():
             forget_after(run.path / FOLDER, step_of(checkpoint))
-        trainer = make_trainer(run, config, loaded, rows, given.rewards, sampler, step_of(checkpoint))
-        if checkpoint is None and processes.is_main():
-            _show_spread(trainer, rows[: config.prompts_per_step], config)
-        fit(trainer, run, checkpoint, stop, guards)
+        with open_policy(run, loaded, config, given.prompts) as policy:
+            sampler = Sampler(by_text, config, policy)
+            trainer = make_trainer(run, config, loaded, rows, given.rewards, sampler, step_of(checkpoint))
+            if checkpoint is None and processes.is_main():
+                _show_spread(trainer, rows[: config.prompts_per_step], config)
+            fit(trainer, run, checkpoint, stop, guards)
         if processes.is_main():
             save(loaded, run.model_dir, run.final / "model", given.profile, saves_full_weights(loaded, config))
     logged = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]
@@ -170,8 +175,7 @@ def _show_spread(trainer: LedgerTrainer, rows: Sequence[dict[str, Any]], config:
 
     n = config.num_generations
     first = [row for row in rows for _ in range(n)]
-    sampler = trainer.sampler
-    completions = sampler.draw(sampler.engine(trainer), [row["prompt"] for row in first], step=-1)
+    completions = trainer.sampler.draw(trainer, [row["prompt"] for row in first], step=-1)
     context = {"trainer_state": trainer.state, "log_extra": nothing, "log_metric": nothing}
     totals = [trainer.judge.total(values) for values in trainer.judge.scores(first, completions, **context)]
     flat = sum(not has_spread(totals[i : i + n]) for i in range(0, len(totals), n))

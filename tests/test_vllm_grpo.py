@@ -1,0 +1,139 @@
+"""GRPO on rollouts of the real vLLM: those of a step are drawn with the adapter that the updates before it left.
+
+A learning rate far too high makes a stale adapter plain: its log-probabilities of the same tokens are far off.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytestmark = pytest.mark.vllm
+pytest.importorskip("vllm", reason="vLLM is not in this environment; make vllm-env makes one with it")
+
+PLAIN = 'name: plain\nsystem: Solve it.\nanswer: [" The answer is ", "."]\n'
+N_STEPS = 8
+CLOSE = 1e-3
+
+
+def command(folder, **more):
+    (folder / "plain.yaml").write_text(PLAIN)
+    options = {
+        "engine": "vllm", "device": "cpu", "dtype": "fp32", "profile": folder / "plain.yaml", "reward": "correct",
+        "train-samples": 16, "prompts-per-step": 4, "num-generations": 4, "batch-size": 8, "max-steps": N_STEPS,
+        "max-completion-length": 40, "learning-rate": 1e-2, "warmup-ratio": 0, "save-steps": 1, **more,
+    }  # fmt: skip
+    start = [sys.executable, "-c", "from tools_grpo.cli import main; main()", "--no-eval"]
+    return [*start, *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
+
+
+def finish(words):
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def rollouts(run, step):
+    return lines(run / "rollouts" / f"step-{step:06d}.jsonl")
+
+
+@pytest.fixture(scope="module")
+def killed_and_resumed(tmp_path_factory):
+    """A run that was killed with its process group's trainer alone after its third checkpoint, and went on: the folder,
+    and the checkpoints that stood there when it was killed."""
+    folder = tmp_path_factory.mktemp("grpo")
+    words = command(folder, **{"output-dir": folder / "run"})
+    checkpoints = folder / "run.partial" / "checkpoints"
+    with (folder / "log.txt").open("w") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=log)
+    deadline = time.monotonic() + 500
+    while not (checkpoints / "checkpoint-3" / "checkpoint.whole").exists():
+        assert process.poll() is None, (folder / "log.txt").read_text()[-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    shutil.copytree(checkpoints, folder / "kept")
+    done = finish(words)
+    assert "going on from step" in done.stderr
+    return folder
+
+
+def test_the_run_goes_on_to_its_end(killed_and_resumed):
+    run = killed_and_resumed / "run"
+    assert [row["step"] for row in lines(run / "metrics.jsonl")] == list(range(1, N_STEPS + 1))
+    assert sorted(path.name for path in (run / "rollouts").iterdir()) == [f"step-{s:06d}.jsonl" for s in range(N_STEPS)]
+    for step in range(N_STEPS):
+        rows = rollouts(run, step)
+        assert len(rows) == 16
+        assert {(row["step"], row["policy_step"]) for row in rows} == {(step, step)}
+    assert not (run / "policy").exists()
+
+
+def logprobs(adapter, rows):
+    """Of each row's tokens, with the weights of a checkpoint (None: the base's), by transformers."""
+    import torch
+
+    from tools_shared.models import load, resolve
+    from tools_shared.models.load import attach
+
+    loaded = load(resolve("demo"), device="cpu")
+    model = loaded.model if adapter is None else attach(loaded.model, adapter, trainable=False)
+    found = []
+    for row in rows:
+        prompt = loaded.tokenizer(row["prompt"], add_special_tokens=False)["input_ids"]
+        ids = torch.tensor([prompt + row["token_ids"]])
+        with torch.inference_mode():
+            logits = model(input_ids=ids).logits[0, len(prompt) - 1 : -1]
+        found.append(torch.log_softmax(logits, -1).gather(-1, ids[0, len(prompt) :, None])[:, 0])
+    return torch.cat(found)
+
+
+def apart(adapter, rows):
+    import torch
+
+    drawn = torch.tensor([value for row in rows for value in row["logprobs"]])
+    return (logprobs(adapter, rows) - drawn).abs().max().item()
+
+
+def test_a_steps_rollouts_come_from_its_own_adapter(killed_and_resumed):
+    """Before the kill and after it; what the checkpoint before says of them, and the base, is something else."""
+    run, kept = killed_and_resumed / "run", killed_and_resumed / "kept"
+    assert apart(None, rollouts(run, 0)) < CLOSE
+    steps = sorted(int(path.parent.name.split("-")[1]) for path in kept.glob("*/checkpoint.whole"))
+    assert len(steps) == 2
+    for step in steps:
+        rows = rollouts(run, step)
+        assert apart(kept / f"checkpoint-{step}", rows) < CLOSE
+        assert apart(None, rows) > 10 * CLOSE
+    assert apart(kept / f"checkpoint-{steps[0]}", rollouts(run, steps[1])) > 10 * CLOSE
+
+
+def test_the_trainer_finds_the_samplers_probabilities_its_own(killed_and_resumed):
+    """The weights of the correction are 1 but for rounding."""
+    for row in lines(killed_and_resumed / "run" / "metrics.jsonl"):
+        if row["frac_reward_zero_std"] < 1:
+            assert row["sampling/sampling_logp_difference/max"] < CLOSE
+            assert row["sampling/importance_sampling_ratio/mean"] == pytest.approx(1, abs=CLOSE)
+
+
+@pytest.mark.parametrize("way", ["merged", "full"])
+def test_a_merged_base_and_whole_weights_are_those_that_draw(killed_and_resumed, tmp_path, way):
+    """A new adapter on weights that the run's adapter was folded into; and every weight trained, from the same."""
+    more = {"base-model": killed_and_resumed / "run", "max-steps": 3, "output-dir": tmp_path / "run"}
+    more |= {"adapter": "merge"} if way == "merged" else {"learning-rate": 1e-3}
+    words = command(tmp_path, **more) + (["--full-finetune"] if way == "full" else [])
+    finish(words)
+    rows = [row for row in lines(tmp_path / "run" / "metrics.jsonl") if row["frac_reward_zero_std"] < 1]
+    assert rows
+    assert all(row["sampling/sampling_logp_difference/max"] < CLOSE for row in rows)
+    assert apart(None, rollouts(tmp_path / "run", 0)) > 10 * CLOSE
