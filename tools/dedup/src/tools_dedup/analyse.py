@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tools_dedup.config import DedupConfig
+from tools_dedup.contents import Content, Keys
 from tools_dedup.evidence import Terms, count_terms
 from tools_dedup.judge import Judged, by_terms, by_vectors, exact_matches, judge
 from tools_dedup.plan import Plan, choose
-from tools_dedup.rows import Content, Keys, Scan, Source, scan
+from tools_dedup.rows import Scan, Source, scan
 from tools_dedup.search import check_search, searchable
 from tools_dedup.vectors import Embedder, SavedEmbeddings, Vectors, load_embeddings, save_embeddings
 from tools_dedup.verdicts import read_verdicts
@@ -168,14 +169,13 @@ def _shard(whole: Scan, shard: tuple[int, int]) -> tuple[Scan, int]:
 
 def _decide(result: Analysis, whole: Scan, saved: SavedEmbeddings | None) -> None:
     config, plan, texts = result.config, result.plan, result.train.texts
-    train_terms = test_terms = vectors = None
-    with ThreadPoolExecutor(1) as beside:  # models let go of the interpreter, and words are counted meanwhile
-        if any(rule.needs_terms for rule in plan.rules):
-            counted = beside.submit(_terms, whole, result)
+    vectors = None
+    with ThreadPoolExecutor(1) as beside:  # models let go of the interpreter, and words are compared meanwhile
+        counted = beside.submit(_terms, whole, result) if any(rule.needs_terms for rule in plan.rules) else None
+        equal = beside.submit(exact_matches, texts, result.test_texts) if plan.exact else None
         if plan.model:
             vectors = _window_vectors(result) if config.long == "chunk" else _vectors(result, saved)
-        if any(rule.needs_terms for rule in plan.rules):
-            train_terms, test_terms = counted.result()
+    train_terms, test_terms = counted.result() if counted else (None, None)
     judged: list[Judged] = []
     for rule in plan.rules:
         if rule.method == "semantic" and config.long == "chunk":
@@ -186,8 +186,7 @@ def _decide(result: Analysis, whole: Scan, saved: SavedEmbeddings | None) -> Non
         else:
             candidates = by_terms(train_terms, test_terms, rule.top_k)
         judged.append(judge(rule, len(texts), candidates, train_terms, test_terms))
-    exact = exact_matches(texts, result.test_texts) if plan.exact else None
-    result.decisions = combine(judged, exact, len(texts))
+    result.decisions = combine(judged, equal and equal.result(), len(texts))
     if config.within:
         stays = [row for row in range(len(result.train)) if result.removed_by(row) is None]
         result.repetitions = repetitions(result.train, stays, plan, config, vectors and vectors[0], train_terms)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tools_dedup.calibration import LEXICAL, Calibration, fit
 from tools_dedup.config import DedupConfig
+from tools_dedup.contents import Content, Keys, content_of
 from tools_dedup.evidence import FEATURES, Terms, count_terms, nearest_by_terms, pair_features, too_short
 from tools_dedup.models import ModelRef, find_model
-from tools_dedup.rows import Content, Keys, as_line, content_of, open_source, scan
+from tools_dedup.rows import as_line, open_source, scan
 from tools_dedup.search import nearest, searchable
 from tools_dedup.vectors import Embedder
 from tools_shared.config import Config, option

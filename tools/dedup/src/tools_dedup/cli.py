@@ -13,20 +13,11 @@ from tools_dedup import __version__
 from tools_dedup.calibrate import CalibrateConfig
 from tools_dedup.config import DedupConfig
 from tools_dedup.rethreshold import RethresholdConfig
-from tools_shared.cli import Invocation, ToolGroup, config_options, resolve
+from tools_shared.cli import DefaultGroup, Invocation, config_options, resolve
 from tools_shared.runs.card import show_metric
 
 
-class DefaultGroup(ToolGroup):
-    """A group whose first command may be left out: `tools-dedup --train-path ...` is `tools-dedup run ...`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0].startswith("-") and args[0] not in ("--help", "--version"):
-            args = ["run", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group(cls=DefaultGroup)
+@click.group(cls=DefaultGroup, default="run")
 @click.version_option(__version__, prog_name="tools-dedup")
 def main() -> None:
     """Remove training rows that repeat a test question, with evidence for every row."""

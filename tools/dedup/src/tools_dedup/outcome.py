@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tools_dedup.analyse import Analysis, TestRow, train_keys
+from tools_dedup.contents import Content, content_of
 from tools_dedup.evidence import FEATURES
-from tools_dedup.rows import Content, content_of
 from tools_dedup.words import shared_numbers, shared_spans, text_digest
 from tools_shared.errors import ToolError
 from tools_shared.records import Row
 from tools_shared.sources import conversation_from, detect_shape, split_gsm8k
 from tools_shared.sources.shapes import UnusableError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,18 +31,23 @@ class Outcome:
 
 def outcomes(analysis: Analysis) -> Iterator[Outcome]:
     """Every usable row of the analysis in the source's order. Raises ToolError when the source has changed."""
+    for i, (row, content) in enumerate(analysis.train.held or _read_again(analysis)):
+        removed_by = analysis.removed_by(i)
+        yield Outcome(row, removed_by is not None, match_record(analysis, i, row, content, removed_by))
+
+
+def _read_again(analysis: Analysis) -> Iterator[tuple[Row, Content]]:
     train, keys = analysis.train, train_keys(analysis.config)
     found = enumerate(analysis.train_source.rows())
     changed = ToolError(f"{train.spec}: has changed while it was read; run again")
     for i, wanted in enumerate(train.positions):
-        data = next((one for position, one in found if position == wanted), None)
-        if not isinstance(data, Row):
+        row = next((one for position, one in found if position == wanted), None)
+        if not isinstance(row, Row):
             raise changed
-        content = content_of(data.data, keys)
+        content = content_of(row.data, keys)
         if content.text != train.texts[train.text_ids[i]]:
             raise changed
-        removed_by = analysis.removed_by(i)
-        yield Outcome(data, removed_by is not None, match_record(analysis, i, data, content, removed_by))
+        yield row, content
 
 
 def match_record(analysis: Analysis, i: int, row: Row, content: Content, removed_by: str | None) -> dict[str, Any]:
@@ -98,8 +106,9 @@ def _repeats(analysis: Analysis, i: int) -> dict[str, Any] | None:
     return {"train_path": origin.path, "train_line": origin.line, "score": found.score}
 
 
-def _features(values: Any) -> dict[str, float] | None:
-    return None if math.isnan(values[0]) else {n: float(v) for n, v in zip(FEATURES, values, strict=True)}
+def _features(values: np.ndarray) -> dict[str, float] | None:
+    figures = values.tolist()
+    return None if math.isnan(figures[0]) else dict(zip(FEATURES, figures, strict=True))
 
 
 def _number(value: float) -> float | None:

@@ -1,10 +1,12 @@
 """Reading the rows that are compared: once to take their texts, and a second time to write them out.
 
-The rows themselves are never held: a training set of any size costs the memory of its distinct texts.
+The rows of a small set are held between the two; of a larger one they never are, so that a training set of any size
+costs the memory of its distinct texts.
 """
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import random
@@ -14,16 +16,21 @@ import sys
 import tempfile
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tools_dedup.contents import Content, Keys, content_of
 from tools_shared.errors import ToolError
 from tools_shared.records import Origin, Rejected, Row
-from tools_shared.sources import as_list, conversation_from, detect_shape, lookup, procedure_text, read_rows
+from tools_shared.sources import lookup, read_rows
 from tools_shared.sources.collect import canonical
 from tools_shared.sources.rows import source_sha256
-from tools_shared.sources.shapes import UnusableError, field_of, text_of
+from tools_shared.sources.shapes import UnusableError
+
+HELD_CHARACTERS = 1 << 23
+"""Rows that are held for writing while they have together no more characters of JSON than this."""
 
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.+)", re.DOTALL)
 
@@ -67,93 +74,11 @@ def source_of_rows(name: str, rows: Sequence[Mapping[str, Any]]) -> Source:
     return Source(name, lambda: (Row(data, Origin(name, number)) for number, data in enumerate(rows, start=1)))
 
 
-@dataclass(frozen=True)
-class Keys:
-    """Where a row's text stands. Nothing given: goal and steps, else the question of the row's own shape."""
-
-    goal: str | None = None
-    steps: str | None = None
-    topic: str | None = None
-    text: str | None = None
-    template: str | None = None
-    side: str = "train"
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What a row is compared by, and its parts as they are shown in the matches."""
-
-    text: str
-    goal: str
-    steps: list[str]
-    topic: str = ""
-
-
-def content_of(data: Mapping[str, Any], keys: Keys) -> Content:
-    """Raises UnusableError with the reason, naming the nearest key where one is missing."""
-    topic = _topic(data, keys.topic)
-    if keys.text:
-        text = text_of(field_of(data, keys.text, "--text-key"), keys.text)
-        return Content(text, text, [], topic)
-    if keys.template:
-        text = _fill(keys.template, data)
-        return Content(text, text, [], topic)
-    shape = detect_shape(data)
-    if keys.goal or keys.steps or shape == "procedure":
-        return _procedure(data, keys, topic)
-    if shape is None:
-        field_of(data, "goal", f"--{keys.side}-goal-key, --text-key or --template")
-        field_of(data, "steps", f"--{keys.side}-steps-key, --text-key or --template")
-    text = text_of(data["question"], "question") if shape == "question-answer" else _asked(data)
-    return Content(text, text, [], topic)
-
-
-def _procedure(data: Mapping[str, Any], keys: Keys, topic: str) -> Content:
-    goal_key, steps_key = keys.goal or "goal", keys.steps or "steps"
-    goal = text_of(field_of(data, goal_key, f"--{keys.side}-goal-key"), goal_key).strip()
-    listed = as_list(field_of(data, steps_key, f"--{keys.side}-steps-key"))
-    if listed is None:
-        raise UnusableError(f'"{steps_key}" is not a list')
-    if wrong := next((s for s in listed if s is not None and not isinstance(s, str)), None):
-        raise UnusableError(f'"{steps_key}" holds {type(wrong).__name__} where text is wanted')
-    steps = [s.strip() for s in listed if s and s.strip()]
-    if not steps:
-        raise UnusableError(f'"{steps_key}" is empty')
-    return Content(procedure_text(goal, steps), goal, steps, topic)
-
-
-def _asked(data: Mapping[str, Any]) -> str:
-    """What the user said in a conversation."""
-    if isinstance(prompt := data.get("prompt"), str):
-        return text_of(prompt, "prompt")
-    turns = conversation_from(Row(data, Origin("", 0))).messages
-    return "\n".join(turn.content for turn in turns if turn.role == "user")
-
-
-def _topic(data: Mapping[str, Any], key: str | None) -> str:
-    try:
-        found = lookup(data, key) if key else ""
-    except KeyError:
-        return ""
-    return found.strip() if isinstance(found, str) else ""
-
-
-def _fill(template: str, data: Mapping[str, Any]) -> str:
-    """The template with every `{dotted.key}` replaced; lists become numbered lines."""
-
-    def put(match: re.Match[str]) -> str:
-        value = field_of(data, match[1], "--template")
-        listed = value if isinstance(value, list) else None
-        return "\n".join(f"{n}. {v}" for n, v in enumerate(listed, start=1)) if listed is not None else str(value)
-
-    return text_of(re.sub(r"\{([^{}]+)\}", put, template), "--template")
-
-
 @dataclass
 class Scan:
     """A source read once. Row `i` of the usable rows stands at `positions[i]` among all rows and has the text
-    `texts[text_ids[i]]`; `contents` is kept only where asked for. Rejected row `r` stood at `rejected_at[r]`.
-    `n_read` = usable + rejected + `n_unsampled`."""
+    `texts[text_ids[i]]`; `contents` is kept only where asked for, `held` only of a small source. Rejected row `r` stood
+    at `rejected_at[r]`. `n_read` = usable + rejected + `n_unsampled`."""
 
     spec: str
     sha256: str
@@ -163,6 +88,7 @@ class Scan:
     lines: array = field(default_factory=lambda: array("l"))
     paths: list[str] = field(default_factory=list)
     contents: list[Content] = field(default_factory=list)
+    held: list[tuple[Row, Content]] = field(default_factory=list)
     sort_values: list[Any] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     rejected_at: array = field(default_factory=lambda: array("l"))
@@ -192,6 +118,7 @@ class Scan:
             lines=array("l", (self.lines[i] for i in rows)),
             paths=[self.paths[i] for i in rows],
             contents=[self.contents[i] for i in rows] if self.contents else [],
+            held=[self.held[i] for i in rows] if self.held else [],
             sort_values=[self.sort_values[i] for i in rows] if self.sort_values else [],
             n_unsampled=self.n_unsampled + len(self) - len(rows),
         )
@@ -212,17 +139,38 @@ def scan(
 
     Raises ToolError when no row is usable, with the reason of the first.
     """
-    digest, known = hashlib.sha256(), {}
+    with no_cycles():
+        return _scan(source, keys, check, sort_key, with_contents)
+
+
+@contextmanager
+def no_cycles() -> Iterator[None]:
+    """Without the collector of cycles, which looks at every row that is held again and again; rows have none."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _scan(
+    source: Source, keys: Keys, check: Callable[[Row], Any] | None, sort_key: str | None, with_contents: bool
+) -> Scan:
+    digest, known, to_hold = hashlib.sha256(), {}, HELD_CHARACTERS
     result = Scan(source.spec, "")
     for position, found in enumerate(source.rows()):
         result.n_read += 1
         if source.sha256 is None:
             digest.update(canonical(found))
-        made = _use(found, keys, check)
-        if isinstance(made, Rejected):
-            result.rejected.append(made)
+        used = _use(found, keys, check)
+        if isinstance(used, Rejected):
+            result.rejected.append(used)
             result.rejected_at.append(position)
             continue
+        made, n_characters = used
+        to_hold -= n_characters
         text_id = known.setdefault(made.text, len(known))
         if text_id == len(result.texts):
             result.texts.append(made.text)
@@ -232,6 +180,10 @@ def scan(
         result.paths.append(sys.intern(found.origin.path))
         if with_contents:
             result.contents.append(made)
+        elif to_hold >= 0:
+            result.held.append((found, made))
+        else:
+            result.held.clear()
         if sort_key:
             result.sort_values.append(_sort_value(found, sort_key))
     if not result.text_ids:
@@ -240,13 +192,15 @@ def scan(
     return result
 
 
-def _use(found: Row | Rejected, keys: Keys, check: Callable[[Row], Any] | None) -> Content | Rejected:
+def _use(found: Row | Rejected, keys: Keys, check: Callable[[Row], Any] | None) -> tuple[Content, int] | Rejected:
+    """What the row is compared by, and its size: characters of JSON."""
     if isinstance(found, Rejected):
         return found
     try:
         made = content_of(found.data, keys)
         made.text.encode()
-        as_line(found.data).encode()
+        line = as_line(found.data)
+        line.encode()
         if check:
             check(found)
     except UnicodeEncodeError:
@@ -255,7 +209,7 @@ def _use(found: Row | Rejected, keys: Keys, check: Callable[[Row], Any] | None) 
         return _reject(found, "holds NaN or an infinity, which JSON cannot")
     except UnusableError as error:
         return _reject(found, str(error))
-    return made
+    return made, len(line)
 
 
 def _reject(found: Row, reason: str) -> Rejected:

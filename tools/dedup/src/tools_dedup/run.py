@@ -18,7 +18,7 @@ from tools_dedup.manifest import check_sum, write_manifest
 from tools_dedup.outcome import Outcome, in_band, outcomes, shaped
 from tools_dedup.outputs import OutputPaths, check_inputs, output_paths
 from tools_dedup.report import Digest
-from tools_dedup.rows import Source, as_line, open_source, source_of_rows
+from tools_dedup.rows import Source, as_line, no_cycles, open_source, source_of_rows
 from tools_shared.cli import Invocation, say
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, write_jsonl
@@ -109,7 +109,7 @@ def _band(analysis: Analysis) -> tuple[float, float] | None:
 def _write(analysis: Analysis, paths: OutputPaths, counts: Tally, digest: Digest) -> dict[str, Any]:
     """One pass over the training set into all files at once; each appears only when all are whole."""
     config = analysis.config
-    with ExitStack() as stack:
+    with no_cycles(), ExitStack() as stack:
         kept, removed, matches = (
             stack.enter_context(atomic_write(path)) for path in (paths.kept, paths.removed, paths.matches)
         )

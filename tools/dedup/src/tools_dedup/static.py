@@ -8,7 +8,9 @@ to row) and `weights` (one a token); `tokenizer.json`. Source: https://github.co
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _TEXTS_AT_ONCE = 256
+_PARTS_AHEAD = 3
 
 
 class StaticEncoder:
@@ -51,19 +54,36 @@ class StaticEncoder:
         import numpy as np
 
         result = np.empty((len(texts), self._table.shape[1]), dtype=np.float32)
-        for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            part = texts[start : start + _TEXTS_AT_ONCE]
-            result[start : start + len(part)] = self._sums(part)
+        for number, found in enumerate(self._token_ids(texts)):
+            start = number * _TEXTS_AT_ONCE
+            result[start : start + len(found)] = self._sums(found)
         norms = np.linalg.norm(result, axis=1, keepdims=True)
         return result / np.where(norms > 0, norms, np.nan)
 
-    def _sums(self, texts: Sequence[str]) -> np.ndarray:
+    def _token_ids(self, texts: Sequence[str]) -> Iterator[list[list[int]]]:
+        """The texts' tokens, part by part; the next parts are tokenised while one is used, for it needs no interpreter.
+
+        Only a few, since tokens take far more room than text.
+        """
+
+        def tokenised(part: list[str]) -> list[list[int]]:
+            return [found.ids for found in self._tokenizer.encode_batch_fast(part, add_special_tokens=False)]
+
+        waiting: deque[Future[list[list[int]]]] = deque()
+        with ThreadPoolExecutor(1) as beside:
+            for start in range(0, len(texts), _TEXTS_AT_ONCE):
+                waiting.append(beside.submit(tokenised, list(texts[start : start + _TEXTS_AT_ONCE])))
+                if len(waiting) > _PARTS_AHEAD:
+                    yield waiting.popleft().result()
+            yield from (one.result() for one in waiting)
+
+    def _sums(self, token_ids: Sequence[list[int]]) -> np.ndarray:
         """The sum has the direction of the mean."""
         import numpy as np
 
-        sums = np.zeros((len(texts), self._table.shape[1]), dtype=np.float32)
-        for i, found in enumerate(self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)):
-            ids = np.array(found.ids, dtype=np.int64)
+        sums = np.zeros((len(token_ids), self._table.shape[1]), dtype=np.float32)
+        for i, own in enumerate(token_ids):
+            ids = np.array(own, dtype=np.int64)
             ids = ids[ids != self._unknown] if self._unknown is not None else ids
             vectors = self._table[ids if self._rows is None else self._rows[ids]]
             sums[i] = vectors.sum(axis=0) if self._weights is None else self._weights[ids] @ vectors

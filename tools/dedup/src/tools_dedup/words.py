@@ -94,8 +94,9 @@ def text_digest(text: str) -> bytes:
 
 def shared_marks(first: str, second: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     """Places (start, end) in each text of the terms that stand in both."""
-    common = terms(first).keys() & terms(second).keys()
-    return tuple([(t.start, t.end) for t in tokens(text) if t.term in common] for text in (first, second))
+    both = list(tokens(first)), list(tokens(second))
+    common = {token.term for token in both[0]} & {token.term for token in both[1]}
+    return tuple([(t.start, t.end) for t in found if t.term in common] for found in both)
 
 
 def shared_spans(first: str, second: str, shortest: int = 3, at_most: int = 5) -> list[str]:
