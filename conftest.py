@@ -1,4 +1,4 @@
-"""What the trainers' tests share: a command line run in its own process, and killed or signalled at a chosen step."""
+"""What tests of several tools share: trainers in processes of their own, killed at a chosen step; a small disk; Ray."""
 
 import os
 import signal
@@ -65,3 +65,12 @@ def small_disk(tmp_path, request):
         pytest.skip("only root may mount a small file system")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture(scope="module")
+def local_ray():
+    """Ray in this process, with places for four workers."""
+    ray = pytest.importorskip("ray", reason="ray is not installed (extra: ray)")
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    yield ray
+    ray.shutdown()

@@ -35,13 +35,9 @@ class Doubler:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _ray():
-    """One local Ray for all tests; its workers get this module's classes by value, since they cannot import it."""
-    ray = pytest.importorskip("ray", reason="ray is not installed (extra: ray)")
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    yield
-    ray.shutdown()
+def _ray(local_ray):
+    """Ray, whose workers get this module's classes by value, since they cannot import it."""
+    local_ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 def mapped(does="", on_result=lambda columns: None):

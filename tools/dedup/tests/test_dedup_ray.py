@@ -17,17 +17,9 @@ from tools_shared.errors import ToolError
 
 from .conftest import TRAIN, write_rows
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
 RAY = ("--engine", "ray", "--ray-workers", "2")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _ray():
-    ray = pytest.importorskip("ray", reason="ray is not installed (extra: ray)")
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture

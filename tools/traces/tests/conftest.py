@@ -1,6 +1,22 @@
 """The demo model as it stands solves problems in its own words; this profile reads them, so nothing is trained here."""
 
+import json
+
 import pytest
+
+from tools_shared.cli import Invocation
+from tools_traces.config import TracesConfig
+from tools_traces.sample import sample
+
+CALL = Invocation("tools-traces", "test")
+OPTIONS = {
+    "data": "demo://problems?split=train&size=24",
+    "max_attempts": 4,
+    "max_new_tokens": 96,
+    "batch_size": 16,
+    "emit": "graded",
+    "token_ids": True,
+}
 
 PLAIN = """\
 name: demo-plain
@@ -21,3 +37,14 @@ def _one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+def run(folder, plain, **options):
+    return sample(TracesConfig(**OPTIONS | {"profile": plain, "output_dir": str(folder)} | options), CALL)
+
+
+def result(folder):
+    """What has to be the same: every byte of the rows, and the figures without the times."""
+    stats = json.loads((folder / "traces.jsonl.stats.json").read_text())
+    del stats["timing"]
+    return (folder / "traces.jsonl").read_bytes(), (folder / "traces.graded.jsonl").read_bytes(), stats

@@ -11,41 +11,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tools_shared.cli import Invocation
-from tools_traces.config import TracesConfig
 from tools_traces.journal import FILE
-from tools_traces.sample import sample
 
-pytestmark = pytest.mark.slow
+from .conftest import result
+from .conftest import run as drawn
 
-CALL = Invocation("tools-traces", "test")
-OPTIONS = {
-    "data": "demo://problems?split=train&size=48",
-    "max_attempts": 3,
-    "max_new_tokens": 96,
-    "batch_size": 16,
-    "emit": "graded",
-    "token_ids": True,
-}
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
+
 RAY = {"engine": "ray", "ray_workers": 2}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _ray():
-    ray = pytest.importorskip("ray", reason="ray is not installed (extra: ray)")
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 def run(folder, plain, **options):
-    return sample(TracesConfig(**OPTIONS | {"profile": plain, "output_dir": str(folder)} | options), CALL)
-
-
-def result(folder):
-    stats = json.loads((folder / "traces.jsonl.stats.json").read_text())
-    del stats["timing"]
-    return (folder / "traces.jsonl").read_bytes(), (folder / "traces.graded.jsonl").read_bytes(), stats
+    """Enough rows for two workers."""
+    return drawn(folder, plain, data="demo://problems?split=train&size=48", max_attempts=3, **options)
 
 
 @pytest.fixture(scope="module")

@@ -9,35 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
 from tools_shared.sources import read_problems
-from tools_traces.config import MergeConfig, TracesConfig
+from tools_traces.config import MergeConfig
 from tools_traces.journal import FILE, read_attempts
 from tools_traces.merge import merge
-from tools_traces.sample import sample
+
+from .conftest import CALL, OPTIONS, result, run
 
 HERE = Path(__file__).parent
-CALL = Invocation("tools-traces", "test")
-OPTIONS = {
-    "data": "demo://problems?split=train&size=24",
-    "max_attempts": 4,
-    "max_new_tokens": 96,
-    "batch_size": 16,
-    "emit": "graded",
-    "token_ids": True,
-}
-
-
-def run(folder, plain, **options):
-    return sample(TracesConfig(**OPTIONS | {"profile": plain, "output_dir": str(folder)} | options), CALL)
-
-
-def result(folder):
-    """What has to be the same: every byte of the rows, and the figures without the times."""
-    stats = json.loads((folder / "traces.jsonl.stats.json").read_text())
-    del stats["timing"]
-    return (folder / "traces.jsonl").read_bytes(), (folder / "traces.graded.jsonl").read_bytes(), stats
 
 
 def lines(path):
