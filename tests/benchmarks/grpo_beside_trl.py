@@ -157,10 +157,10 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("output", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=60)
     given = parser.parse_args()
     for seed in given.seeds:
-        config = options(given.model, given.steps, seed=seed, prompts_per_step=8)
+        config = options(given.model, given.steps, seed=seed)
         for way in WAYS:
             line = json.dumps({"way": way, "seed": seed, **asdict(run(way, config))})
             with given.output.open("a") as file:
