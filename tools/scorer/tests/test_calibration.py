@@ -36,3 +36,11 @@ def test_isotonic_of_one_block_is_constant():
     x, y = fit_isotonic(np.array([1.0, 2.0]), np.array([1.0, 0.0]), np.ones(2))
     assert len(x) == 2
     assert y[0] == y[1] == 0.5
+
+
+def test_isotonic_is_never_so_steep_that_rounding_shows():
+    rng = np.random.default_rng(0)
+    logits = np.sort(rng.normal(size=5000))
+    x, _ = fit_isotonic(logits, (rng.random(5000) < np.linspace(0, 1, 5000) ** 3).astype(float), np.ones(5000))
+    assert len(x) > 5
+    assert np.diff(x).min() > np.ptp(logits) / 32

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-MOST_KNOTS = 32
+NEAREST_KNOTS = 1 / 32
 _SMALLEST_SLOPE = 1e-3
 _FURTHEST = 30.0
 
@@ -43,7 +43,8 @@ def fit_line(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tup
 
 
 def fit_isotonic(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Knots (x, y) of a rising line, by pooling adjacent violators; at most `MOST_KNOTS`, x strictly rising.
+    """Knots (x, y) of a rising line, by pooling adjacent violators; then blocks nearer than `NEAREST_KNOTS` of the
+    logits' range are pooled too, for a steeper line would show the rounding of the logits.
 
     Each block's share of right ones is drawn towards one half by one trial, so that no probability is 0 or 1.
     """
@@ -54,18 +55,21 @@ def fit_isotonic(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) ->
     for i in order:
         blocks.append([weights[i], weights[i] * labels[i], weights[i] * logits[i]])
         while len(blocks) > 1 and blocks[-2][1] * blocks[-1][0] >= blocks[-1][1] * blocks[-2][0]:
-            last = blocks.pop()
-            blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
-    w, right, total = np.array(blocks).T
-    x, y = total / w, (right + 0.5) / (w + 1)
-    y = np.maximum.accumulate(y)
-    if len(x) > MOST_KNOTS:
-        kept = np.unique(np.linspace(0, len(x) - 1, MOST_KNOTS).round().astype(int))
-        x, y = x[kept], y[kept]
-    if len(x) == 1:
-        x, y = np.array([x[0] - 1, x[0] + 1]), np.repeat(y, 2)
-    rising = np.concatenate([[True], np.diff(x) > 1e-6 * np.maximum(1, np.abs(x[1:]))])
-    return x[rising], y[rising]
+            _pool_last(blocks)
+    gap = NEAREST_KNOTS * float(np.ptp(logits))
+    spaced: list[list[float]] = []
+    for block in blocks:
+        spaced.append(block)
+        if len(spaced) > 1 and spaced[-1][2] / spaced[-1][0] - spaced[-2][2] / spaced[-2][0] <= gap:
+            _pool_last(spaced)
+    w, right, total = np.array(spaced).T
+    x, y = total / w, np.maximum.accumulate((right + 0.5) / (w + 1))
+    return (x, y) if len(x) > 1 else (np.array([x[0] - 1, x[0] + 1]), np.repeat(y, 2))
+
+
+def _pool_last(blocks: list[list[float]]) -> None:
+    last = blocks.pop()
+    blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
 
 
 def fold_scale(module: torch.nn.Module, mean: torch.Tensor, std: torch.Tensor) -> torch.nn.Module:

@@ -56,19 +56,22 @@ def to_onnx(scorer: Scorer, path: Path) -> Path:
 
 
 def to_step(scorer: Scorer, path: Path) -> Path:
-    """A torch checkpoint with the state under `model_state_dict`, keys `net.0.weight` to `net.2.bias`.
+    """A torch checkpoint with the state under `model_state_dict`, keys `net.0.weight` to `net.2.bias`, and nothing
+    that `torch.load` with `weights_only=True` refuses.
 
-    Raises ToolError unless the network is the one that STEP builds: one hidden layer of 512, the last layer's states,
-    calibrated by scale and shift alone.
+    Raises ToolError unless it would mean there what it means here. STEP's engine builds one hidden layer of 512, gives
+    it the state that its model returns (the last layer's, after the norm) in float32 when a token holding a blank line
+    has been read, and takes the sigmoid (`load_hiddenstate_classifier` and `classify_hidden_states` of
+    vllm/v1/worker/gpu_model_runner.py in Supercomputing-System-AI-Lab/STEP, commit 949e8c2).
     """
     import torch
 
     facts = scorer.facts
-    if facts.widths != STEP_WIDTHS or facts.features == "concat" or facts.n_knots:
+    if facts.widths != STEP_WIDTHS or len(facts.layers) != 1 or facts.reader.get("norm") != "post" or facts.n_knots:
         raise ToolError(
-            f"--export step-pt: STEP's engine builds one hidden layer of 512 on one layer's states, calibrated by "
-            f"temperature; this scorer has widths {list(facts.widths)}, features '{facts.features}', "
-            f"{facts.n_knots} isotonic knots"
+            f"--export step-pt: STEP's engine builds one hidden layer of 512 on the last layer's normed states, "
+            f"calibrated by temperature; this scorer has widths {list(facts.widths)}, layers {list(facts.layers)} with "
+            f"norm '{facts.reader.get('norm')}', {facts.n_knots} isotonic knots"
         )
     checkpoint = {
         "model_state_dict": scorer.module.state_dict(),
