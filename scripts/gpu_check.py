@@ -1,21 +1,26 @@
-"""Train, sample and read on this machine's device, without a network, and say how fast: `make gpu-check`.
+"""Train, sample, read and embed on this machine's device, without a network, and say how fast: `make gpu-check`.
 
 The model has random weights of the demo's family and vocabulary (speed does not depend on what it knows), made larger
-by `--hidden` and `--layers`. Prints a table and writes JSON: steps and tokens a second, peak memory (on a CPU that of
-the process so far), and the share of the device's dense bf16 peak where that is known. `--device cpu` runs the same
-code small; it has not run on a GPU yet.
+by `--hidden` and `--layers`; the embedding model is the same one, read at its last token. Prints a table and writes
+JSON: steps and tokens a second, peak memory (on a CPU that of the process so far; vLLM's is in processes of its own),
+and the share of the device's dense bf16 peak where that is known. vLLM is timed where it is installed. `--parts` names
+some of the parts. `--device cpu` runs the same code small; it has not run on a GPU yet.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import resource
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tools_shared.engines import Engine
 
 # Dense bf16, FLOP/s, from NVIDIA's data sheets.
 PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
@@ -82,16 +87,34 @@ def _trained(train: Callable, config: Any, tool: str) -> dict[str, float]:
 
 
 def sample(model: Path, out: Path, device: str, steps: int) -> dict[str, float]:
+    from tools_shared.engines import EngineConfig, open_engine
+    from tools_shared.models import resolve
+
+    return _sampled(open_engine(resolve(str(model)), EngineConfig(device=device)), model, steps)
+
+
+def sample_with_vllm(model: Path, out: Path, device: str, steps: int) -> dict[str, float]:
+    """Half of the GPU's memory, since other parts have run in this process before."""
+    from tools_shared.engines import EngineConfig
+    from tools_shared.engines.vllm import open_vllm
+    from tools_shared.models import resolve
+
+    config = EngineConfig(device=device, engine="vllm", max_model_len=1024, gpu_memory_utilization=0.5)
+    engine = open_vllm(resolve(str(model)), config)
+    try:
+        return _sampled(engine, model, steps)
+    finally:
+        engine.close()
+
+
+def _sampled(engine: Engine, model: Path, steps: int) -> dict[str, float]:
+    """Tokens a second over 8 prompts x 4 completions a step, all handed over at once, after one step to warm up."""
     from tools_shared.engines import SamplingParams
-    from tools_shared.engines.transformers import TransformersEngine
-    from tools_shared.models import choose_profile, load, resolve
+    from tools_shared.models import choose_profile, resolve
     from tools_shared.prompts import render_question
 
-    ref = resolve(str(model))
-    loaded = load(ref, device=device)
-    engine = TransformersEngine(loaded.model, loaded.tokenizer)
-    profile = choose_profile(ref, None)
-    prompts = [render_question(loaded.tokenizer, profile, f"What is {i} + {i}?") for i in range(8 * steps)]
+    profile = choose_profile(resolve(str(model)), None)
+    prompts = [render_question(engine.tokenizer, profile, f"What is {i} + {i}?") for i in range(8 * steps)]
     params = SamplingParams(temperature=1.0, max_new_tokens=64, n=4)
     engine.generate(prompts[:8], params)
     began = time.monotonic()
@@ -117,22 +140,77 @@ def read(model: Path, out: Path, device: str, steps: int) -> dict[str, float]:
     return {"steps_per_second": steps / seconds, "tokens_per_second": steps * ids.numel() / seconds}
 
 
+def embed(model: Path, out: Path, device: str, steps: int) -> dict[str, float]:
+    """dedup's transformer encoder, on a model as Qwen3-Embedding is: the last token's state, made of unit length."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
+    reader = Transformer(str(model))
+    pooling = Pooling(reader.get_embedding_dimension(), pooling_mode="lasttoken")
+    SentenceTransformer(modules=[reader, pooling, Normalize()], device="cpu").save(str(out))
+    return _embedded(out, device, 64 * steps)
+
+
+def embed_static(model: Path, out: Path, device: str, steps: int) -> dict[str, float]:
+    """dedup's static encoder, which needs no device: a table of one random vector of 256 figures a token."""
+    import numpy as np
+    from safetensors.numpy import save_file
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    out.mkdir()
+    tokenizer.save(str(out / "tokenizer.json"))
+    table = np.random.default_rng(0).normal(size=(tokenizer.get_vocab_size(), 256)).astype(np.float32)
+    save_file({"embeddings": table}, out / "model.safetensors")
+    (out / "config.json").write_text('{"model_type": "model2vec"}', encoding="utf-8")
+    return _embedded(out, device, 2048 * steps)
+
+
+def _embedded(folder: Path, device: str, n_texts: int) -> dict[str, float]:
+    """Texts and tokens a second over the demo's questions, after some to warm up."""
+    from tokenizers import Tokenizer
+
+    from tools_dedup.config import DedupConfig
+    from tools_dedup.encode import load_encoder, resolve_dtype
+    from tools_dedup.models import find_model
+    from tools_shared.sources import read_problems
+
+    encoder = load_encoder(find_model(str(folder)), device, resolve_dtype("auto", device), DedupConfig().batch_size)
+    texts = [problem.question for problem in read_problems(f"demo://problems?split=train&size={n_texts}").items]
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    n_tokens = sum(len(one.ids) for one in tokenizer.encode_batch(texts))
+    encoder.encode(texts[:64], encoder.token_counts(texts[:64]))
+    began = time.monotonic()
+    encoder.encode(texts, encoder.token_counts(texts))
+    seconds = time.monotonic() - began
+    return {"texts_per_second": len(texts) / seconds, "tokens_per_second": n_tokens / seconds}
+
+
 # The untrained model earns nothing for answers; without spread in its groups no update would be timed.
 REWARD = """
 def spread(completions, answer, **columns):
     return [float(f">{gold}<" in text) + len(text) % 50 / 500 for text, gold in zip(completions, answer)]
 """
 # FLOP a parameter and token (Kaplan et al. 2020, 2.1); LoRA's backward pass leaves out the frozen weights' gradients.
-# A GRPO step samples (2), reads again and goes back (4).
+# A GRPO step samples (2), reads again and goes back (4). A table of vectors is not multiplied with anything.
 PARTS: dict[str, tuple[Callable, int]] = {
     "sft": (train_sft, 4),
     "grpo": (train_grpo, 6),
     "sampling": (sample, 2),
+    "sampling, vLLM": (sample_with_vllm, 2),
     "hidden states": (read, 2),
+    "embedding": (embed, 2),
+    "embedding, static": (embed_static, 0),
 }
+ELSEWHERE = {"sampling, vLLM"}
+"""Parts whose memory is in processes of their own."""
 
 
-def measure(device: str, hidden: int, layers: int, steps: int) -> dict[str, Any]:
+def installed_parts() -> list[str]:
+    return [part for part in PARTS if part != "sampling, vLLM" or importlib.util.find_spec("vllm") is not None]
+
+
+def measure(device: str, hidden: int, layers: int, steps: int, parts: list[str]) -> dict[str, Any]:
     import torch
 
     from tools_shared.models.load import pick_device
@@ -144,32 +222,37 @@ def measure(device: str, hidden: int, layers: int, steps: int) -> dict[str, Any]
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder, "model")
         n_parameters = make_model(model, hidden, layers)
-        for part, (function, flop) in PARTS.items():
+        for part in parts:
+            function, flop = PARTS[part]
             if device == "cuda":
+                torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats()
-            found = function(model, Path(folder, part.replace(" ", "-")), device, steps)
-            found["memory_peak_bytes"] = (
-                torch.cuda.max_memory_allocated()
-                if device == "cuda"
-                else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            )
-            found["bf16_peak_share"] = peak and found["tokens_per_second"] * flop * n_parameters / peak
+            found = function(model, Path(folder, part.replace(", ", "-").replace(" ", "-")), device, steps)
+            found["memory_peak_bytes"] = None if part in ELSEWHERE else memory_peak(device)
+            found["bf16_peak_share"] = (peak and found["tokens_per_second"] * flop * n_parameters / peak) or None
             results[part] = found
     return {"device": name, "parameters": n_parameters, "steps": steps, "results": results}
+
+
+def memory_peak(device: str) -> int:
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def table(found: dict[str, Any]) -> str:
     lines = [f"{found['device']}, {found['parameters']:,} parameters", ""]
     lines += [
-        "| part | steps/s | tokens/s | memory peak, MiB | share of bf16 peak |",
-        "| --- | --- | --- | --- | --- |",
+        "| part | steps/s | texts/s | tokens/s | memory peak, MiB | share of bf16 peak |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
     for part, one in found["results"].items():
-        pace = f"{one['steps_per_second']:.2f}" if "steps_per_second" in one else ""
+        paces = [f"{one[key]:.2f}" if key in one else "" for key in ("steps_per_second", "texts_per_second")]
+        memory = f"{one['memory_peak_bytes'] / 2**20:.0f}" if one["memory_peak_bytes"] else "not known"
         share = f"{100 * one['bf16_peak_share']:.1f} %" if one["bf16_peak_share"] else "not known"
-        lines.append(
-            f"| {part} | {pace} | {one['tokens_per_second']:.0f} | {one['memory_peak_bytes'] / 2**20:.0f} | {share} |"
-        )
+        lines.append(f"| {part} | {' | '.join(paces)} | {one['tokens_per_second']:.0f} | {memory} | {share} |")
     return "\n".join(lines)
 
 
@@ -179,9 +262,10 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=0, help="width of the model; 0: the demo's")
     parser.add_argument("--layers", type=int, default=0, help="layers of the model; 0: the demo's")
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="default: all that is installed")
     parser.add_argument("--output", type=Path, default=Path("gpu-check.json"))
     args = parser.parse_args()
-    found = measure(args.device, args.hidden, args.layers, args.steps)
+    found = measure(args.device, args.hidden, args.layers, args.steps, args.parts or installed_parts())
     args.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(table(found))
 
