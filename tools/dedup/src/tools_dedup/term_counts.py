@@ -68,10 +68,18 @@ def from_occurrences(terms: np.ndarray, ends: np.ndarray, n_terms: int) -> TermC
     """Counts of terms that stand as they come: row i has `terms[ends[i]:ends[i + 1]]`; what is under 0 is left out."""
     import numpy as np
 
-    blocks = [ends[start : start + _ROWS_AT_ONCE + 1] for start in range(0, len(ends) - 1, _ROWS_AT_ONCE)]
-    parts = [_counted(terms[own[0] : own[-1]], own, n_terms) for own in blocks]
-    lengths, found, n = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return TermCounts(np.concatenate([[0], np.cumsum(lengths)]), found, n, n_terms)
+    n_rows = len(ends) - 1
+    lengths = np.zeros(n_rows + 1, dtype=np.int64)
+    found, n = (
+        np.empty(len(terms), dtype=np.int32) for _ in range(2)
+    )  # more than is needed; what is not used is not held
+    filled = 0
+    for start in range(0, n_rows, _ROWS_AT_ONCE):
+        own = ends[start : start + _ROWS_AT_ONCE + 1]
+        lengths[start + 1 : start + len(own)], part, part_n = _counted(terms[own[0] : own[-1]], own, n_terms)
+        stop = filled + len(part)
+        found[filled:stop], n[filled:stop], filled = part, part_n, stop
+    return TermCounts(np.cumsum(lengths), found[:filled], n[:filled], n_terms)
 
 
 def _counted(terms: np.ndarray, ends: np.ndarray, n_terms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
