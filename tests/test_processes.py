@@ -1,4 +1,5 @@
-"""Two processes on a CPU (gloo) train what one trains, write once, and end resumably when one of them is killed."""
+"""Two processes on a CPU (gloo), each with the whole model or with a part of it, train what one trains, write once, and
+end resumably when one of them is killed."""
 
 import json
 import os
@@ -26,6 +27,11 @@ def short(completions, answer, **columns):
 """
 
 
+LAUNCH = Path(__file__).parents[1] / "docker" / "launch"
+HALVES = ("--batch-size", 4, "--gradient-accumulation", 2)
+"""A step of 8 examples as two processes take it."""
+
+
 def command(tool, *args):
     return [sys.executable, "-c", f"from tools_{tool}.cli import main; main()", *map(str, args)]
 
@@ -36,6 +42,20 @@ def run(tool, *args):
     )
 
 
+def weights(folder):
+    """What a run has saved, adapter or whole, by name."""
+    from safetensors.torch import load_file
+
+    (path,) = folder.glob("*.safetensors")
+    return load_file(path)
+
+
+def assert_same_weights(one, two):
+    assert one.keys() == two.keys()
+    for name, values in one.items():
+        assert (values - two[name]).abs().max() < 1e-4, name
+
+
 def column(folder, name):
     return [row[name] for row in read_metrics(folder)]
 
@@ -44,8 +64,7 @@ def column(folder, name):
 def test_sft_in_two_processes_is_that_of_one(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     assert run("sft", *SFT, "--batch-size", 8, "--output-dir", one).returncode == 0
-    batches = ("--batch-size", 4, "--gradient-accumulation", 2)
-    done = run("sft", *SFT, *batches, "--processes", 2, "--output-dir", two)
+    done = run("sft", *SFT, *HALVES, "--processes", 2, "--output-dir", two)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(two)
     assert done.stderr.count("24 rows read") == 1
@@ -55,27 +74,95 @@ def test_sft_in_two_processes_is_that_of_one(tmp_path):
 
 
 @pytest.mark.slow
+def test_sft_of_a_model_in_two_parts_by_accelerate_launch(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    args = [*SFT, "--device", "cpu"]
+    assert run("sft", *args, "--batch-size", 8, "--output-dir", one).returncode == 0
+    launch = [Path(sys.executable).with_name("accelerate"), "launch", "--config_file", LAUNCH / "accelerate-fsdp2.yaml"]
+    launch += ["--num_processes", 2, "--main_process_port", 0, "--no_python"]
+    words = map(str, [*launch, *command("sft", *args, *HALVES, "--output-dir", two)])
+    done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    assert column(two, "loss") == pytest.approx(column(one, "loss"), abs=1e-4)
+    assert read_manifest(two).metrics["accuracy"] == read_manifest(one).metrics["accuracy"]
+    assert_same_weights(weights(one / "model"), weights(two / "model"))
+
+
+@pytest.mark.slow
+def test_a_full_finetune_in_two_parts_goes_on_where_it_was_killed(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    args = [*SFT, "--full-finetune", "--epochs", 6, "--no-eval"]
+    assert run("sft", *args, "--batch-size", 8, "--output-dir", one).returncode == 0
+    args += [*HALVES, "--processes", 2]
+    kill_after_a_checkpoint(two, "sft", *args, "--sharding", "fsdp2")
+    other = run("sft", *args, "--output-dir", two)
+    assert other.returncode == 1
+    assert "written with --sharding fsdp2; go on the same way" in other.stderr
+    again = run("sft", *args, "--sharding", "fsdp2", "--output-dir", two)
+    assert again.returncode == 0, again.stderr
+    assert "going on from step" in again.stderr
+    assert column(two, "loss") == pytest.approx(column(one, "loss"), abs=1e-4)
+    assert_same_weights(weights(one / "model"), weights(two / "model"))
+
+
+@pytest.mark.slow
+def test_a_student_that_speaks_itself_learns_the_same_in_two_processes(tmp_path):
+    one, teacher = tmp_path / "one", tmp_path / "teacher"
+    learn = ["--full-finetune", "--learning-rate", "1e-3", "--max-steps", 2, "--no-eval"]
+    assert run("sft", *SFT, *learn, "--output-dir", teacher).returncode == 0
+    args = [*SFT, "--objective", "distill", "--teacher", teacher, "--on-policy", "--max-completion-length", 16]
+    args += ["--learning-rate", "1e-3", "--no-eval", "--merge"]
+    assert run("sft", *args, "--batch-size", 8, "--output-dir", one).returncode == 0
+    assert any(column(one, "divergence"))
+    for sharding in ("none", "fsdp2"):
+        two = tmp_path / sharding
+        done = run("sft", *args, *HALVES, "--processes", 2, "--sharding", sharding, "--output-dir", two)
+        assert done.returncode == 0, done.stderr
+        for name in ("loss", "divergence", "completion_length"):
+            assert column(two, name) == pytest.approx(column(one, name), abs=1e-4)
+        assert_same_weights(weights(one / "merged"), weights(two / "merged"))
+
+
+@pytest.mark.slow
 def test_grpo_in_two_processes_is_that_of_one(tmp_path):
     (tmp_path / "reward.py").write_text(SHORT)
-    one, two = tmp_path / "one", tmp_path / "two"
+    one = tmp_path / "one"
     args = [*GRPO, "--reward", f"{tmp_path / 'reward.py'}:short"]
     done = run("grpo", *args, "--output-dir", one)
     assert done.returncode == 0, done.stderr
-    done = run("grpo", *args, "--processes", 2, "--output-dir", two)
-    assert done.returncode == 0, done.stderr
-    for name in ("loss", "reward", "grad_norm"):
-        assert column(two, name) == pytest.approx(column(one, name), abs=1e-4)
     assert any(column(one, "grad_norm"))
-    first = "rollouts/step-000000.jsonl"
-    drawn = [[json.loads(line)["token_ids"] for line in (run / first).read_text().splitlines()] for run in (one, two)]
-    assert drawn[0] == drawn[1]
+    for sharding in ("none", "fsdp2"):
+        two = tmp_path / sharding
+        done = run("grpo", *args, "--processes", 2, "--sharding", sharding, "--output-dir", two)
+        assert done.returncode == 0, done.stderr
+        for name in ("loss", "reward", "grad_norm"):
+            assert column(two, name) == pytest.approx(column(one, name), abs=1e-4)
+        assert_same_weights(weights(one / "model"), weights(two / "model"))
+        assert drawn_first(two) == drawn_first(one)
+
+
+def drawn_first(folder):
+    """The tokens of each completion of a run's first step."""
+    lines = (folder / "rollouts" / "step-000000.jsonl").read_text().splitlines()
+    return [json.loads(line)["token_ids"] for line in lines]
 
 
 @pytest.mark.slow
 def test_a_killed_process_ends_the_run_resumably(tmp_path):
     folder = tmp_path / "run"
     args = [*SFT, "--batch-size", 2, "--gradient-accumulation", 2, "--epochs", 20, "--no-eval", "--processes", 2]
-    parent = subprocess.Popen(command("sft", *args, "--output-dir", folder), stderr=subprocess.PIPE, text=True)
+    said = kill_after_a_checkpoint(folder, "sft", *args)
+    assert "process 1 was killed by signal 9; run the same command again" in said
+    again = run("sft", *args, "--max-steps", -1, "--output-dir", folder)
+    assert again.returncode == 0, again.stderr
+    assert "going on from step" in again.stderr
+    steps = column(folder, "step")
+    assert steps == list(range(1, 121))
+
+
+def kill_after_a_checkpoint(folder, tool, *args):
+    """Kill rank 1 of a run when its first checkpoint is whole; what the run said then."""
+    parent = subprocess.Popen(command(tool, *args, "--output-dir", folder), stderr=subprocess.PIPE, text=True)
     mark = Path(f"{folder}.partial/checkpoints/checkpoint-2/checkpoint.whole")
     deadline = time.monotonic() + 120
     while not mark.exists() and parent.poll() is None and time.monotonic() < deadline:
@@ -83,12 +170,7 @@ def test_a_killed_process_ends_the_run_resumably(tmp_path):
     os.kill(int(rank_one(parent.pid)), signal.SIGKILL)
     _, said = parent.communicate(timeout=120)
     assert parent.returncode == 3, said
-    assert "process 1 was killed by signal 9; run the same command again" in said
-    again = run("sft", *args, "--max-steps", -1, "--output-dir", folder)
-    assert again.returncode == 0, again.stderr
-    assert "going on from step" in again.stderr
-    steps = column(folder, "step")
-    assert steps == list(range(1, 121))
+    return said
 
 
 def rank_one(parent):

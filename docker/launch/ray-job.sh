@@ -4,8 +4,8 @@
 #
 #   RAY_ADDRESS=http://head:8265 IMAGE=REGISTRY/tools-grpo:0.1.0-cuda docker/launch/ray-job.sh --base-model /artifacts/prep_sft
 #
-# GPUS=0 asks for none. Run with Ray 2.60.0 on a cluster of one node, with GPUS=0 and a CPU image; checked with
-# shellcheck; not yet run on several nodes or with a GPU.
+# GPUS=0 asks for none. Run with Ray 2.60.0 on a cluster of one node, with GPUS=0 and a CPU image; checked with bash -n
+# and shellcheck 0.11.0; not yet run on several nodes or with a GPU.
 set -eu
 : "${IMAGE:?set IMAGE to the image of the tool}"
 gpus=${GPUS:-1}

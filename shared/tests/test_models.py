@@ -7,6 +7,7 @@ import torch
 from tools_shared.errors import ToolError
 from tools_shared.models import LoraOptions, choose_profile, load, make_trainable, resolve, save, save_merged
 from tools_shared.models.load import pick_device
+from tools_shared.models.sharded import skeleton, whole
 from tools_shared.models.train import saves_full_weights
 from tools_shared.prompts import PROFILES
 
@@ -178,3 +179,14 @@ def test_a_gpu_that_is_not_there_is_one_sentence():
 def test_an_unknown_lora_target_is_named():
     with pytest.raises(ToolError, match="--lora-target no_such_layer"):
         make_trainable(load(resolve("demo"), device="cpu"), LoraOptions(lora_target=("no_such_layer",)))
+
+
+def test_a_skeleton_is_filled_with_the_weights_of_now():
+    loaded = trained("demo")
+    loaded.skeleton = skeleton(loaded.model)
+    disturbed(loaded, seed=2)
+    filled = whole(loaded, "cpu").model
+    assert torch.equal(logits(filled), logits(loaded.model))
+    assert filled.get_input_embeddings().weight is filled.get_output_embeddings().weight
+    assert all(parameter.is_meta for parameter in whole(loaded, "cpu", keep=False).model.parameters())
+    assert whole(trained("demo")).skeleton is None

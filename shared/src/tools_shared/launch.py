@@ -51,6 +51,7 @@ def _outcome(exit_codes: dict[int, int]) -> Any:
     mistakes = [code for code in exit_codes.values() if code in (1, 2)]
     if mistakes:
         return SystemExit(mistakes[0])
-    rank, code = next(iter(exit_codes.items()))
+    # One that was killed takes the others with it.
+    rank, code = min(exit_codes.items(), key=lambda one: one[1])
     how = f"was killed by signal {-code}" if code < 0 else "stopped before the end"
     return Incomplete(f"process {rank} {how}; run the same command again, it goes on from the last checkpoint")
