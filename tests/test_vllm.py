@@ -4,14 +4,10 @@ Greedy decoding is compared with the transformers engine, token by token: float3
 """
 
 import json
-import os
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 
@@ -219,39 +215,9 @@ def test_trainers_evaluate_with_vllm_what_they_evaluate_with_transformers(tmp_pa
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """vLLM's OpenAI-compatible server with the demo; gives its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("serve") / "log.txt"
-    # `vllm serve` of the CPU package does not start (it looks itself up as `vllm`); this module is what it would run.
-    command = [
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", resolve("demo").weights,
-        "--served-model-name", "demo", "--port", str(port), "--host", "127.0.0.1", "--enforce-eager",
-        "--dtype", "float32", "--max-model-len", "1024", "--no-enable-chunked-prefill",
-        "--max-num-batched-tokens", "8192",
-    ]  # fmt: skip
-    with log.open("w") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1"})
-    try:
-        _wait_until_healthy(f"http://127.0.0.1:{port}/health", process, log)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-def _wait_until_healthy(url, process, log):
-    deadline = time.monotonic() + 500
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()[-2000:]
-        try:
-            with urlopen(url, timeout=2):
-                return
-        except (URLError, OSError):
-            time.sleep(1)
-    raise AssertionError(log.read_text()[-2000:])
+def server(vllm_server, tmp_path_factory):
+    with vllm_server(tmp_path_factory.mktemp("serve"), "--max-model-len", "1024") as address:
+        yield address
 
 
 def test_a_served_model_says_what_transformers_says(server, questions):

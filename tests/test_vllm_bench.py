@@ -6,17 +6,11 @@ Every command is a process of its own, as a user's is: one vLLM a process.
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
-
-from tools_shared.models import resolve
 
 pytestmark = pytest.mark.vllm
 pytest.importorskip("vllm", reason="vLLM is not in this environment; make vllm-env makes one with it")
@@ -56,40 +50,12 @@ def here(folder):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """vLLM's OpenAI-compatible server with the demo; gives its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("serve") / "log.txt"
-    command = [
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", resolve("demo").weights,
-        "--served-model-name", "demo", "--port", str(port), "--host", "127.0.0.1", "--enforce-eager",
-        "--dtype", "float32", "--max-model-len", "2048", "--no-enable-chunked-prefill",
-        "--max-num-batched-tokens", "8192",
-        # A model as small as the demo fills what the form leaves open with white space.
-        "--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}',
-    ]  # fmt: skip
-    with log.open("w") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1"})
-    try:
-        _wait_until_healthy(f"http://127.0.0.1:{port}/health", process, log)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-def _wait_until_healthy(url, process, log):
-    deadline = time.monotonic() + 500
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()[-2000:]
-        try:
-            with urlopen(url, timeout=2):
-                return
-        except (URLError, OSError):
-            time.sleep(1)
-    raise AssertionError(log.read_text()[-2000:])
+def server(vllm_server, tmp_path_factory):
+    # A model as small as the demo fills what the form leaves open with white space.
+    form = '{"backend": "xgrammar", "disable_any_whitespace": true}'
+    words = ["--max-model-len", "2048", "--structured-outputs-config", form]
+    with vllm_server(tmp_path_factory.mktemp("serve"), *words) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from urllib.request import urlopen
 
 import pytest
 
@@ -17,14 +18,20 @@ pytestmark = pytest.mark.vllm
 pytest.importorskip("vllm", reason="vLLM is not in this environment; make vllm-env makes one with it")
 
 PLAIN = 'name: plain\nsystem: Solve it.\nanswer: [" The answer is ", "."]\n'
+REWARD = """
+def vowels(completions, **_):  # whatever has become of the model, its completions differ in this
+    return [sum(map(text.count, "aeiou")) / 100 for text in completions]
+"""
 N_STEPS = 8
 CLOSE = 1e-3
 
 
 def command(folder, **more):
     (folder / "plain.yaml").write_text(PLAIN)
+    (folder / "rewards.py").write_text(REWARD)
     options = {
-        "engine": "vllm", "device": "cpu", "dtype": "fp32", "profile": folder / "plain.yaml", "reward": "correct",
+        "engine": "vllm", "device": "cpu", "dtype": "fp32", "profile": folder / "plain.yaml",
+        "reward": f"{folder / 'rewards.py'}:vowels",
         "train-samples": 16, "prompts-per-step": 4, "num-generations": 4, "batch-size": 8, "max-steps": N_STEPS,
         "max-completion-length": 40, "learning-rate": 1e-2, "warmup-ratio": 0, "save-steps": 1, **more,
     }  # fmt: skip
@@ -32,8 +39,12 @@ def command(folder, **more):
     return [*start, *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
 
 
+def run(words):
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
 def finish(words):
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    done = run(words)
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 
@@ -121,9 +132,8 @@ def test_a_steps_rollouts_come_from_its_own_adapter(killed_and_resumed):
 def test_the_trainer_finds_the_samplers_probabilities_its_own(killed_and_resumed):
     """The weights of the correction are 1 but for rounding."""
     for row in lines(killed_and_resumed / "run" / "metrics.jsonl"):
-        if row["frac_reward_zero_std"] < 1:
-            assert row["sampling/sampling_logp_difference/max"] < CLOSE
-            assert row["sampling/importance_sampling_ratio/mean"] == pytest.approx(1, abs=CLOSE)
+        assert row["sampling/sampling_logp_difference/max"] < CLOSE
+        assert row["sampling/importance_sampling_ratio/mean"] == pytest.approx(1, abs=0.01)
 
 
 @pytest.mark.parametrize("way", ["merged", "full"])
@@ -133,7 +143,46 @@ def test_a_merged_base_and_whole_weights_are_those_that_draw(killed_and_resumed,
     more |= {"adapter": "merge"} if way == "merged" else {"learning-rate": 1e-3}
     words = command(tmp_path, **more) + (["--full-finetune"] if way == "full" else [])
     finish(words)
-    rows = [row for row in lines(tmp_path / "run" / "metrics.jsonl") if row["frac_reward_zero_std"] < 1]
-    assert rows
+    rows = lines(tmp_path / "run" / "metrics.jsonl")
+    assert all(row["grad_norm"] > 0 for row in rows)
     assert all(row["sampling/sampling_logp_difference/max"] < CLOSE for row in rows)
     assert apart(None, rollouts(tmp_path / "run", 0)) > 10 * CLOSE
+
+
+@pytest.fixture(scope="module")
+def server(vllm_server, tmp_path_factory):
+    words = ["--max-model-len", "512", "--enable-lora", "--max-loras", "2", "--max-cpu-loras", "2"]
+    folder = tmp_path_factory.mktemp("serve")
+    with vllm_server(folder, *words, VLLM_ALLOW_RUNTIME_LORA_UPDATING="1") as address:
+        yield address
+
+
+def served_models(server):
+    with urlopen(f"{server}/models", timeout=30) as reply:
+        return [model["id"] for model in json.load(reply)["data"]]
+
+
+def test_two_runs_draw_from_one_server_each_from_its_own_adapter(server, tmp_path):
+    """Side by side, at different speeds of learning: neither draws from the other's adapter or an old one."""
+    more = {"engine": "http", "endpoint": server, "max-steps": 4}
+    processes = []
+    for rate in ("1e-2", "3e-3"):
+        words = command(tmp_path, **more, **{"learning-rate": rate, "output-dir": tmp_path / rate})
+        processes.append(subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
+    for process in processes:
+        said = process.communicate()[1]
+        assert process.returncode == 0, said[-3000:]
+    for rate in ("1e-2", "3e-3"):
+        rows = lines(tmp_path / rate / "metrics.jsonl")
+        assert [row["step"] for row in rows] == [1, 2, 3, 4]
+        assert all(row["sampling/sampling_logp_difference/max"] < CLOSE for row in rows)
+        assert apart(None, rollouts(tmp_path / rate, 3)) > 10 * CLOSE
+        assert not (tmp_path / rate / "policy").exists()
+    assert served_models(server) == ["demo"]
+
+
+def test_an_adapter_that_the_server_cannot_take_ends_the_run_in_a_sentence(server, tmp_path):
+    more = {"output-dir": tmp_path / "run", "engine": "http", "endpoint": server, "lora-r": 64}
+    done = run(command(tmp_path, **more))
+    assert done.returncode == 1
+    assert "--max-lora-rank as large as --lora-r" in done.stderr

@@ -117,3 +117,25 @@ def test_a_reward_that_fails_stops_the_run_with_its_traceback(tmp_path):
     done = run("--no-eval", "--output-dir", tmp_path / "out", "--reward", f"{tmp_path}/rewards.py:broken")
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--engine", "http"], "needs --endpoint"),
+        (["--engine", "http", "--endpoint", "http://x/v1", "--full-finetune"], "hands adapters alone"),
+        (["--engine", "http", "--endpoint", "http://x/v1", "--adapter", "merge"], "hands adapters alone"),
+        (["--engine", "http", "--endpoint", "http://x/v1", "--temperature", "0.7"], "at temperature 1 alone"),
+        (["--engine", "vllm", "--temperature", "0.7", "--top-p", "0.9"], "gives no log-probabilities"),
+        (["--engine", "vllm", "--load-in-4bit"], "other weights than vLLM draws with"),
+        (["--engine", "vllm", "--loss", "vespo"], "--vllm-importance-sampling token_truncate"),
+    ],
+)
+def test_what_vllm_cannot_draw_for_is_refused_before_anything_is_read(options, said):
+    from click.testing import CliRunner
+
+    from tools_grpo.cli import main
+
+    done = CliRunner().invoke(main, ["train", *options])
+    assert done.exit_code == 1
+    assert said in done.output

@@ -18,7 +18,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
 from tools_shared.engines.reply_cache import ReplyCache
-from tools_shared.errors import ToolError
+from tools_shared.errors import Incomplete, ToolError
 
 if TYPE_CHECKING:
     import aiohttp
@@ -94,6 +94,41 @@ def post_all(
     first = next(remaining, None)
     if first is None:
         return
+    _check(server)
+
+    def again() -> Iterator[Request]:
+        yield first
+        yield from remaining
+
+    asyncio.run(_post_all(server, again(), on_reply, cache))
+
+
+def post_plain(server: Server, body: dict[str, Any]) -> tuple[int, str]:
+    """Post one body, once: the status and the beginning of what the server says. Raises Incomplete without an answer,
+    ToolError as `post_all`."""
+    _check(server)
+    import aiohttp
+
+    try:
+        return asyncio.run(_post_plain(server, body))
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        raise Incomplete(f"{server.url}: {_brief(error)}; run the same command again to go on") from error
+
+
+async def _post_plain(server: Server, body: dict[str, Any]) -> tuple[int, str]:
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(total=server.timeout)
+    async with (
+        aiohttp.ClientSession(timeout=timeout, headers=_headers(server)) as session,
+        session.post(server.url, data=json.dumps(body).encode(), allow_redirects=False) as response,
+    ):
+        raw = await _read(response, server.max_bytes) or b""
+    text = " ".join(raw.decode("utf-8", "replace").split())[:_EXCERPT]
+    return response.status, text.replace(server.api_key, "***") if server.api_key else text
+
+
+def _check(server: Server) -> None:
     try:
         import aiohttp  # noqa: F401 - fail before the loop starts
     except ImportError:
@@ -101,11 +136,12 @@ def post_all(
     if not server.url.startswith(("http://", "https://")):
         raise ToolError(f"endpoint '{server.url}' is no address: it begins with http:// or https://")
 
-    def again() -> Iterator[Request]:
-        yield first
-        yield from remaining
 
-    asyncio.run(_post_all(server, again(), on_reply, cache))
+def _headers(server: Server) -> dict[str, str]:
+    headers = {**server.headers, "Content-Type": "application/json"}
+    if server.api_key:
+        headers["Authorization"] = f"Bearer {server.api_key}"
+    return headers
 
 
 def _from_cache(
@@ -125,14 +161,11 @@ async def _post_all(
 ) -> None:
     import aiohttp
 
-    headers = {**server.headers, "Content-Type": "application/json"}
-    if server.api_key:
-        headers["Authorization"] = f"Bearer {server.api_key}"
     pace = _Pace(server.rate_limit)
     rng = Random()
     connector = aiohttp.TCPConnector(limit=server.concurrency)
     timeout = aiohttp.ClientTimeout(total=server.timeout)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=_headers(server)) as session:
 
         async def work() -> None:
             for request in requests:

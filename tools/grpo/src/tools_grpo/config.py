@@ -70,8 +70,17 @@ class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
     max_pass_rate: float = option(
         1.0, "Pass over problems once tried that were solved more often than this so far.", minimum=0, maximum=1
     )
-    engine: Literal["transformers", "vllm"] = option(
-        "transformers", "What draws the completions, in training and in the evaluations.", identity=False
+    engine: Literal["transformers", "vllm", "http"] = option(
+        "transformers",
+        "What draws the completions: transformers or vllm here, in training and evaluations; http: vLLM's server draws "
+        "the rollouts.",
+        identity=False,
+    )
+    endpoint: str | None = option(
+        None, "Address of vLLM's server (http://host:8000/v1), for --engine http.", identity=False
+    )
+    api_key_env: str | None = option(
+        None, "Environment variable that holds the server's key; the key itself is never written.", identity=False
     )
     gpu_memory_utilization: float = option(
         0.3,
@@ -139,6 +148,8 @@ class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
             )
         if self.engine != "transformers":
             self._check_vllm()
+        if self.engine == "http":
+            self._check_server()
 
     def _check_vllm(self) -> None:
         if self.load_in_4bit:
@@ -150,7 +161,23 @@ class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
                 f"vLLM gives no log-probabilities at --temperature {self.temperature:g} with --top-p or --top-k; take "
                 "--temperature 1, leave them out, or take --engine transformers"
             )
+        if self.sharding != "none":
+            raise ToolError("vLLM is handed whole adapters; leave out --sharding, or take --engine transformers")
         if self.loss == "vespo" and self.corrects and self.vllm_importance_sampling.startswith("sequence"):
             raise ToolError(
                 "--loss vespo weighs tokens; pass --vllm-importance-sampling token_truncate, token_mask or none"
+            )
+
+    def _check_server(self) -> None:
+        if self.endpoint is None:
+            raise ToolError("--engine http needs --endpoint, such as http://localhost:8000/v1")
+        if self.full_finetune or self.adapter == "merge":
+            raise ToolError(
+                "--engine http hands adapters alone to a server that has the base: leave out --full-finetune and "
+                "--adapter merge, or take --engine vllm"
+            )
+        if self.temperature != 1:
+            raise ToolError(
+                f"--engine http gives log-probabilities at temperature 1 alone, not {self.temperature:g}; take "
+                "--engine vllm or transformers"
             )

@@ -108,7 +108,7 @@ class Filler:
         n = self.config.num_generations
         repeated = [row for row in rows for _ in range(n)]
         texts = [row["prompt"] for row in repeated]
-        completions = self.sampler.draw(trainer, texts, trainer.state.global_step)
+        completions = self.sampler.draw(texts, trainer.state.global_step)
         scores = trainer.score(repeated, completions)
         return [Group(row, completions[i * n : i * n + n], scores[i * n : i * n + n]) for i, row in enumerate(rows)]
 

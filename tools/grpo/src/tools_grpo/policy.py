@@ -13,13 +13,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
 from tools_grpo.config import GrpoConfig
 from tools_shared import processes
+from tools_shared.cli import say
 from tools_shared.engines import Engine
 from tools_shared.engines.base import LocalEngineConfig
-from tools_shared.errors import ToolError
+from tools_shared.errors import Incomplete, ToolError
 from tools_shared.models import Loaded, ModelRef
+from tools_shared.models.load import context_length, pick_device
+from tools_shared.models.sharded import whole
 from tools_shared.prompts import Prompt
 from tools_shared.runs import Draft
 
@@ -29,7 +33,12 @@ if TYPE_CHECKING:
     from trl import GRPOTrainer
 
     from tools_shared.engines.vllm import VllmEngine
+    from tools_shared.engines.vllm_server import VllmServerEngine
 
+UNDER_WAY = 256
+"""Requests that a process has at the server at once."""
+PATIENCE = 1800.0
+"""Seconds that the server may take for one of them, its time in the queue included."""
 FOLDER = "policy"
 """In a draft: what was handed to vLLM last. The run that is published has none."""
 
@@ -37,46 +46,102 @@ FOLDER = "policy"
 class Policy(Protocol):
     """What draws the rollouts of a run."""
 
-    def engine(self, trainer: GRPOTrainer) -> Engine:
-        """What draws with the weights of now."""
+    engine: Engine
+
+    def renew(self, trainer: GRPOTrainer) -> None:
+        """Draw with the weights of now from now on. Every process of the run calls it, at the same step."""
         ...
 
     def rest(self) -> None:
-        """Nothing is drawn until `engine` is asked for again: its memory is free for training."""
+        """Nothing is drawn until `renew` is called again: its memory is free for training."""
         ...
 
 
 class Here:
     """The trained model itself, by transformers."""
 
-    def engine(self, trainer: GRPOTrainer) -> Engine:
+    engine: Engine
+
+    def renew(self, trainer: GRPOTrainer) -> None:
         from tools_shared.engines.transformers import TransformersEngine
 
-        return TransformersEngine(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
+        self.engine = TransformersEngine(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
 
     def rest(self) -> None:
         pass
 
 
+class Gathered:
+    """The trained model, whose weights are spread over the processes, put together for the draws of a step."""
+
+    engine: Engine
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+
+    def renew(self, trainer: GRPOTrainer) -> None:
+        from tools_shared.engines.transformers import TransformersEngine
+
+        together = whole(self.loaded, str(trainer.accelerator.device))
+        self.engine = TransformersEngine(together.model, together.tokenizer)
+
+    def rest(self) -> None:
+        del self.engine
+
+
 class Colocated:
     """vLLM beside the trainer, one for each process, on the same device."""
 
-    def __init__(self, vllm: VllmEngine, handed: Handed) -> None:
-        self.vllm, self.handed = vllm, handed
+    def __init__(self, engine: VllmEngine, folder: Path) -> None:
+        self.engine, self.handed = engine, Handed(folder)
 
-    def engine(self, trainer: GRPOTrainer) -> Engine:
-        self.vllm.wake()
+    def renew(self, trainer: GRPOTrainer) -> None:
+        self.engine.wake()
         if (folder := self.handed.renewed(trainer)) is not None:
-            take = self.vllm.take_weights if self.vllm.lora is None else self.vllm.take_adapter
+            take = self.engine.take_weights if self.engine.lora is None else self.engine.take_adapter
             take(folder)
-        return self.vllm
+            self.handed.forget_before(folder)
 
     def rest(self) -> None:
-        self.vllm.sleep()
+        self.engine.sleep()
+
+
+class Served:
+    """A vLLM server that any number of runs draw from, each from its own adapter; rank 0 hands it over."""
+
+    def __init__(self, engine: VllmServerEngine, folder: Path) -> None:
+        self.engine, self.handed = engine, Handed(folder)
+        # The same step of a run that is taken up again is another adapter to the server.
+        self.run = processes.share(uuid4().hex[:8])
+
+    def renew(self, trainer: GRPOTrainer) -> None:
+        name, before = f"tools-grpo-{self.run}-{trainer.state.global_step}", self.engine.adapter
+        if name == before:
+            return
+        if processes.is_main():
+            folder = self.handed.renewed(trainer)
+            self.engine.load_adapter(name, folder)
+            self._drop(before)
+            self.handed.forget_before(folder)
+        self.engine.adapter = processes.share(name)  # the others wait for it to be there
+
+    def rest(self) -> None:
+        pass
+
+    def close(self) -> None:
+        try:
+            if processes.is_main():
+                self._drop(self.engine.adapter)
+        except Incomplete as error:
+            say(f"the adapter {self.engine.adapter} stays on the server: {error}")
+
+    def _drop(self, name: str | None) -> None:
+        if name is not None:
+            self.engine.drop_adapter(name)
 
 
 class Handed:
-    """A process's folder with the weights that are handed over: those of one step, those before deleted."""
+    """A process's folder with the weights that are handed over, each step's in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.step = folder, -1
@@ -86,12 +151,14 @@ class Handed:
         step = trainer.state.global_step
         if step == self.step:
             return None
-        path = self.folder / f"step-{step}"
-        save_trained(trainer.accelerator.unwrap_model(trainer.model), path)
-        if self.step >= 0:
-            shutil.rmtree(self.folder / f"step-{self.step}")
         self.step = step
-        return path
+        save_trained(trainer.accelerator.unwrap_model(trainer.model), self.folder / f"step-{step}")
+        return self.folder / f"step-{step}"
+
+    def forget_before(self, folder: Path) -> None:
+        for other in self.folder.glob("step-*"):
+            if other != folder:
+                shutil.rmtree(other)
 
 
 def save_trained(model: PreTrainedModel, folder: Path) -> None:
@@ -116,17 +183,37 @@ def open_policy(run: Draft, loaded: Loaded, config: GrpoConfig, prompts: Sequenc
     Raises ToolError when vLLM does not start, or has no room beside the processes of this machine.
     """
     if config.engine == "transformers":
-        yield Here()
+        yield Gathered(loaded) if processes.sharded() else Here()
         return
+    if processes.sharded():  # as accelerate's configuration may say, which is not in the options
+        raise ToolError("vLLM is handed whole weights; do not shard the model, or take --engine transformers")
     folder = run.path / FOLDER / f"rank-{processes.rank()}"
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    folder.mkdir(parents=True)
+    opened = _served(loaded, config, folder) if config.engine == "http" else _colocated(loaded, config, prompts, folder)
     try:
-        with _colocated(loaded, config, prompts, folder) as policy:
+        with opened as policy:
             yield policy
     finally:
         shutil.rmtree(folder)
-        if processes.count() == 1:
-            folder.parent.rmdir()
+    processes.gather(None)
+    if processes.is_main():
+        shutil.rmtree(folder.parent)
+
+
+@contextmanager
+def _served(loaded: Loaded, config: GrpoConfig, folder: Path) -> Iterator[Policy]:
+    from tools_shared.engines.http import read_api_key
+    from tools_shared.engines.transport import Server
+    from tools_shared.engines.vllm_server import VllmServerEngine
+
+    server = Server(config.endpoint, read_api_key(config.api_key_env), concurrency=UNDER_WAY, timeout=PATIENCE)
+    model, end = loaded.model, loaded.model.generation_config.eos_token_id
+    served = Served(VllmServerEngine(server, loaded.tokenizer, context_length(model.config), end), folder)
+    try:
+        yield served
+    finally:
+        served.close()
 
 
 @contextmanager
@@ -144,15 +231,13 @@ def _colocated(loaded: Loaded, config: GrpoConfig, prompts: Sequence[Prompt], fo
         **vllm_options(config),
     )
     try:
-        yield Colocated(engine, Handed(folder))
+        yield Colocated(engine, folder)
     finally:
         engine.close()
 
 
 def vllm_options(config: LocalEngineConfig) -> dict[str, Any]:
     """Options of vLLM's that drawing rollouts beside a trainer needs. Its memory can be given back on a GPU alone."""
-    from tools_shared.models.load import pick_device
-
     return {
         "enable_sleep_mode": pick_device(config.device) == "cuda",
         "logprobs_mode": "raw_logprobs" if config.temperature == 1 else "processed_logprobs",

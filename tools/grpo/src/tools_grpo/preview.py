@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -29,16 +30,35 @@ def dry_run(config: GrpoConfig) -> str:
         f"the first prompt has {len(first.token_ids)} tokens, none of them learned"
     )
     drawn = f"{BEGIN}up to {config.max_completion_length} tokens, drawn at temperature {config.temperature:g}{END}"
-    return preview(config, first.text + drawn, counts, expected_memory(config, given.ref, given.prompts))
+    text = preview(config, first.text + drawn, counts, expected_memory(config, given.ref, given.prompts))
+    return "\n".join([text, *vllm_memory(config)])
 
 
 def expected_memory(config: GrpoConfig, ref: ModelRef, prompts: Sequence[Prompt]) -> Memory:
-    """Reckoned with completions of full length."""
+    """Reckoned with completions of full length; without vLLM's, see `vllm_memory`."""
     from tools_shared.training.memory import estimate
 
     longest = max(len(prompt.token_ids) for prompt in prompts) + config.max_completion_length
-    sampled = config.n_completions * longest
+    sampled = config.n_completions * longest if config.engine == "transformers" else 0
     return estimate(ref, config, config.batch_size, longest, config.gradient_checkpointing, sampled).spread(config)
+
+
+def vllm_memory(config: GrpoConfig) -> list[str]:
+    """A line about what vLLM takes besides, where it draws on this machine."""
+    if config.engine != "vllm":
+        return []
+    import torch
+
+    from tools_shared.models.load import pick_device
+    from tools_shared.training.memory import gib
+
+    if pick_device(config.device) == "cpu":
+        space = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")
+        return [
+            f"vLLM besides: its own copy of the weights, and {space} GiB of keys and values (VLLM_CPU_KVCACHE_SPACE)"
+        ]
+    share = config.gpu_memory_utilization * torch.cuda.get_device_properties(0).total_memory
+    return [f"vLLM besides: {gib(share)} while it draws; while a step trains its weights wait in the machine's memory"]
 
 
 def less_memory(config: GrpoConfig) -> str:

@@ -38,7 +38,7 @@ class Sampler:
         """Completions for `texts`, in which each prompt stands once for every completion of its group: those of
         `held`, which were drawn for this step ahead of TRL, or new ones."""
         self.policy_step = trainer.state.global_step
-        self.last = self.held or self.draw(trainer, texts, self.policy_step)
+        self.last = self.held or self.draw(texts, self.policy_step)
         self.held = None
         self.policy.rest()
         return {
@@ -47,11 +47,11 @@ class Sampler:
             "logprobs": [list(completion.logprobs) for completion in self.last] if self.config.corrects else None,
         }
 
-    def draw(self, trainer: GRPOTrainer, texts: Sequence[str], step: int) -> list[Completion]:
-        """One completion for each text, with the weights of now; equal neighbours are a group and share the reading of
-        their prompt. `step` numbers the draws."""
+    def draw(self, texts: Sequence[str], step: int) -> list[Completion]:
+        """One completion for each text; equal neighbours are a group and share the reading of their prompt. `step`
+        numbers the draws; the weights are those of the policy's last renewal."""
         groups = [text for i, text in enumerate(texts) if i % self.config.num_generations == 0]
-        drawn = self.policy.engine(trainer).generate(
+        drawn = self.policy.engine.generate(
             [self.prompts[text][1] for text in groups],
             self.params(),
             keys=[f"{self.prompts[text][0]}@{step}" for text in groups],

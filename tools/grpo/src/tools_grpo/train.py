@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tools_grpo.config import GrpoConfig
 from tools_grpo.ledger import FOLDER, forget_after
-from tools_grpo.preview import expected_memory, less_memory
+from tools_grpo.preview import expected_memory, less_memory, vllm_memory
 from tools_grpo.rollouts import Sampler
 from tools_shared import processes
 from tools_shared.cli import Invocation, say
@@ -21,6 +21,7 @@ from tools_shared.evaluation import evaluate_in_run, read_csv, read_test_problem
 from tools_shared.models import choose_profile, resolve, save, save_merged
 from tools_shared.models.load import Loaded, context_length, load_config, load_tokenizer, weights_sha256
 from tools_shared.models.resolve import ModelRef
+from tools_shared.models.sharded import whole
 from tools_shared.models.train import load_trainable, saves_full_weights
 from tools_shared.prompts import Profile, Prompt, render_question
 from tools_shared.records import Problem
@@ -69,7 +70,7 @@ def train(config: GrpoConfig, invocation: Invocation) -> Manifest:
 
     Raises Incomplete where a signal, a guard or a full disk ended it: the same call goes on.
     """
-    processes.join(config.device)
+    processes.join(config.device, config.sharding)
     with StopRequest().listening() as stop:
         output_dir = Path(config.output_dir or default_output_dir("grpo"))
         if done := finished(output_dir, config):
@@ -134,7 +135,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
     from tools_shared.training import fit, resumable, resume_point, step_of
     from tools_shared.training.guards import NoSpread, NotANumber, Truncated
 
-    say(str(expected_memory(config, given.ref, given.prompts)))
+    say("\n".join([str(expected_memory(config, given.ref, given.prompts)), *vllm_memory(config)]))
     torch.manual_seed(config.seed)
     pairs = list(zip(given.prompts, given.problems.items, strict=True))
     by_text = {prompt.text: (problem.id, prompt) for prompt, problem in pairs}
@@ -152,9 +153,12 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
         with open_policy(run, loaded, config, given.prompts) as policy:
             sampler = Sampler(by_text, config, policy)
             trainer = make_trainer(run, config, loaded, rows, given.rewards, sampler, step_of(checkpoint))
-            if checkpoint is None and processes.is_main():
-                _show_spread(trainer, rows[: config.prompts_per_step], config)
+            if checkpoint is None:
+                policy.renew(trainer)
+                if processes.is_main():
+                    _show_spread(trainer, rows[: config.prompts_per_step], config)
             fit(trainer, run, checkpoint, stop, guards)
+        loaded = whole(loaded, None if config.eval else "cpu", keep=config.eval or processes.is_main())
         if processes.is_main():
             save(loaded, run.model_dir, run.final / "model", given.profile, saves_full_weights(loaded, config))
     logged = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]
@@ -175,7 +179,7 @@ def _show_spread(trainer: LedgerTrainer, rows: Sequence[dict[str, Any]], config:
 
     n = config.num_generations
     first = [row for row in rows for _ in range(n)]
-    completions = trainer.sampler.draw(trainer, [row["prompt"] for row in first], step=-1)
+    completions = trainer.sampler.draw([row["prompt"] for row in first], step=-1)
     context = {"trainer_state": trainer.state, "log_extra": nothing, "log_metric": nothing}
     totals = [trainer.judge.total(values) for values in trainer.judge.scores(first, completions, **context)]
     flat = sum(not has_spread(totals[i : i + n]) for i in range(0, len(totals), n))

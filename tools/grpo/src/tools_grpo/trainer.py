@@ -21,7 +21,7 @@ from tools_shared.engines import Completion
 from tools_shared.models.load import Loaded
 from tools_shared.rewards import Reward
 from tools_shared.runs import Draft
-from tools_shared.training import RunCallback, trainer_options, without_printer
+from tools_shared.training import RunCallback, shard_on_cpu_too, trainer_options, without_printer
 
 SHOWN = {
     "reward": "reward",
@@ -60,6 +60,7 @@ class LedgerTrainer(FrugalTrainer):
         return gather(torch.tensor(self.filled.scores, dtype=torch.float32, device=self.accelerator.device))
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        self.sampler.policy.renew(self)
         if self.filler is not None:
             self.filled = self.filler.fill(self, inputs)
             inputs, self.sampler.held = self.filled.rows, self.filled.completions
@@ -143,6 +144,7 @@ def make_trainer(
         **({"vllm_importance_sampling_mode": config.vllm_importance_sampling} if config.corrects else {}),
         reward_weights=[reward.weight for reward in rewards],
     )
+    shard_on_cpu_too()
     trainer = LedgerTrainer(
         model=loaded.model,
         args=args,

@@ -1,0 +1,56 @@
+"""What several test files here share: vLLM's server on the demo."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from tools_shared.models import resolve
+
+
+@contextmanager
+def serve(folder, *words, **environment):
+    """vLLM's OpenAI-compatible server with the demo, its log in `folder`; gives its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # `vllm serve` of the CPU package does not start (it looks itself up as `vllm`); this module is what it would run.
+    command = [
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", resolve("demo").weights,
+        "--served-model-name", "demo", "--port", str(port), "--host", "127.0.0.1", "--enforce-eager",
+        "--dtype", "float32", "--no-enable-chunked-prefill", "--max-num-batched-tokens", "8192", *words,
+    ]  # fmt: skip
+    log = folder / "log.txt"
+    with log.open("w") as file:
+        settings = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1"} | environment
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=settings)
+    try:
+        _wait_until_healthy(f"http://127.0.0.1:{port}/health", process, log)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def _wait_until_healthy(url, process, log):
+    deadline = time.monotonic() + 500
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()[-2000:]
+        try:
+            with urlopen(url, timeout=2):
+                return
+        except (URLError, OSError):
+            time.sleep(1)
+    raise AssertionError(log.read_text()[-2000:])
+
+
+@pytest.fixture(scope="session")
+def vllm_server():
+    """Starts one: `with vllm_server(folder, "--more", "words") as address`."""
+    return serve
