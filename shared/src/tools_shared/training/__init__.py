@@ -6,16 +6,16 @@ Import it where training begins: it needs transformers.
 from tools_shared.training.callbacks import RunCallback, without_printer
 from tools_shared.training.checkpoints import WHOLE, last_checkpoint, resume_point, step_of
 from tools_shared.training.loop import fit, resumable
-from tools_shared.training.trainer import shard_on_cpu_too, trainer_options
+from tools_shared.training.trainer import prepare_sharding, trainer_options
 
 __all__ = [
     "WHOLE",
     "RunCallback",
     "fit",
     "last_checkpoint",
+    "prepare_sharding",
     "resumable",
     "resume_point",
-    "shard_on_cpu_too",
     "step_of",
     "trainer_options",
     "without_printer",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from tools_shared import processes
 from tools_shared.models.load import pick_device, pick_dtype
 from tools_shared.runs import Draft
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 
 def trainer_options(config: Any, run: Draft) -> dict[str, Any]:
@@ -44,17 +48,26 @@ def trainer_options(config: Any, run: Draft) -> dict[str, Any]:
     }
 
 
-def shard_on_cpu_too() -> None:
-    """Let accelerate shard where there is no GPU; call it between a trainer's arguments and the trainer.
+def prepare_sharding(args: TrainingArguments) -> None:
+    """Set up accelerate for a sharded run as it does not by itself; call it between a trainer's arguments and the
+    trainer, whose accelerator finds the state that is made here.
 
-    On CPUs accelerate leaves what is said about FSDP out without a word and would train whole copies.
+    On CPUs accelerate leaves what is said about FSDP out without a word, and would train whole copies. With
+    --precision bf16 it would round averaged gradients, losses and log-probabilities to the format of the layers'
+    arithmetic; they stay float32, as with whole copies.
     """
+    import torch
     from accelerate import Accelerator, PartialState
     from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
-    if not processes.sharded() or PartialState().device.type != "cpu":
+    if not processes.sharded():
         return
-    # An accelerator's state, and that below it, are those of all accelerators: the trainer's will find them.
-    state = Accelerator(cpu=True, mixed_precision="no").state
-    state.fsdp_plugin = FullyShardedDataParallelPlugin()
-    state.distributed_type = PartialState().distributed_type = DistributedType.FSDP
+    state = Accelerator(cpu=args.use_cpu, mixed_precision=args.mixed_precision).state
+    if args.use_cpu:
+        state.fsdp_plugin = FullyShardedDataParallelPlugin()
+        state.distributed_type = PartialState().distributed_type = DistributedType.FSDP
+    plugin = state.fsdp_plugin
+    if plugin.mixed_precision_policy is not None:
+        plugin.mixed_precision_policy = replace(
+            plugin.mixed_precision_policy, reduce_dtype=torch.float32, output_dtype=None
+        )

@@ -138,7 +138,7 @@ def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded
     from trl import SFTConfig as TrlConfig
 
     from tools_sft.data import collate
-    from tools_shared.training import RunCallback, shard_on_cpu_too, trainer_options, without_printer
+    from tools_shared.training import RunCallback, prepare_sharding, trainer_options, without_printer
 
     args = TrlConfig(
         **trainer_options(config, run),
@@ -149,7 +149,7 @@ def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
     )
-    shard_on_cpu_too()
+    prepare_sharding(args)
     callback = RunCallback(run, SHOWN)
     trainer = _trainer_class(config, loaded)(
         model=loaded.model,
