@@ -52,6 +52,18 @@ def test_the_manifest_proves_that_no_row_is_missing(dedup, folder):
     assert set(manifest["outputs"]) == {"kept", "removed", "matches", "rejected", "chart", "report"}
 
 
+@pytest.mark.parametrize("limit", [0, 200])
+def test_rows_that_are_not_held_are_read_again_and_written_alike(dedup, folder, monkeypatch, limit):
+    """200 characters hold the first row alone, so that what was held is dropped again."""
+    (folder / "train.jsonl").write_text((folder / "train.jsonl").read_text() + "not json\n")
+    names = ["jsonl", "removed.jsonl", "matches.jsonl", "rejected.jsonl", "report.html"]
+    dedup(*LEXICAL)
+    held = [(folder / f"clean.{name}").read_bytes() for name in names]
+    monkeypatch.setattr("tools_dedup.rows.HELD_CHARACTERS", limit)
+    dedup(*LEXICAL)
+    assert [(folder / f"clean.{name}").read_bytes() for name in names] == held
+
+
 def test_two_runs_write_the_same_bytes(dedup, folder):
     names = ["jsonl", "removed.jsonl", "matches.jsonl", "rejected.jsonl", "matches_distribution.png", "report.html"]
     dedup(*LEXICAL)
