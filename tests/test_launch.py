@@ -59,3 +59,26 @@ def test_several_machines_run_the_tool_as_torchrun_does():
     words = get_args_parser().parse_args([*container["command"][1:], *container["args"]])
     assert (words.nnodes, words.nproc_per_node, words.no_python) == ("2", "8", True)
     assert f"{words.training_script}:" in container["image"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "n_processes", "n_machines"),
+    [
+        ("accelerate-gpu.yaml", "NO", 1, 1),
+        ("accelerate-ddp.yaml", "MULTI_GPU", 8, 1),
+        ("accelerate-fsdp2.yaml", "FSDP", 8, 1),
+        ("accelerate-nodes.yaml", "FSDP", 16, 2),
+    ],
+)
+def test_accelerate_reads_its_configuration(name, kind, n_processes, n_machines):
+    from accelerate.commands.config import load_config_from_file
+    from accelerate.commands.launch import launch_command_parser
+
+    from tools_shared.processes import FSDP2
+
+    config = load_config_from_file(str(LAUNCH / name))
+    assert (config.distributed_type.value, config.num_processes, config.num_machines) == (kind, n_processes, n_machines)
+    assert config.fsdp_config.keys() <= vars(launch_command_parser().parse_args(["tools-sft"])).keys()
+    if kind == "FSDP":
+        as_environment = {key.upper(): str(value) for key, value in config.fsdp_config.items()}
+        assert FSDP2.items() <= (as_environment | {"ACCELERATE_USE_FSDP": "true"}).items()
