@@ -35,8 +35,8 @@ def folder_of(root: Path, way: str, seed: int) -> Path:
 
 def drawn(folder: Path) -> float:
     """Groups drawn in the mean step, those given up included."""
-    rows = [row for row in read_metrics(folder) if "reward" in row]
-    return statistics.fmean(row.get("groups/drawn", PROMPTS) for row in rows)
+    plain = read_manifest(str(folder)).options["prompts_per_step"]
+    return statistics.fmean(row.get("groups/drawn", plain) for row in read_metrics(folder) if "reward" in row)
 
 
 def options(root: Path, way: str, seed: int) -> dict:
