@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
@@ -119,6 +120,8 @@ def end(exit_code: int) -> None:
     """End this process, if it is one of several, without winding down: gloo's threads now and then abort that."""
     if _messages is None:
         return
+    # The launcher ends those that are left when the first has ended.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     atexit._run_exitfuncs()  # what experiment trackers have still to send
     sys.stdout.flush()
     sys.stderr.flush()
