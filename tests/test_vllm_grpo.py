@@ -12,6 +12,7 @@ import sys
 import time
 from urllib.request import urlopen
 
+import psutil
 import pytest
 
 pytestmark = pytest.mark.vllm
@@ -33,7 +34,7 @@ def command(folder, **more):
         "engine": "vllm", "device": "cpu", "dtype": "fp32", "profile": folder / "plain.yaml",
         "reward": f"{folder / 'rewards.py'}:vowels",
         "train-samples": 16, "prompts-per-step": 4, "num-generations": 4, "batch-size": 8, "max-steps": N_STEPS,
-        "max-completion-length": 40, "learning-rate": 1e-2, "warmup-ratio": 0, "save-steps": 1, **more,
+        "max-completion-length": 40, "learning-rate": 5e-3, "warmup-ratio": 0, "save-steps": 1, **more,
     }  # fmt: skip
     start = [sys.executable, "-c", "from tools_grpo.cli import main; main()", "--no-eval"]
     return [*start, *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
@@ -59,8 +60,8 @@ def rollouts(run, step):
 
 @pytest.fixture(scope="module")
 def killed_and_resumed(tmp_path_factory):
-    """A run that was killed with its process group's trainer alone after its third checkpoint, and went on: the folder,
-    and the checkpoints that stood there when it was killed."""
+    """A run whose trainer alone was killed after its third checkpoint, and went on: the folder, and in `kept` the
+    checkpoints that stood there. What it had started for vLLM ends with it."""
     folder = tmp_path_factory.mktemp("grpo")
     words = command(folder, **{"output-dir": folder / "run"})
     checkpoints = folder / "run.partial" / "checkpoints"
@@ -71,8 +72,12 @@ def killed_and_resumed(tmp_path_factory):
         assert process.poll() is None, (folder / "log.txt").read_text()[-3000:]
         assert time.monotonic() < deadline
         time.sleep(0.005)
+    children = [one for one in psutil.Process(process.pid).children(recursive=True) if one.name().startswith("VLLM")]
+    assert children
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    for vllm in children:
+        vllm.wait(timeout=60)
     shutil.copytree(checkpoints, folder / "kept")
     done = finish(words)
     assert "going on from step" in done.stderr
@@ -88,6 +93,13 @@ def test_the_run_goes_on_to_its_end(killed_and_resumed):
         assert len(rows) == 16
         assert {(row["step"], row["policy_step"]) for row in rows} == {(step, step)}
     assert not (run / "policy").exists()
+
+
+def with_spread(run):
+    """What was logged of the steps that taught something: the others are not read."""
+    rows = [row for row in lines(run / "metrics.jsonl") if row["frac_reward_zero_std"] < 1]
+    assert len(rows) >= 2
+    return rows
 
 
 def logprobs(adapter, rows):
@@ -131,20 +143,16 @@ def test_a_steps_rollouts_come_from_its_own_adapter(killed_and_resumed):
 
 def test_the_trainer_finds_the_samplers_probabilities_its_own(killed_and_resumed):
     """The weights of the correction are 1 but for rounding."""
-    for row in lines(killed_and_resumed / "run" / "metrics.jsonl"):
+    for row in with_spread(killed_and_resumed / "run"):
         assert row["sampling/sampling_logp_difference/max"] < CLOSE
         assert row["sampling/importance_sampling_ratio/mean"] == pytest.approx(1, abs=0.01)
 
 
-@pytest.mark.parametrize("way", ["merged", "full"])
-def test_a_merged_base_and_whole_weights_are_those_that_draw(killed_and_resumed, tmp_path, way):
-    """A new adapter on weights that the run's adapter was folded into; and every weight trained, from the same."""
-    more = {"base-model": killed_and_resumed / "run", "max-steps": 3, "output-dir": tmp_path / "run"}
-    more |= {"adapter": "merge"} if way == "merged" else {"learning-rate": 1e-3}
-    words = command(tmp_path, **more) + (["--full-finetune"] if way == "full" else [])
-    finish(words)
-    rows = lines(tmp_path / "run" / "metrics.jsonl")
-    assert all(row["grad_norm"] > 0 for row in rows)
+def test_a_merged_base_is_what_draws_under_a_new_adapter(killed_and_resumed, tmp_path):
+    base = min((killed_and_resumed / "kept").glob("*/checkpoint.whole")).parent
+    more = {"base-model": base, "adapter": "merge", "max-steps": 3, "output-dir": tmp_path / "run"}
+    finish(command(tmp_path, **more))
+    rows = with_spread(tmp_path / "run")
     assert all(row["sampling/sampling_logp_difference/max"] < CLOSE for row in rows)
     assert apart(None, rollouts(tmp_path / "run", 0)) > 10 * CLOSE
 
@@ -166,15 +174,15 @@ def test_two_runs_draw_from_one_server_each_from_its_own_adapter(server, tmp_pat
     """Side by side, at different speeds of learning: neither draws from the other's adapter or an old one."""
     more = {"engine": "http", "endpoint": server, "max-steps": 4}
     processes = []
-    for rate in ("1e-2", "3e-3"):
+    for rate in ("5e-3", "3e-3"):
         words = command(tmp_path, **more, **{"learning-rate": rate, "output-dir": tmp_path / rate})
         processes.append(subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True))
     for process in processes:
         said = process.communicate()[1]
         assert process.returncode == 0, said[-3000:]
-    for rate in ("1e-2", "3e-3"):
-        rows = lines(tmp_path / rate / "metrics.jsonl")
-        assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    for rate in ("5e-3", "3e-3"):
+        assert [row["step"] for row in lines(tmp_path / rate / "metrics.jsonl")] == [1, 2, 3, 4]
+        rows = with_spread(tmp_path / rate)
         assert all(row["sampling/sampling_logp_difference/max"] < CLOSE for row in rows)
         assert apart(None, rollouts(tmp_path / rate, 3)) > 10 * CLOSE
         assert not (tmp_path / rate / "policy").exists()

@@ -123,8 +123,9 @@ def test_a_reward_that_fails_stops_the_run_with_its_traceback(tmp_path):
     ("options", "said"),
     [
         (["--engine", "http"], "needs --endpoint"),
-        (["--engine", "http", "--endpoint", "http://x/v1", "--full-finetune"], "hands adapters alone"),
-        (["--engine", "http", "--endpoint", "http://x/v1", "--adapter", "merge"], "hands adapters alone"),
+        (["--engine", "http", "--endpoint", "http://x/v1", "--full-finetune"], "handed adapters, not whole weights"),
+        (["--engine", "vllm", "--full-finetune"], "take --engine transformers"),
+        (["--engine", "http", "--endpoint", "http://x/v1", "--adapter", "merge"], "hands adapters to a server"),
         (["--engine", "http", "--endpoint", "http://x/v1", "--temperature", "0.7"], "at temperature 1 alone"),
         (["--engine", "vllm", "--temperature", "0.7", "--top-p", "0.9"], "gives no log-probabilities"),
         (["--engine", "vllm", "--load-in-4bit"], "other weights than vLLM draws with"),

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from multiprocessing import active_children
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_shared import processes
 from tools_shared.engines.base import Completion, LocalEngineConfig, SamplingParams, check_fits, draw_key, stop_ids
 from tools_shared.engines.stream import Draw, OnDraw, Take
+from tools_shared.engines.vllm_process import EndWithMe, own_gpu
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.hidden.vllm import OUTPUT, PATH, storing_options
 from tools_shared.models import ModelRef
@@ -48,28 +48,14 @@ def open_vllm(ref: ModelRef, config: LocalEngineConfig, layers: Sequence[int] = 
     try:
         folder = tempfile.TemporaryDirectory(prefix="tools-states-") if layers else None
         storing = storing_options(layers, folder.name) if folder else {}
-        with _own_gpu():
+        others = set(active_children())
+        with own_gpu():
             llm = LLM(**llm_options(ref, config), **storing, **more)
     except (ValueError, RuntimeError) as error:
         raise ToolError(f"{ref.spec}: vLLM does not start: {' '.join(str(error).split())[:400]}") from error
-    return VllmEngine(llm, load_tokenizer(ref), lora_request(ref), folder)
-
-
-@contextmanager
-def _own_gpu() -> Iterator[None]:
-    """Let what is started now see the GPU of this process alone, where a run has one process for each."""
-    if processes.count() == 1:
-        yield
-        return
-    local, before = os.environ["LOCAL_RANK"], os.environ.get("CUDA_VISIBLE_DEVICES")
-    os.environ["CUDA_VISIBLE_DEVICES"] = before.split(",")[int(local)] if before else local
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["CUDA_VISIBLE_DEVICES"]
-        else:
-            os.environ["CUDA_VISIBLE_DEVICES"] = before
+    engine = VllmEngine(llm, load_tokenizer(ref), lora_request(ref), folder)
+    engine.bond = EndWithMe([process.pid for process in set(active_children()) - others])
+    return engine
 
 
 def check_version() -> None:
@@ -159,6 +145,7 @@ class VllmEngine:
     ) -> None:
         self.llm, self.tokenizer, self.lora, self.states = llm, tokenizer, lora, states
         self.asleep = False
+        self.bond: EndWithMe | None = None
         # The state of a token is there when the next one has been drawn, so one more is drawn and dropped.
         self._n_more = int(states is not None)
         self.context_length = llm.llm_engine.model_config.max_model_len - self._n_more
@@ -246,12 +233,6 @@ class VllmEngine:
         self.llm.llm_engine.add_lora(lora)
         self.lora = lora
 
-    def take_weights(self, folder: Path) -> None:
-        """Draw with the whole weights in `folder` from now on."""
-        self.llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder.resolve())})
-        if not self.llm.reset_prefix_cache():
-            raise RuntimeError("vLLM kept keys and values of the weights before")
-
     def sleep(self) -> None:
         """Give the GPU's memory back until `wake`, where vLLM was started with `enable_sleep_mode`; keys and values of
         prompts are forgotten, the weights wait in the machine's memory."""
@@ -266,6 +247,8 @@ class VllmEngine:
 
     def close(self) -> None:
         """End vLLM's processes; the engine draws no more."""
+        if self.bond is not None:
+            self.bond.release()
         self.llm.llm_engine.engine_core.shutdown()
 
     def _params(self, params: SamplingParams, draw: Draw):

@@ -156,6 +156,11 @@ class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
             raise ToolError(
                 "--load-in-4bit trains other weights than vLLM draws with; leave it out or take --engine transformers"
             )
+        if self.full_finetune:
+            raise ToolError(
+                "vLLM is handed adapters, not whole weights; leave out --full-finetune, or take --engine transformers "
+                "and evaluate with tools-bench --engine vllm"
+            )
         if self.temperature != 1 and (self.top_p < 1 or self.top_k):
             raise ToolError(
                 f"vLLM gives no log-probabilities at --temperature {self.temperature:g} with --top-p or --top-k; take "
@@ -171,9 +176,9 @@ class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
     def _check_server(self) -> None:
         if self.endpoint is None:
             raise ToolError("--engine http needs --endpoint, such as http://localhost:8000/v1")
-        if self.full_finetune or self.adapter == "merge":
+        if self.adapter == "merge":
             raise ToolError(
-                "--engine http hands adapters alone to a server that has the base: leave out --full-finetune and "
+                "--engine http hands adapters to a server that has the base: merge first and serve that, leave out "
                 "--adapter merge, or take --engine vllm"
             )
         if self.temperature != 1:
