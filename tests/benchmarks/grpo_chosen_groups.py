@@ -58,7 +58,7 @@ def run(root: Path, model: str, problems: str, way: str, seed: int) -> None:
 
 def table(root: Path, seeds: list[int]) -> str:
     """Markdown: accuracy and its difference from plain (95 % over questions and seeds), and what was drawn."""
-    lines = ["| way | groups drawn a step | accuracy | difference from plain |", "| --- " * 4 + "|"]
+    lines = ["| way | groups drawn a step | accuracy, % | difference from plain |", "| --- " * 4 + "|"]
     right = {}
     for way in WAYS:
         scored = [read_scored(str(folder_of(root, way, seed))).right["accuracy"] for seed in seeds]
@@ -67,7 +67,7 @@ def table(root: Path, seeds: list[int]) -> str:
         rate = crossed_mean(right[way])
         gain = crossed_difference(right["plain"], right[way]) if way != "plain" else None
         lines.append(
-            f"| {way} | {statistics.fmean(map(drawn, folders)):.1f} | {percent(rate, '.1f')} % | "
+            f"| {way} | {statistics.fmean(map(drawn, folders)):.1f} | {percent(rate, '.1f')} | "
             f"{percent(gain, '+.1f') if gain else 'baseline'} |"
         )
     start = read_manifest(str(folders[0])).metrics["accuracy_before"]
