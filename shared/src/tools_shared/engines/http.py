@@ -9,7 +9,7 @@ from typing import Any
 
 from tools_shared.engines.base import Completion, SamplingParams, draw_key
 from tools_shared.engines.reply_cache import ReplyCache
-from tools_shared.engines.stream import OnDraw, Take, in_waves
+from tools_shared.engines.stream import ByPrompt, OnDraw, Take, in_waves
 from tools_shared.engines.transport import Reply, Request, Server, post_all
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.prompts import Prompt
@@ -111,7 +111,7 @@ class HttpEngine:
         if params.logprobs:
             raise ToolError("--engine http draws without logprobs; use another engine for them")
         names = keys if keys is not None else [str(i) for i in range(len(prompts))]
-        drawn: list[dict[int, Completion]] = [{} for _ in prompts]
+        drawn = ByPrompt(len(prompts), params.n, on_done)
         requests = (
             Request((i, k), chat_body(self.model, prompt.messages, params, names[i], k), k)
             for i, prompt in enumerate(prompts)
@@ -120,12 +120,10 @@ class HttpEngine:
 
         def on_reply(request: Request, reply: Reply) -> None:
             i, k = request.key
-            drawn[i][k] = self._completion(names[i], prompts[i], reply)
-            if on_done is not None and len(drawn[i]) == params.n:
-                on_done(i, _in_order(drawn[i]))
+            drawn.add(i, k, self._completion(names[i], prompts[i], reply))
 
         post_all(self.server, requests, on_reply, self.cache)
-        return [_in_order(found) for found in drawn]
+        return drawn.in_order()
 
     def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
         """See `Engine.stream`; the server's concurrency and not `n_slots` decides how many are under way."""
@@ -152,7 +150,3 @@ def whole_text(reply: ChatReply, think: tuple[str, str] | None) -> str:
     opening, closing = think or ("", "\n")
     cut_off = reply.finish_reason == "length" and not reply.text.strip()
     return f"{opening}{reply.reasoning}{'' if cut_off else closing}{reply.text}"
-
-
-def _in_order(found: Mapping[int, Completion]) -> list[Completion]:
-    return [found[k] for k in sorted(found)]

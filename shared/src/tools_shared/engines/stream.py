@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,28 @@ Take = Callable[[], Draw | None]
 """Asked whenever there is room for one more; None means that there is nothing now, which a later result may change."""
 OnDraw = Callable[[Draw, "Completion"], None]
 """Told of each completion as soon as it is there, in no particular order."""
+
+
+class ByPrompt:
+    """Completions of one call of `Engine.generate` as they come in; `on_done` as there, `n` draws of each prompt."""
+
+    def __init__(self, n_prompts: int, n: int, on_done: Callable[[int, list[Completion]], None] | None) -> None:
+        self.n, self.on_done = n, on_done
+        self.found: list[dict[int, Completion]] = [{} for _ in range(n_prompts)]
+
+    def add(self, index: int, sample: int, completion: Completion) -> None:
+        found = self.found[index]
+        found[sample] = completion
+        if self.on_done is not None and len(found) == self.n:
+            self.on_done(index, _in_order(found))
+
+    def in_order(self) -> list[list[Completion]]:
+        """Those of each prompt, in the order of their numbers."""
+        return [_in_order(found) for found in self.found]
+
+
+def _in_order(found: Mapping[int, Completion]) -> list[Completion]:
+    return [found[k] for k in sorted(found)]
 
 
 def in_waves(engine: Engine, take: Take, params: SamplingParams, on_draw: OnDraw) -> None:

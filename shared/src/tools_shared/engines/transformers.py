@@ -17,7 +17,7 @@ from tools_shared.engines.base import Completion, SamplingParams, check_fits, st
 from tools_shared.engines.reading import Ahead, OneByOne, Reader
 from tools_shared.engines.slots import MIN_SLOTS, Row, SlotBatch, has_slots
 from tools_shared.engines.static import StaticBatches, batches
-from tools_shared.engines.stream import Draw, OnDraw, Take, in_waves
+from tools_shared.engines.stream import ByPrompt, Draw, OnDraw, Take, in_waves
 from tools_shared.models.load import context_length
 from tools_shared.prompts import Prompt
 
@@ -56,13 +56,10 @@ class TransformersEngine:
         """See `Engine.generate`."""
         names = keys if keys is not None else [str(i) for i in range(len(prompts))]
         check_fits(prompts, names, self.context_length, params.max_new_tokens)
-        drawn: list[dict[int, Completion]] = [{} for _ in prompts]
+        drawn = ByPrompt(len(prompts), params.n, on_done)
 
         def note(draw: Draw, completion: Completion) -> None:
-            found = drawn[draw.index]
-            found[draw.sample] = completion
-            if on_done is not None and len(found) == params.n:
-                on_done(draw.index, _in_order(found))
+            drawn.add(draw.index, draw.sample, completion)
 
         # Longest first: what does not fit into the memory fails at once.
         order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i].token_ids))
@@ -73,7 +70,7 @@ class TransformersEngine:
             self._stream(partial(next, iter(draws), None), params, note, self._n_slots(draws, params), ahead)
         else:
             self._static(draws, params, note)
-        return [_in_order(found) for found in drawn]
+        return drawn.in_order()
 
     def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
         """See `Engine.stream`. The completions of a draw are the same whatever else is drawn, for a given `n_slots`,
@@ -138,10 +135,6 @@ class TransformersEngine:
             finish_reason="stop" if row.stopped else "length",
             logprobs=tuple(row.logprobs) if params.logprobs else None,
         )
-
-
-def _in_order(found: dict[int, Completion]) -> list[Completion]:
-    return [found[sample] for sample in sorted(found)]
 
 
 def _free_memory(device: torch.device) -> int:

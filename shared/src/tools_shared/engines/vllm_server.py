@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_shared.engines.base import Completion, SamplingParams, check_fits, draw_key, stop_ids
-from tools_shared.engines.stream import OnDraw, Take, in_waves
+from tools_shared.engines.stream import ByPrompt, OnDraw, Take, in_waves
 from tools_shared.engines.transport import Reply, Request, Server, post_all, post_plain
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.prompts import Prompt
@@ -67,22 +67,18 @@ class VllmServerEngine:
         """See `Engine.generate`. Raises Incomplete at the first request that fails for good."""
         names = keys if keys is not None else [str(i) for i in range(len(prompts))]
         check_fits(prompts, names, self.context_length, params.max_new_tokens)
-        samples = range(first_sample, first_sample + params.n)
-        drawn: list[dict[int, Completion]] = [{} for _ in prompts]
+        drawn = ByPrompt(len(prompts), params.n, on_done)
         requests = (
             Request((i, k), self._body(prompt, params, names[i], k))
             for i, prompt in enumerate(prompts)
-            for k in samples
+            for k in range(first_sample, first_sample + params.n)
         )
 
         def on_reply(request: Request, reply: Reply) -> None:
-            i, k = request.key
-            drawn[i][k] = self._completion(reply, params)
-            if on_done is not None and len(drawn[i]) == params.n:
-                on_done(i, [drawn[i][k] for k in samples])
+            drawn.add(*request.key, self._completion(reply, params))
 
         post_all(self._at("completions"), requests, on_reply)
-        return [[found[k] for k in samples] for found in drawn]
+        return drawn.in_order()
 
     def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
         """See `Engine.stream`; the server's concurrency and not `n_slots` decides how many are under way."""
