@@ -71,6 +71,6 @@ def small_disk(tmp_path, request):
 def local_ray():
     """Ray in this process, with places for four workers."""
     ray = pytest.importorskip("ray", reason="ray is not installed (extra: ray)")
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
     yield ray
     ray.shutdown()

@@ -98,17 +98,23 @@ print(sorted(int(c["twice"][0]) for c in found.values()), *{c["address"][0] for 
 """
 
 
-def test_the_cluster_of_ray_address_is_used_and_left_running():
+def test_the_cluster_of_ray_address_is_used_and_left_running_and_no_other_is_joined():
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4})
+    elsewhere = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    there = elsewhere | {"RAY_ADDRESS": cluster.address}
     try:
-        for _ in range(2):
+        addresses = []
+        for environment in (there, there, elsewhere):
             done = subprocess.run(
-                [sys.executable, "-c", ON_A_CLUSTER],
-                capture_output=True, text=True, check=True, env=os.environ | {"RAY_ADDRESS": cluster.address},
-            )  # fmt: skip
+                [sys.executable, "-c", ON_A_CLUSTER], capture_output=True, text=True, check=True, env=environment
+            )
             # Standard output is the caller's again once the last result is taken.
-            assert done.stdout.split("] ") == ["[0, 2, 4, 6", cluster.address + "\n"]
+            numbers, address = done.stdout.split("] ")
+            assert numbers == "[0, 2, 4, 6"
+            addresses.append(address.strip())
+        assert addresses[:2] == [cluster.address] * 2
+        assert addresses[2] != cluster.address
     finally:
         cluster.shutdown()

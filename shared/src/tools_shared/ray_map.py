@@ -165,7 +165,8 @@ def _connect(ray: Any, config: RayConfig) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not os.environ.get("RAY_ADDRESS"):
         n_cpus = (config.ray_workers or 1) * config.ray_cpus + SPARE_CPUS
-        ray.init(num_cpus=n_cpus, include_dashboard=False, **quiet)
+        # Without "local" Ray would join whatever cluster was last started on this machine.
+        ray.init("local", num_cpus=n_cpus, include_dashboard=False, **quiet)
         return
     try:
         ray.init(**quiet)
