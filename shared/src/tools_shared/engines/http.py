@@ -111,11 +111,12 @@ class HttpEngine:
         if params.logprobs:
             raise ToolError("--engine http draws without logprobs; use another engine for them")
         names = keys if keys is not None else [str(i) for i in range(len(prompts))]
-        drawn = ByPrompt(len(prompts), params.n, on_done)
+        samples = range(first_sample, first_sample + params.n)
+        drawn = ByPrompt(len(prompts), samples, on_done)
         requests = (
             Request((i, k), chat_body(self.model, prompt.messages, params, names[i], k), k)
             for i, prompt in enumerate(prompts)
-            for k in range(first_sample, first_sample + params.n)
+            for k in samples
         )
 
         def on_reply(request: Request, reply: Reply) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -37,25 +37,26 @@ OnDraw = Callable[[Draw, "Completion"], None]
 
 
 class ByPrompt:
-    """Completions of one call of `Engine.generate` as they come in; `on_done` as there, `n` draws of each prompt."""
+    """Completions of one call of `Engine.generate` as they come in; `on_done` as there, `samples` of each prompt.
 
-    def __init__(self, n_prompts: int, n: int, on_done: Callable[[int, list[Completion]], None] | None) -> None:
-        self.n, self.on_done = n, on_done
+    A draw that never came is a bug of the engine's, and a KeyError.
+    """
+
+    def __init__(self, n_prompts: int, samples: range, on_done: Callable[[int, list[Completion]], None] | None) -> None:
+        self.samples, self.on_done = samples, on_done
         self.found: list[dict[int, Completion]] = [{} for _ in range(n_prompts)]
 
     def add(self, index: int, sample: int, completion: Completion) -> None:
-        found = self.found[index]
-        found[sample] = completion
-        if self.on_done is not None and len(found) == self.n:
-            self.on_done(index, _in_order(found))
+        self.found[index][sample] = completion
+        if self.on_done is not None and len(self.found[index]) == len(self.samples):
+            self.on_done(index, self._of(index))
 
     def in_order(self) -> list[list[Completion]]:
         """Those of each prompt, in the order of their numbers."""
-        return [_in_order(found) for found in self.found]
+        return [self._of(index) for index in range(len(self.found))]
 
-
-def _in_order(found: Mapping[int, Completion]) -> list[Completion]:
-    return [found[k] for k in sorted(found)]
+    def _of(self, index: int) -> list[Completion]:
+        return [self.found[index][sample] for sample in self.samples]
 
 
 def in_waves(engine: Engine, take: Take, params: SamplingParams, on_draw: OnDraw) -> None:

@@ -56,14 +56,14 @@ class TransformersEngine:
         """See `Engine.generate`."""
         names = keys if keys is not None else [str(i) for i in range(len(prompts))]
         check_fits(prompts, names, self.context_length, params.max_new_tokens)
-        drawn = ByPrompt(len(prompts), params.n, on_done)
+        samples = range(first_sample, first_sample + params.n)
+        drawn = ByPrompt(len(prompts), samples, on_done)
 
         def note(draw: Draw, completion: Completion) -> None:
             drawn.add(draw.index, draw.sample, completion)
 
         # Longest first: what does not fit into the memory fails at once.
         order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i].token_ids))
-        samples = range(first_sample, first_sample + params.n)
         draws = [Draw(prompts[i], names[i], k, i) for i in order for k in samples]
         if has_slots(self.model.config):
             ahead = Ahead(self.model, [draw.prompt.token_ids for draw in draws], self.tokenizer.pad_token_id)

@@ -165,7 +165,7 @@ class VllmEngine:
         names = keys if keys is not None else [str(i) for i in range(len(prompts))]
         check_fits(prompts, names, self.context_length, params.max_new_tokens)
         samples = range(first_sample, first_sample + params.n)
-        drawn = ByPrompt(len(prompts), params.n, on_done)
+        drawn = ByPrompt(len(prompts), samples, on_done)
         draws = (Draw(prompt, names[i], k, i) for i, prompt in enumerate(prompts) for k in samples)
 
         def note(draw: Draw, completion: Completion) -> None:

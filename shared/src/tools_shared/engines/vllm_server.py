@@ -67,11 +67,12 @@ class VllmServerEngine:
         """See `Engine.generate`. Raises Incomplete at the first request that fails for good."""
         names = keys if keys is not None else [str(i) for i in range(len(prompts))]
         check_fits(prompts, names, self.context_length, params.max_new_tokens)
-        drawn = ByPrompt(len(prompts), params.n, on_done)
+        samples = range(first_sample, first_sample + params.n)
+        drawn = ByPrompt(len(prompts), samples, on_done)
         requests = (
             Request((i, k), self._body(prompt, params, names[i], k))
             for i, prompt in enumerate(prompts)
-            for k in range(first_sample, first_sample + params.n)
+            for k in samples
         )
 
         def on_reply(request: Request, reply: Reply) -> None:
