@@ -189,6 +189,25 @@ def test_two_runs_draw_from_one_server_each_from_its_own_adapter(server, tmp_pat
     assert served_models(server) == ["demo"]
 
 
+def test_a_server_of_another_base_ends_the_run_before_a_step_is_made(server, tmp_path):
+    import torch
+
+    from tools_shared.models import load, resolve
+
+    loaded = load(resolve("demo"), device="cpu")
+    with torch.no_grad():
+        for weight in loaded.model.parameters():
+            weight.add_(weight.std() * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
+    loaded.model.save_pretrained(tmp_path / "base")
+    loaded.tokenizer.save_pretrained(tmp_path / "base")
+    more = {"output-dir": tmp_path / "run", "engine": "http", "endpoint": server, "base-model": tmp_path / "base"}
+    done = run(command(tmp_path, **more))
+    assert done.returncode == 3, done.stderr[-3000:]
+    assert "is not the model that is trained" in done.stderr
+    assert not list((tmp_path / "run.partial" / "checkpoints").glob("checkpoint-*"))
+    assert served_models(server) == ["demo"]
+
+
 def test_an_adapter_that_the_server_cannot_take_ends_the_run_in_a_sentence(server, tmp_path):
     more = {"output-dir": tmp_path / "run", "engine": "http", "endpoint": server, "lora-r": 64}
     done = run(command(tmp_path, **more))

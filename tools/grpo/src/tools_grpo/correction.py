@@ -8,9 +8,13 @@ are those that the weight asks for.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+
+from tools_shared.errors import Incomplete
 
 MAX_RATIO = 3.0
 """TRL's `vllm_importance_sampling_clip_max`: the modes that truncate lower what is above to it, the others to 0."""
@@ -66,3 +70,15 @@ def over_processes(parts: torch.Tensor) -> dict[str, float]:
         return {}
     values = [parts[:, 0].mean(), parts[:, 1].max(), parts[:, 2].min(), parts[:, 3].mean(), parts[:, 4].max()]
     return dict(zip(METRICS, (value.item() for value in values), strict=True))
+
+
+def refuse_another_model(values: Mapping[str, float], step: int) -> None:
+    """Raises Incomplete where METRICS say that the trained model is not what drew: the mean token of a batch is
+    further off than the weights may correct."""
+    apart = values.get(METRICS[0], 0.0)
+    if apart > math.log(MAX_RATIO):
+        raise Incomplete(
+            f"what drew the completions of step {step} is not the model that is trained: log-probabilities are "
+            f"{apart:.2g} nats a token apart, more than the {math.log(MAX_RATIO):.2g} that can be corrected, and the "
+            "step was not made; vLLM must serve the --base-model of this run, then run the same command again"
+        )

@@ -18,7 +18,7 @@ from trl import GRPOConfig as TrlConfig
 from trl import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
-from tools_grpo.correction import corrected, over_processes
+from tools_grpo.correction import corrected, over_processes, refuse_another_model
 from tools_grpo.tree import Row, forward_options, plant, rows_of, share_prompts, why_not
 from tools_shared.cli import say
 
@@ -96,7 +96,9 @@ class FrugalTrainer(GRPOTrainer):
         if self.uncorrected is not None:
             mode = self.vllm_importance_sampling_mode
             mine = corrected(self.uncorrected, found[0], mode, self.live if self.shares_prompts else None)
-            for name, value in over_processes(self.accelerator.gather(mine[None])).items():
+            values = over_processes(self.accelerator.gather(mine[None]))
+            refuse_another_model(values, self.state.global_step + 1)
+            for name, value in values.items():
                 self._metrics["train"][name].append(value)
         return found
 
