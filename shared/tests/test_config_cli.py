@@ -82,6 +82,11 @@ def test_file_may_be_nested_and_use_aliases(tmp_path):
     assert (read["colour"], read["coats"], read["rooms"]) == ("blue", 2, ["hall"])
 
 
+def test_one_value_of_a_repeated_option_needs_no_list(tmp_path):
+    (tmp_path / "paint.yaml").write_text("rooms: hall\n")
+    assert values(run("--config", str(tmp_path / "paint.yaml")))["values"]["rooms"] == ["hall"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -106,6 +111,8 @@ def test_wrong_file_is_one_line_with_its_path(tmp_path, text, message):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(ToolError, match="no such configuration file"):
         read_yaml(tmp_path / "none.yaml", PaintConfig)
+    with pytest.raises(ToolError, match=r"cannot be read \(Is a directory\)"):
+        read_yaml(tmp_path, PaintConfig)
 
 
 @pytest.mark.parametrize(("args", "exit_code"), [(("--coats", "0"), 1), (("--coats", "x"), 2), (("--colour", "x"), 2)])

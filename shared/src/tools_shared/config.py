@@ -123,7 +123,8 @@ def digest(value: Any) -> str:
 
 
 def read_yaml(path: Path, config_class: type[Config]) -> dict[str, Any]:
-    """Read a configuration file: flat keys, or nested in sections (`model: {base_model: ...}`).
+    """Read a configuration file: flat keys, or nested in sections (`model: {base_model: ...}`). One value of an option
+    that may be repeated needs no list around it.
 
     Raises ToolError naming the file, an unknown key and its nearest known one, or the line of a syntax error.
     """
@@ -133,6 +134,8 @@ def read_yaml(path: Path, config_class: type[Config]) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ToolError(f"{path}: no such configuration file") from None
+    except OSError as error:
+        raise ToolError(f"{path}: cannot be read ({error.strerror}); name a configuration file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ToolError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, Mapping):
@@ -142,7 +145,8 @@ def read_yaml(path: Path, config_class: type[Config]) -> dict[str, Any]:
     for key, value in _leaves(content, known, config_class.ALIASES, str(path)):
         if key in values:
             raise ToolError(f"{path}: '{key}' is given twice")
-        values[key] = value
+        repeated = typing.get_origin(without_none(config_class.hints()[key])) is tuple
+        values[key] = [value] if repeated and isinstance(value, str | int | float) else value
     return values
 
 

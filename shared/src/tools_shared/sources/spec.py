@@ -46,6 +46,8 @@ def parse_address(spec: str, known: Iterable[str]) -> tuple[str, Mapping[str, st
 
 def files_of(spec: str) -> list[Path]:
     """The files that a path or a glob names, sorted; raises ToolError when there is none or one cannot be read here."""
+    if not spec:
+        raise ToolError("an empty address names no rows; give a file, a glob, '-', hf://owner/name or demo://problems")
     path = Path(spec).expanduser()
     if path.is_file() or not glob.has_magic(spec):
         found = [path]
