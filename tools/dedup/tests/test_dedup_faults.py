@@ -107,6 +107,28 @@ def test_pickled_embeddings_are_refused(dedup, folder):
 
 
 @pytest.mark.parametrize(
+    "changed",
+    [
+        {"key": np.array("{}")},
+        {"key": np.array("[1]")},
+        {"train_emb": np.ones(4)},
+        {"train_emb": np.array(["a"] * 4)},
+        {"test_emb": np.ones((2, 5))},
+        {"train_ids": np.arange(4)},
+    ],
+)
+def test_a_file_that_is_not_as_it_was_saved_is_refused(dedup, folder, changed):
+    key = {"model": "m", "fingerprint": "f", "kind": "static", "max_tokens": None}
+    ids = {"train_ids": np.zeros(4, "V16"), "test_ids": np.zeros(2, "V16")}
+    whole = {"key": np.array(json.dumps(key)), "train_emb": np.ones((4, 3)), "test_emb": np.ones((2, 3)), **ids}
+    np.savez(folder / "emb.npz", **whole | changed)
+    result = dedup("--load-embeddings", "emb.npz")
+
+    assert result.exit_code == 1
+    assert "not a file of --save-embeddings" in result.output
+
+
+@pytest.mark.parametrize(
     ("words", "reason"),
     [
         (("--review", "0.7:0.3"), "LOW <= HIGH"),
@@ -123,6 +145,11 @@ def test_pickled_embeddings_are_refused(dedup, folder):
         (("--calibration", "train.jsonl"), "not a calibration"),
         (("--method", "exact", "--model", "x"), "serve --method semantic"),
         (("--method", "semantic"), "needs a model"),
+        (("--keep", "longest"), "serve --within"),
+        (("--within-threshold", "0.5"), "serve --within"),
+        (("--method", "exact", "--threshold", "0.5"), "--method exact has no score"),
+        (("--test-path", "a=-", "--test-path", "b=-"), "can be read for one set only"),
+        (("--test-path", ""), "an empty address names no rows"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(dedup, folder, words, reason):

@@ -148,6 +148,9 @@ def test_output_formats(dedup, folder):
     assert read_rows(folder / "clean.jsonl") == [{"prompt": rows[0]["question"], "response": rows[0]["answer"]}]
     dedup(*LEXICAL)
     assert read_rows(folder / "clean.jsonl") == rows
+    write_rows(folder / "train.jsonl", [rows[0] | {"answer": "#### 42"}])
+    dedup(*LEXICAL, "--output-format", "prompt-response")
+    assert read_rows(folder / "clean.jsonl")[0]["response"] == "#### 42"
 
 
 def test_guard_keeps_twins_with_other_numbers():
@@ -180,11 +183,12 @@ def test_verdicts_win_over_the_rule(dedup, folder):
     assert read_rows(folder / "clean.removed.jsonl") == [TRAIN[2]]
 
 
-def test_rethreshold_equals_a_run_with_that_threshold(dedup, folder):
-    assert dedup(*LEXICAL, "--threshold", "0.9").exit_code == 0
-    words = ["rethreshold", "--run-path", "clean.run.json", "--threshold", "0.00001", "--output-path", "again.jsonl"]
+@pytest.mark.parametrize(("first", "second"), [("0.9", "0.00001"), ("0.00001", "0.9")])
+def test_rethreshold_equals_a_run_with_that_threshold(dedup, folder, first, second):
+    assert dedup(*LEXICAL, "--threshold", first).exit_code == 0
+    words = ["rethreshold", "--run-path", "clean.run.json", "--threshold", second, "--output-path", "again.jsonl"]
     assert CliRunner().invoke(main, words, catch_exceptions=False).exit_code == 0
-    assert dedup(*LEXICAL, "--threshold", "0.00001", output="direct.jsonl").exit_code == 0
+    assert dedup(*LEXICAL, "--threshold", second, output="direct.jsonl").exit_code == 0
 
     for name in ("jsonl", "removed.jsonl", "matches.jsonl"):
         assert (folder / f"again.{name}").read_bytes() == (folder / f"direct.{name}").read_bytes()

@@ -73,6 +73,7 @@ class Analysis:
     model_key: Mapping[str, Any] | None = None
     n_encoded: int = 0
     n_truncated: int = 0
+    n_test_truncated: int = 0
     row_offset: int = 0
 
     def verdict(self, text_id: int) -> str | None:
@@ -189,7 +190,8 @@ def _decide(result: Analysis, whole: Scan, saved: SavedEmbeddings | None) -> Non
     result.decisions = combine(judged, equal and equal.result(), len(texts))
     if config.within:
         stays = [row for row in range(len(result.train)) if result.removed_by(row) is None]
-        result.repetitions = repetitions(result.train, stays, plan, config, vectors and vectors[0], train_terms)
+        pinned = {row for row in stays if result.verdict(result.train.text_ids[row]) == "keep"}
+        result.repetitions = repetitions(result.train, stays, pinned, plan, config, vectors and vectors[0], train_terms)
 
 
 def _terms(whole: Scan, result: Analysis) -> tuple[Terms, Terms]:
@@ -216,7 +218,7 @@ def _vectors(result: Analysis, saved: SavedEmbeddings | None) -> tuple[Vectors, 
         embedder = Embedder(result.plan.model, config)
         both = embedder.vectors(train.texts, "train"), embedder.vectors(result.test_texts, "test")
         result.model_key, result.n_encoded = embedder.key, embedder.n_encoded
-        result.n_truncated = both[0].n_truncated + both[1].n_truncated
+        result.n_truncated, result.n_test_truncated = (found.n_truncated for found in both)
     if config.save_embeddings and not config.dry_run:
         save_embeddings(
             config.save_embeddings, result.model_key, both[0], train.text_ids, train.texts, both[1], test_rows,

@@ -18,9 +18,11 @@ from tools_dedup.config import DedupConfig
 from tools_dedup.contents import Content, Keys, content_of
 from tools_dedup.evidence import FEATURES, Terms, count_terms, nearest_by_terms, pair_features, too_short
 from tools_dedup.models import ModelRef, find_model
-from tools_dedup.rows import as_line, open_source, scan
+from tools_dedup.outputs import files_among, refuse_inputs
+from tools_dedup.rows import Scan, open_source, scan
 from tools_dedup.search import nearest, searchable
 from tools_dedup.vectors import Embedder
+from tools_shared.cli import say
 from tools_shared.config import Config, option
 from tools_shared.errors import ToolError
 from tools_shared.files import write_json
@@ -31,6 +33,8 @@ from tools_shared.stats import wilson
 if TYPE_CHECKING:
     import numpy as np
 
+FEWEST_TEXTS = 20
+_LABELS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 CURVE_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 
 
@@ -72,9 +76,16 @@ def calibrate(config: CalibrateConfig) -> dict[str, Any]:
     for name in ("pairs_path", "background_path", "output_path"):
         if not getattr(config, name):
             raise ToolError(f"--{name.replace('_', '-')} is needed")
+    sources = (config.pairs_path, config.background_path, config.test_path)
+    refuse_inputs([Path(config.output_path)], files_among(*sources))
     model = find_model(config.model) if config.model else None
     tests = _texts(config.test_path, config.text_key) if config.test_path else []
     background = _texts(config.background_path, config.text_key)
+    if len(background) < FEWEST_TEXTS:
+        raise ToolError(
+            f"{config.background_path}: {len(background)} different texts are too few to choose on half; "
+            f"give {FEWEST_TEXTS}, better thousands"
+        )
     pairs = _read_pairs(config, tests)
     figures = _figures(config, model, background, pairs, tests)
     result, report = _measure(config, model, figures, len(background), pairs)
@@ -84,7 +95,14 @@ def calibrate(config: CalibrateConfig) -> dict[str, Any]:
 
 
 def _texts(spec: str, key: str | None) -> list[str]:
-    return scan(open_source(spec), Keys(text=key)).texts
+    return _accounted(scan(open_source(spec), Keys(text=key))).texts
+
+
+def _accounted(found: Scan) -> Scan:
+    if found.rejected:
+        first = found.rejected[0]
+        say(f"warning: {len(found.rejected)} rows of {found.spec} are left out; {first.origin}: {first.reason}")
+    return found
 
 
 def _read_pairs(config: CalibrateConfig, tests: list[str]) -> Pairs:
@@ -103,10 +121,12 @@ def _read_pairs(config: CalibrateConfig, tests: list[str]) -> Pairs:
         pairs.second.append(number[second])
         pairs.labels.append(label)
 
-    scan(open_source(config.pairs_path), Keys(text=config.first_key), check=take)
+    _accounted(scan(open_source(config.pairs_path), Keys(text=config.first_key), check=take))
     n_positive = sum(pairs.labels[0::2]), sum(pairs.labels[1::2])
-    if min(n_positive) < 10:
-        raise ToolError(f"{config.pairs_path}: {sum(n_positive)} repetitions are too few to choose on half; give 20")
+    if min(n_positive) < FEWEST_TEXTS // 2:
+        raise ToolError(
+            f"{config.pairs_path}: {sum(n_positive)} repetitions are too few to choose on half; give {FEWEST_TEXTS}"
+        )
     return pairs
 
 
@@ -115,9 +135,10 @@ def _label(row: Row, key: str) -> bool:
         value = lookup(row.data, key)
     except KeyError:
         raise ToolError(f"{row.origin}: no key '{key}'; give --label-key another") from None
-    if value not in (True, False, 0, 1):
-        raise ToolError(f"{row.origin}: '{key}' is {value!r}; a label is true or false: {as_line(row.data)[:60]}")
-    return bool(value)
+    found = _LABELS.get(str(value).strip().lower())
+    if found is None:
+        raise ToolError(f"{row.origin}: '{key}' is {str(value)[:40]!r}; write true or false, or 1 or 0")
+    return found
 
 
 @dataclass(frozen=True)
@@ -186,7 +207,8 @@ def _measure(
     if not labels.all():
         negative = is_pair & ~positive & ~even
         hits = (scores[positive & ~even] >= threshold).sum(), (scores[negative] >= threshold).sum()
-        report["precision_on_pairs"] = _rate(np.repeat([True, False], hits))
+        if sum(hits):
+            report["precision_on_pairs"] = _rate(np.repeat([True, False], hits))
     name = Path(config.model).name if config.model else "words and numbers"
     fingerprint = model.fingerprint if model else LEXICAL
     made = Calibration(name, fingerprint, coefficients, round(intercept, 4), threshold, report)

@@ -43,7 +43,7 @@ class DedupConfig(RayConfig):
     )
     threshold: float | None = option(
         None,
-        "Remove at this cosine similarity or more (without a model: this lexical probability). "
+        "Remove at this cosine similarity or more (with --method lexical and not semantic: at this probability). "
         "Default: the calibrated rule of the model.",
         minimum=-1,
         maximum=1,
@@ -103,6 +103,10 @@ class DedupConfig(RayConfig):
             raise ToolError("--text-key and --template take the place of goal and steps; leave their keys out")
         if self.within and self.shard:
             raise ToolError("--within needs all rows at once; run it on the merged output, without --shard")
+        if not self.within and (self.within_threshold is not None or self.keep != "first"):
+            raise ToolError("--keep and --within-threshold serve --within; add it, or leave them out")
+        if self.method == ("exact",) and (self.threshold is not None or self.guard or self.calibration):
+            raise ToolError("--method exact has no score: leave --threshold, --guard and --calibration out")
         if self.search == "approximate" and not self.within:
             raise ToolError("--search approximate serves --within only; test sets are searched exactly, leave it out")
         if self.within and self.long == "chunk":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tools_dedup import __version__
-from tools_shared.cli import Invocation
+from tools_shared.cli import Invocation, say
 from tools_shared.config import Config
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, write_json
@@ -16,6 +16,7 @@ from tools_shared.runs import facts
 from tools_shared.runs.read import SCHEMA_VERSION
 
 KIND = "dedup"
+MANY_REMOVED = 0.2
 
 
 def write_manifest(
@@ -70,6 +71,27 @@ def check_sum(metrics: Mapping[str, Any]) -> None:
         raise ToolError(f"rows are missing: {metrics['n_rows']} read, {parts} kept, removed, rejected, not sampled")
 
 
+def metric_warnings(metrics: Mapping[str, Any], model: Mapping[str, Any] | None) -> list[str]:
+    """What the counts of a run give cause to say; `model` is the manifest's."""
+    found = []
+    if metrics["removed_share"] > MANY_REMOVED:
+        found.append(
+            f"{100 * metrics['removed_share']:.1f} % of the training rows went; look at the report before you train"
+        )
+    if n_cut := metrics["n_truncated"] + metrics["n_test_truncated"]:
+        found.append(
+            f"{n_cut} texts are longer than the model's {model['max_tokens']} tokens and were compared by their "
+            "beginning; --long chunk compares all of them"
+        )
+    return found
+
+
+def say_warnings(warnings: list[str]) -> list[str]:
+    for warning in warnings:
+        say(f"warning: {warning}")
+    return warnings
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of a dedup run. Raises ToolError when it is none."""
     import json
@@ -80,6 +102,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
             raise ValueError(f"kind {manifest['kind']!r}, format {manifest['schema_version']}")
     except FileNotFoundError:
         raise ToolError(f"{path}: no such manifest; it stands beside the output of tools-dedup run") from None
+    except OSError as error:
+        raise ToolError(
+            f"{path}: cannot be read ({error.strerror}); give the OUTPUT.run.json of tools-dedup run"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ToolError(f"{path}: not the manifest of a dedup run ({error})") from error
     return manifest

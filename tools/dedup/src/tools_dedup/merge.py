@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tools_dedup.config import DedupConfig
-from tools_dedup.manifest import check_sum, read_manifest, write_manifest
-from tools_dedup.outputs import output_paths
+from tools_dedup.manifest import check_sum, metric_warnings, read_manifest, say_warnings, write_manifest
+from tools_dedup.outputs import files_among, output_paths, refuse_inputs
 from tools_dedup.report import Digest
 from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
@@ -35,6 +36,7 @@ def merge(run_paths: Sequence[str], output_path: str, invocation: Invocation) ->
         | {"shard": None, "output_path": output_path, "removed_path": None, "matches_path": None}
     )
     paths = output_paths(output_path, None, None)
+    refuse_inputs((getattr(paths, field.name) for field in fields(paths)), _used(shards))
     names = [*_NAMES, "review"] if config.review else list(_NAMES)
     written = {name: getattr(paths, name) for name in names}
     for name, target in written.items():
@@ -49,7 +51,8 @@ def merge(run_paths: Sequence[str], output_path: str, invocation: Invocation) ->
     inputs = [
         {**entry, "n_read": metrics["n_rows"]} if entry["name"] == "train" else entry for entry in first["inputs"]
     ]
-    about = {"rules": first["rules"], "model": first["model"], "warnings": first["warnings"]}
+    warnings = say_warnings(_warnings([manifest for _, manifest in shards], metrics))
+    about = {"rules": first["rules"], "model": first["model"], "warnings": warnings}
     return write_manifest(paths.manifest, config, invocation, inputs, written, metrics, started, **about)
 
 
@@ -83,9 +86,22 @@ def _part(path: Path, manifest: Mapping[str, Any], name: str) -> Path:
     return part
 
 
+def _used(shards: Sequence[tuple[Path, Mapping[str, Any]]]) -> Iterator[Path]:
+    for path, manifest in shards:
+        yield path.resolve()
+        yield from ((path.parent / entry["path"]).resolve() for entry in manifest["outputs"].values())
+        yield from files_among(*(entry["path"] for entry in manifest["inputs"]))
+
+
+def _warnings(shards: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[str]:
+    """What every shard was told, and what the counts of all together give cause to say."""
+    first = shards[0]
+    of_the_shard = metric_warnings(first["metrics"], first["model"])
+    common = [w for w in first["warnings"] if all(w in shard["warnings"] for shard in shards)]
+    return [w for w in common if w not in of_the_shard] + metric_warnings(metrics, first["model"])
+
+
 def _join(parts: Sequence[Path], target: Path) -> None:
-    if target.resolve() in {part.resolve() for part in parts}:
-        raise ToolError(f"{target}: is a shard's file; give --output-path another name")
     with atomic_write(target, "wb") as file:
         for part in parts:
             file.write(part.read_bytes())

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tools_dedup.analyse import Analysis, TestRow, train_keys
+from tools_dedup.config import DedupConfig
 from tools_dedup.contents import Content, content_of
 from tools_dedup.evidence import FEATURES
 from tools_dedup.words import shared_numbers, shared_spans, text_digest
@@ -72,15 +73,15 @@ def match_record(analysis: Analysis, i: int, row: Row, content: Content, removed
         "verdict": analysis.verdict(text_id),
         "repeats": _repeats(analysis, i),
     }
-    if test and (removed_by or in_band(analysis, record["score"])):
+    if test and (removed_by or in_band(analysis.config, record["score"])):
         record["shared_spans"] = shared_spans(content.text, test.content.text)
         record["shared_numbers"] = shared_numbers(content.text, test.content.text)
     return record
 
 
-def in_band(analysis: Analysis, score: float | None) -> bool:
+def in_band(config: DedupConfig, score: float | None) -> bool:
     """Whether a score is in the band of --review."""
-    band = analysis.config.review_band
+    band = config.review_band
     return band is not None and score is not None and band[0] <= score <= band[1]
 
 
@@ -144,4 +145,4 @@ def _asked_and_answered(data: Mapping[str, Any], shape: str) -> tuple[str, str]:
         return str(data["goal"]), "\n".join(f"{n}. {step}" for n, step in enumerate(steps, start=1))
     answer = str(data["answer"])
     parts = split_gsm8k(answer)
-    return str(data["question"]), f"{parts[0]}\n#### {parts[1]}" if parts else answer
+    return str(data["question"]), f"{parts[0]}\n#### {parts[1]}".lstrip() if parts else answer

@@ -66,12 +66,23 @@ def _refuse_collisions(paths: OutputPaths) -> None:
             raise ToolError(f"{path}: is a folder; name a file")
 
 
+def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raises ToolError when an output is an input; `inputs` are resolved."""
+    used = set(inputs)
+    for path in outputs:
+        if path.resolve() in used:
+            raise ToolError(f"{path}: is an input too; give --output-path another name")
+
+
 def check_inputs(config: DedupConfig, paths: OutputPaths) -> None:
     """Raises ToolError when an output is an input, but for the training file with --in-place."""
     from tools_dedup.rows import named_source
 
-    train = set(_files(config.train_path))
-    others = set(_files(*(named_source(given)[1] for given in config.test_path)))
+    test_specs = [named_source(given)[1] for given in config.test_path]
+    if [config.train_path, *test_specs].count("-") > 1:
+        raise ToolError("standard input ('-') can be read for one set only; give the others as files")
+    train = set(files_among(config.train_path))
+    others = set(files_among(*test_specs))
     others |= {Path(p).resolve() for p in (config.verdicts, config.calibration, config.load_embeddings) if p}
     outputs = [getattr(paths, field.name) for field in fields(paths)]
     if config.save_embeddings:
@@ -89,11 +100,12 @@ def check_inputs(config: DedupConfig, paths: OutputPaths) -> None:
         raise ToolError(f"--save-embeddings {config.save_embeddings}: is another output too; give another path")
 
 
-def _files(*specs: str | None) -> Iterable[Path]:
-    """The files among some addresses."""
+def files_among(*specs: str | None) -> Iterable[Path]:
+    """The files among some addresses, resolved."""
     import glob
 
     for spec in specs:
         if spec and "://" not in spec and spec != "-":
-            found = [spec] if Path(spec).exists() else glob.glob(spec, recursive=True)  # noqa: PTH207 - may be absolute
+            path = Path(spec).expanduser()
+            found = [path] if path.exists() else glob.glob(str(path), recursive=True)  # noqa: PTH207 - may be absolute
             yield from (Path(p).resolve() for p in found)

@@ -47,7 +47,7 @@ def choose(config: DedupConfig, saved_key: Mapping[str, Any] | None = None) -> P
             warnings.append(f"--save-embeddings {config.save_embeddings}: there are no vectors to save")
     if "semantic" in methods and model is None:
         raise ToolError(f"--method semantic needs a model and {DEFAULT_MODEL} is not reachable; give --model FOLDER")
-    own = read_calibration(config.calibration) if config.calibration else None
+    own = _own_calibration(config, model, methods)
     rules = [_rule(name, config, model, own, methods, warnings) for name in ("semantic", "lexical") if name in methods]
     if any(rule is None for rule in rules):
         rules = [_cosine_rule(config, 1.0), _lexical_rule(config, None, methods)]
@@ -74,6 +74,24 @@ def _model(config: DedupConfig, saved_key: Mapping[str, Any] | None) -> ModelRef
     )
 
 
+def _own_calibration(config: DedupConfig, model: ModelRef | None, methods: tuple[str, ...]) -> Calibration | None:
+    """That of --calibration. Raises ToolError when it serves none of the methods."""
+    if config.calibration is None:
+        return None
+    own = read_calibration(config.calibration)
+    given = f"--calibration {config.calibration} was made for {own.model}"
+    if own.fingerprint == LEXICAL:
+        if "lexical" not in methods:
+            raise ToolError(f"{given}; add --method lexical, or make one with tools-dedup calibrate --model")
+    elif "semantic" not in methods:
+        raise ToolError(f"{given} and this run has no model; give --model, or leave it out")
+    elif own.fingerprint != model.fingerprint:
+        raise ToolError(f"{given}, not for {model.name}; make one with tools-dedup calibrate --model")
+    elif config.threshold is not None:
+        raise ToolError(f"{given} and has a threshold of its own, --threshold is a plain cosine; leave one of them out")
+    return own
+
+
 def _rule(
     name: str,
     config: DedupConfig,
@@ -87,12 +105,7 @@ def _rule(
         return _lexical_rule(config, own, methods)
     if config.threshold is not None:
         return _cosine_rule(config, config.threshold)
-    calibration = own or shipped().get(model.fingerprint)
-    if calibration and calibration.fingerprint != model.fingerprint:
-        raise ToolError(
-            f"--calibration {config.calibration} was made for {calibration.model}, not for {model.name}; "
-            "make one with tools-dedup calibrate --model"
-        )
+    calibration = own if own and own.fingerprint != LEXICAL else shipped().get(model.fingerprint)
     if calibration:
         return Rule("semantic", calibration.threshold, calibration, "numbers" in config.guard, config.top_k)
     if model.name == DEFAULT_MODEL:

@@ -10,15 +10,15 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
 from tools_dedup.config import DedupConfig
-from tools_dedup.manifest import check_sum, read_manifest, write_manifest
-from tools_dedup.outcome import shaped
-from tools_dedup.outputs import OutputPaths, output_paths
+from tools_dedup.manifest import check_sum, metric_warnings, read_manifest, say_warnings, write_manifest
+from tools_dedup.outcome import in_band, shaped
+from tools_dedup.outputs import OutputPaths, files_among, output_paths, refuse_inputs
 from tools_dedup.report import Digest
 from tools_dedup.rows import as_line, open_source
 from tools_dedup.words import shared_numbers, shared_spans
@@ -52,11 +52,11 @@ def rethreshold(config: RethresholdConfig, invocation: Invocation) -> dict[str, 
         if getattr(config, name) is None:
             raise ToolError(f"--{name.replace('_', '-')} is needed")
     before = read_manifest(Path(config.run_path))
-    given = DedupConfig(**{n: _plain(entry["value"]) for n, entry in before["options"].items()})
+    given = _options(before, config)
     rules = _rules(before, config)
     paths = output_paths(config.output_path, config.removed_path, config.matches_path)
     stored = _stored(config, before, "matches")
-    _refuse_inputs(paths, before, config)
+    refuse_inputs((getattr(paths, field.name) for field in fields(paths)), _used(before, config))
     digest, counts = Digest(given.review_band), Counter()
     written = _write(given, stored, config.threshold, paths, digest, counts)
     written["rejected"] = _copy_rejected(_stored(config, before, "rejected"), paths.rejected)
@@ -64,8 +64,21 @@ def rethreshold(config: RethresholdConfig, invocation: Invocation) -> dict[str, 
     check_sum(metrics)
     written |= digest.write(paths, rules, metrics)
     inputs = [*before["inputs"], {"name": "matches", "path": str(stored), "sha256": sha256_file(stored)}]
-    about = {"rules": rules, "model": before.get("model"), "warnings": []}
+    about = {
+        "rules": rules,
+        "model": before["model"],
+        "warnings": say_warnings(metric_warnings(metrics, before["model"])),
+    }
     return write_manifest(paths.manifest, config, invocation, inputs, written, metrics, started, **about)
+
+
+def _options(before: Mapping[str, Any], config: RethresholdConfig) -> DedupConfig:
+    if first := before["options"].get("run_path"):
+        raise ToolError(f"{config.run_path}: was made by rethreshold itself; give --run-path {first['value']}")
+    given = DedupConfig(**{n: _plain(entry["value"]) for n, entry in before["options"].items()})
+    if given.train_path == "-":
+        raise ToolError(f"{config.run_path}: its rows came from standard input and are gone; run tools-dedup again")
+    return given
 
 
 def _plain(value: Any) -> Any:
@@ -90,13 +103,11 @@ def _stored(config: RethresholdConfig, before: Mapping[str, Any], name: str) -> 
     return path
 
 
-def _refuse_inputs(paths: OutputPaths, before: Mapping[str, Any], config: RethresholdConfig) -> None:
+def _used(before: Mapping[str, Any], config: RethresholdConfig) -> Iterator[Path]:
     folder = Path(config.run_path).parent
-    used = {Path(config.run_path).resolve(), *(Path(entry["path"]).resolve() for entry in before["inputs"])}
-    used |= {(folder / before["outputs"][name]["path"]).resolve() for name in ("matches", "rejected")}
-    for path in (paths.kept, paths.removed, paths.matches, paths.rejected, paths.manifest):
-        if path.resolve() in used:
-            raise ToolError(f"{path}: is an input too; give --output-path another name")
+    yield Path(config.run_path).resolve()
+    yield from files_among(*(entry["path"] for entry in before["inputs"]))
+    yield from ((folder / before["outputs"][name]["path"]).resolve() for name in ("matches", "rejected"))
 
 
 def _write(
@@ -108,7 +119,7 @@ def _write(
             stack.enter_context(atomic_write(path)) for path in (paths.kept, paths.removed, paths.matches)
         )
         for row, match, line in _rows_of(given, lines):
-            changed = decide(match, threshold)
+            changed = decide(match, threshold, given)
             digest.add(match)
             goes = match["removed_by"]
             counts[goes or "kept"] += 1
@@ -130,9 +141,9 @@ def _rows_of(given: DedupConfig, lines: Iterable[str]) -> Iterator[tuple[Row, di
         yield found, match, line
 
 
-def decide(match: dict[str, Any], threshold: float) -> bool:
-    """Change a match's `removed_by` to what the threshold says, and give what is removed its evidence; tells whether
-    anything has changed."""
+def decide(match: dict[str, Any], threshold: float, given: DedupConfig) -> bool:
+    """Change a match's `removed_by` to what the threshold says, and its evidence to what a run with the options `given`
+    would write; tells whether anything has changed."""
     before = match["removed_by"]
     if before not in (None, *SCORED) or match["verdict"] == "keep" or match["rule"] not in SCORED:
         return False
@@ -143,6 +154,9 @@ def decide(match: dict[str, Any], threshold: float) -> bool:
             procedure_text(match["nearest_test_goal"], match["nearest_test_steps"]),
         )
         match |= {"shared_spans": shared_spans(*texts), "shared_numbers": shared_numbers(*texts)}
+    elif not match["removed_by"] and not in_band(given, match["score"]):
+        for name in ("shared_spans", "shared_numbers"):
+            match.pop(name, None)
     return match["removed_by"] != before
 
 

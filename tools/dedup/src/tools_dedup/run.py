@@ -14,17 +14,15 @@ from typing import Any
 
 from tools_dedup.analyse import Analysis, analyse
 from tools_dedup.config import DedupConfig
-from tools_dedup.manifest import check_sum, write_manifest
+from tools_dedup.manifest import check_sum, metric_warnings, say_warnings, write_manifest
 from tools_dedup.outcome import Outcome, in_band, outcomes, shaped
 from tools_dedup.outputs import OutputPaths, check_inputs, output_paths
 from tools_dedup.report import Digest
 from tools_dedup.rows import Source, as_line, no_cycles, open_source, source_of_rows
-from tools_shared.cli import Invocation, say
+from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, write_jsonl
 from tools_shared.records import Rejected
-
-MANY_REMOVED = 0.2
 
 
 @dataclass(frozen=True)
@@ -82,28 +80,24 @@ def run(config: DedupConfig, invocation: Invocation) -> dict[str, Any]:
     tests = {name: open_source(spec) for name, spec in config.named_tests().items()}
     analysis = _analyse(open_source(config.train_path), tests, config)
     counts = Tally()
-    digest = Digest(_band(analysis))
+    digest = Digest(config.review_band)
     if config.dry_run:
         for outcome in outcomes(analysis):
             counts.add(outcome)
         metrics = counts.metrics(analysis)
-        _say_warnings(analysis, metrics)
+        say_warnings(_warnings(analysis, metrics))
         return {"metrics": metrics}
     written = _write(analysis, paths, counts, digest)
     metrics = counts.metrics(analysis)
     check_sum(metrics)
     written |= digest.write(paths, rule_facts(analysis), metrics)
-    warnings = _say_warnings(analysis, metrics)
+    warnings = say_warnings(_warnings(analysis, metrics))
     about = {"rules": rule_facts(analysis), "model": analysis.model_key, "warnings": warnings}
     return write_manifest(paths.manifest, config, invocation, _inputs(analysis), written, metrics, started, **about)
 
 
 def _analyse(train: Source, tests: Mapping[str, Source], config: DedupConfig) -> Analysis:
     return analyse(train, tests, config, lambda row: shaped(row.data, config.output_format))
-
-
-def _band(analysis: Analysis) -> tuple[float, float] | None:
-    return analysis.config.review_band
 
 
 def _write(analysis: Analysis, paths: OutputPaths, counts: Tally, digest: Digest) -> dict[str, Any]:
@@ -121,7 +115,7 @@ def _write(analysis: Analysis, paths: OutputPaths, counts: Tally, digest: Digest
             (removed if outcome.removed else kept).write(as_line(data))
             line = as_line(outcome.match)
             matches.write(line)
-            if review and in_band(analysis, outcome.match["score"]):
+            if review and in_band(config, outcome.match["score"]):
                 review.write(line)
     write_jsonl(paths.rejected, (row.to_json() for row in all_rejected(analysis)))
     written = {"kept": paths.kept, "removed": paths.removed, "matches": paths.matches, "rejected": paths.rejected}
@@ -199,6 +193,7 @@ class Tally:
             "n_verdicts": self._n["verdict"],
             "n_encoded": analysis.n_encoded,
             "n_truncated": analysis.n_truncated,
+            "n_test_truncated": analysis.n_test_truncated,
         }
 
 
@@ -233,19 +228,9 @@ def _inputs(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def _warnings(analysis: Analysis, metrics: Mapping[str, Any]) -> list[str]:
-    found = list(analysis.plan.warnings)
-    if metrics["removed_share"] > MANY_REMOVED:
-        found.append(
-            f"{100 * metrics['removed_share']:.1f} % of the training rows went; look at the report before you train"
-        )
-    if metrics["n_truncated"]:
-        limit = analysis.model_key["max_tokens"]
-        found.append(
-            f"{metrics['n_truncated']} texts are longer than the model's {limit} tokens and were compared by their "
-            "beginning; --long chunk compares all of them"
-        )
+    found = [*analysis.plan.warnings, *metric_warnings(metrics, analysis.model_key)]
     unused = len(analysis.verdicts) - len({v for t in range(len(analysis.train.texts)) if (v := _judged(analysis, t))})
-    if unused:
+    if unused and analysis.config.shard is None:
         found.append(f"{unused} verdicts are about texts that are not in this training set")
     return found
 
@@ -254,10 +239,3 @@ def _judged(analysis: Analysis, text_id: int) -> str | None:
     from tools_dedup.words import text_digest
 
     return text_digest(analysis.train.texts[text_id]).hex() if analysis.verdict(text_id) else None
-
-
-def _say_warnings(analysis: Analysis, metrics: Mapping[str, Any]) -> list[str]:
-    warnings = _warnings(analysis, metrics)
-    for warning in warnings:
-        say(f"warning: {warning}")
-    return warnings

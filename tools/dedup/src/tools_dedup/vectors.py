@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_dedup.cache import VectorCache, as_ids, default_cache_dir
+from tools_dedup.cache import ID_BYTES, VectorCache, as_ids, default_cache_dir
 from tools_dedup.config import DedupConfig
 from tools_dedup.encode import Encoder, check_vectors, load_encoder, resolve_dtype
 from tools_dedup.models import ModelRef
@@ -30,6 +30,7 @@ UNIT_TEXTS = 2048
 """Texts that are encoded together: what a worker takes at once."""
 PART_UNITS = 4
 """Units of one file of the cache."""
+_VECTORS, _IDS = ("train_emb", "test_emb"), ("train_ids", "test_ids")
 
 
 @dataclass(frozen=True)
@@ -182,14 +183,29 @@ class SavedEmbeddings:
         return LoadedVectors(by_text)
 
 
+def _check_shapes(arrays: Mapping[str, np.ndarray], key: Any) -> None:
+    """Raises ValueError for arrays or a key that `save_embeddings` does not write."""
+    import numpy as np
+
+    if not isinstance(key, dict) or not {"model", "fingerprint", "kind", "max_tokens"} <= key.keys():
+        raise ValueError("the key names no model")
+    for vectors, ids in zip(_VECTORS, _IDS, strict=True):
+        of_floats = np.issubdtype(arrays[vectors].dtype, np.floating) and arrays[vectors].ndim == 2
+        if not of_floats or arrays[ids].dtype != f"V{ID_BYTES}" or arrays[ids].shape != (len(arrays[vectors]),):
+            raise ValueError(f"{vectors} are not vectors with one id each")
+    if len({arrays[name].shape[1] for name in _VECTORS}) > 1:
+        raise ValueError("the vectors of both sides have other widths")
+
+
 def load_embeddings(path: str) -> SavedEmbeddings:
     """Raises ToolError for a file that is none of ours, holds pickled objects, or unusable vectors."""
     import numpy as np
 
     try:
         with np.load(path, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in ("key", "train_emb", "test_emb", "train_ids", "test_ids")}
+            arrays = {name: data[name] for name in ("key", *_VECTORS, *_IDS)}
         key = json.loads(str(arrays["key"]))
+        _check_shapes(arrays, key)
     except FileNotFoundError:
         raise ToolError(f"{path}: no such file; write one with --save-embeddings") from None
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
@@ -197,7 +213,7 @@ def load_embeddings(path: str) -> SavedEmbeddings:
             f"{path}: not a file of --save-embeddings (it says neither which model nor which texts its vectors are "
             "of, or holds pickled objects, which can run code when read); encode again with --save-embeddings"
         ) from error
-    for name in ("train_emb", "test_emb"):
+    for name in _VECTORS:
         length = np.linalg.norm(arrays[name].astype(np.float64), axis=1)
         if not (np.abs(length - 1) < 0.05).all():
             raise ToolError(f"{path}: {name} holds a vector without direction (zero or NaN); encode again")

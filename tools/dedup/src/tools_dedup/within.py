@@ -8,7 +8,7 @@ not take its far end with it. The comparison is exact and quadratic in the disti
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,9 +38,18 @@ class Repetition:
 
 
 def repetitions(
-    train: Scan, rows: Sequence[int], plan: Plan, config: DedupConfig, vectors: Vectors | None, terms: Terms | None
+    train: Scan,
+    rows: Sequence[int],
+    pinned: Container[int],
+    plan: Plan,
+    config: DedupConfig,
+    vectors: Vectors | None,
+    terms: Terms | None,
 ) -> dict[int, Repetition]:
-    """Which of `rows` repeat which others; the rows that stay are preferred by `config.keep`."""
+    """Which of `rows` repeat which others; the rows that stay are preferred by `config.keep`.
+
+    The text of a `pinned` row stays, once, whatever it resembles.
+    """
     found: dict[int, Repetition] = {}
     first_of: dict[str, int] = {}
     distinct: list[int] = []
@@ -52,7 +61,8 @@ def repetitions(
             found[row] = Repetition(first, 1.0)
     if plan.rules:
         similar = _Similar(plan.rules[0], config, [train.text_ids[row] for row in distinct], vectors, terms)
-        pairs = {distinct[i]: Repetition(distinct[j], score) for i, j, score in similar.greedy()}
+        found_pairs = similar.greedy({i for i, row in enumerate(distinct) if row in pinned})
+        pairs = {distinct[i]: Repetition(distinct[j], score) for i, j, score in found_pairs}
         # Equal texts follow their first row: to the row that it repeats.
         found = {row: _follow(repetition, pairs) for row, repetition in found.items()} | pairs
     return found
@@ -85,8 +95,8 @@ class _Similar:
         self._floor = self._lowest_cosine() - _ROUNDING
         self._cells = Cells(self._space) if config.search == "approximate" and self._n else None
 
-    def greedy(self) -> Iterator[tuple[int, int, float]]:
-        """(i, j, score): text i repeats text j, which comes before it and stays."""
+    def greedy(self, pinned: Container[int]) -> Iterator[tuple[int, int, float]]:
+        """(i, j, score): text i, which is not pinned, repeats text j, which comes before it and stays."""
         import numpy as np
 
         kept = np.empty(0, dtype=np.int64)
@@ -99,7 +109,7 @@ class _Similar:
                 best = self._best(
                     int(i), np.concatenate([others, mine]), np.concatenate([cosines, among[i - start, mine - start]])
                 )
-                if best is None:
+                if best is None or i in pinned:
                     new.append(int(i))
                 else:
                     yield (int(i), *best)
