@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tools_shared.engines.base import Completion, SamplingParams, draw_key
@@ -127,8 +127,8 @@ class HttpEngine:
         return drawn.in_order()
 
     def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
-        """See `Engine.stream`; the server's concurrency and not `n_slots` decides how many are under way."""
-        in_waves(self, take, params, on_draw)
+        """See `Engine.stream`: `n_slots` requests are under way, and no draw of a prompt before the one before it."""
+        in_waves(HttpEngine(replace(self.server, concurrency=n_slots), self.model, self.cache), take, params, on_draw)
 
     def _completion(self, name: str, prompt: Prompt, reply: Reply) -> Completion:
         if reply.failure is not None:

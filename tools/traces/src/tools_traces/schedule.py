@@ -131,13 +131,18 @@ class Schedule:
                 graded = graders.submit(self.grade, question.problem, question.prompt, draw, completion)
                 self._pending.add(graded)
                 wait([graded], timeout=PATIENCE_S)
+                self._collect_done()
 
-            while self.has_work:
-                engine.stream(self._take, params, note, n_slots=n_slots)
+            try:
+                while self.has_work:
+                    engine.stream(self._take, params, note, n_slots=n_slots)
+                    self._collect(wait(self._pending).done)
+            finally:
+                # What stops the engine (a server that is down, SIGTERM) takes no completion that has come.
                 self._collect(wait(self._pending).done)
 
     def _take(self) -> Draw | None:
-        self._collect([graded for graded in self._pending if graded.done()])
+        self._collect_done()
         queue = self._again or self._fresh
         draw = queue.popleft() if queue else self._ahead()
         if draw is not None:
@@ -157,6 +162,11 @@ class Schedule:
         question = min(open_still, key=lambda q: (q.n_given - len(q.verified), -len(q.verified)))
         question.n_given += 1
         return question.draw(question.n_given - 1)
+
+    def _collect_done(self) -> None:
+        """At each completion too, not only when a draw is asked for: an engine that takes whole lists asks once, and
+        what a kill finds is the journal."""
+        self._collect([graded for graded in self._pending if graded.done()])
 
     def _collect(self, done: Sequence[Future[Attempt]] | set[Future[Attempt]]) -> None:
         for graded in sorted(done, key=lambda future: (future.result().id, future.result().sample)):
