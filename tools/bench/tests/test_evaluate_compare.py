@@ -86,6 +86,9 @@ def test_evaluate_refuses_what_it_cannot_do(tmp_path):
     assert "tools-bench run --endpoint" in done.output
     named = bench("evaluate", "--output-file", "a/b.csv", "--output-dir", tmp_path / "e")
     assert "give a name without a folder" in named.output
+    own = bench("evaluate", "--output-file", "run.json", "--output-dir", tmp_path / "e")
+    assert own.exit_code == 1
+    assert "a run has a file of this name already" in own.output
 
 
 @pytest.mark.parametrize("command", ["run", "evaluate", "compare", "report", "rescore", "data", "tag"])

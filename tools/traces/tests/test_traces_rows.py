@@ -103,7 +103,7 @@ def test_dedup_leaves_out_the_same_reasoning_to_the_same_question():
     config, counts = OutputConfig(dedup=True), Written()
     found = outcomes(twins, journal(attempt(0, True), attempt(0, True, name="q")), config, 1)
     assert [row["id"] for row in rows(found, config, ORIGIN, counts)] == ["p"]
-    assert counts.duplicates == 1
+    assert (counts.duplicates, counts.without_row) == (1, 1)
     assert len(list(rows(found, OutputConfig(), ORIGIN, Written()))) == 2
 
 
@@ -114,7 +114,13 @@ def test_pass_rates_leave_out_what_is_too_easy_or_too_hard():
     middle = [attempt(k, k % 2 == 0, name="middle") for k in range(4)]
     found = outcomes([problem(n) for n in ("easy", "hard", "middle")], journal(*easy, *hard, *middle), config, 4)
     assert [row["id"] for row in rows(found, config, ORIGIN, counts)] == ["middle"]
-    assert counts.outside_pass_rate == 2
+    assert (counts.rows, counts.outside_pass_rate, counts.without_row) == (1, 2, 2)
+
+
+def test_a_trace_that_a_scorer_left_out_was_correct_all_the_same():
+    found = outcomes([problem()], journal(attempt(0, True), attempt(1, False)), OutputConfig(), 2, {("p", 0)})
+    (row,) = rows(found, OutputConfig(), ORIGIN, Written())
+    assert (row["source"], row["n_attempts"], row["n_correct"]) == ("original", 1, 1)
 
 
 def test_figures():
@@ -206,6 +212,9 @@ def test_a_broken_line_inside_the_journal_is_named(tmp_path):
         ({"keep": "k:0"}, "--keep must be first, shortest, all, diverse or k:N with N at least 1, got 'k:0'"),
         ({"shard": "2/2"}, "--shard is i/n with i from 0 to n-1, such as 0/4, got '2/2'"),
         ({"output_file": "a/b.jsonl"}, "--output-file 'a/b.jsonl': give a name"),
+        ({"output_file": "attempts.jsonl"}, "--output-file 'attempts.jsonl': a run has a file of this name"),
+        ({"output_file": "run.json"}, "--output-file 'run.json': a run has a file of this name"),
+        ({"top_p": 0.0}, "--top-p must be between 0.0001 and 1, got 0.0"),
         ({"min_pass_rate": 0.9, "max_pass_rate": 0.1}, "--min-pass-rate 0.9 is above --max-pass-rate 0.1"),
         ({"data": "x.jsonl", "dataset_split": "train"}, "--dataset-split train: x.jsonl is a file"),
         ({"data": "demo://problems?split=test", "dataset_split": "train"}, "names the split 'test'"),

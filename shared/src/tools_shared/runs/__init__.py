@@ -5,7 +5,7 @@ with a `run.json` is a finished run. A killed run is taken up again by the same 
 that says what differs. A finished run is not overwritten unless `--overwrite` says so.
 """
 
-from tools_shared.runs.config import RunConfig, default_output_dir
+from tools_shared.runs.config import RunConfig, check_file_name, default_output_dir
 from tools_shared.runs.draft import Draft, draft, finished
 from tools_shared.runs.read import Manifest, read_manifest, read_metrics
 
@@ -13,6 +13,7 @@ __all__ = [
     "Draft",
     "Manifest",
     "RunConfig",
+    "check_file_name",
     "default_output_dir",
     "draft",
     "finished",

@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from tools_shared.config import Config, option
+from tools_shared.errors import ToolError
+
+OWN_FILES = frozenset(
+    "run.json config.yaml metrics.jsonl rejected.jsonl README.md draft.json debug model checkpoints".split()
+)
+"""What a run directory holds, or holds while it is written, besides the files that a tool makes."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,15 @@ class RunConfig(Config):
         identity=False,
         flag_value="auto",
     )
+
+
+def check_file_name(flag: str, name: str, taken: tuple[str, ...] = ()) -> None:
+    """Raise ToolError unless `name` can be that of a file in a run directory: without a folder, not hidden, and none
+    that the run has already (`taken`: of this tool)."""
+    if not name or name.startswith(".") or "/" in name or "\\" in name:
+        raise ToolError(f"{flag} '{name}': give a name without a folder; --output-dir is the folder")
+    if name in OWN_FILES or name in taken:
+        raise ToolError(f"{flag} '{name}': a run has a file of this name already; choose another")
 
 
 def default_output_dir(stage: str) -> Path:

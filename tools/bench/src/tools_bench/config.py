@@ -10,7 +10,7 @@ from tools_shared.config import Config, option
 from tools_shared.engines import EngineConfig
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
-from tools_shared.runs import RunConfig
+from tools_shared.runs import RunConfig, check_file_name
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class EvaluateConfig(EvalConfig, EngineConfig, RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.output_file is not None:
+            check_file_name("--output-file", self.output_file, taken=("samples.jsonl",))
         if self.scorer is not None and self.samples is None:
             raise ToolError("--scorer votes among samples; give --samples K too")
         if self.engine == "http":

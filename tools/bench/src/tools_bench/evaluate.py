@@ -8,7 +8,6 @@ from tools_bench.config import EvaluateConfig
 from tools_bench.votes import vote
 from tools_shared.cli import Invocation, say
 from tools_shared.engines import open_engine
-from tools_shared.errors import ToolError
 from tools_shared.evaluation import describe, evaluate, read_test_problems, sampling_params, write_evaluation
 from tools_shared.models import choose_profile, resolve, weights_sha256
 from tools_shared.runs import default_output_dir, draft, finished
@@ -19,8 +18,6 @@ from tools_shared.runs.read import Manifest
 def run_evaluation(config: EvaluateConfig, invocation: Invocation) -> Manifest:
     """Evaluate a model and publish the run; returns its manifest."""
     output_dir = Path(config.output_dir or default_output_dir("eval"))
-    if config.output_file is not None and Path(config.output_file).name != config.output_file:
-        raise ToolError(f"--output-file {config.output_file}: give a name without a folder; --output-dir is the folder")
     if done := finished(output_dir, config):
         return done
     ref = resolve(config.model_path)

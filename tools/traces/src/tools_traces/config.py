@@ -12,7 +12,7 @@ from tools_shared.config import option, parse_shard
 from tools_shared.engines import EngineConfig
 from tools_shared.errors import ToolError
 from tools_shared.ray_map import RayConfig
-from tools_shared.runs import RunConfig
+from tools_shared.runs import RunConfig, check_file_name
 from tools_shared.steps import parse_delimiter, parse_layers
 
 DEFAULT_SIZE = 2048
@@ -58,8 +58,7 @@ class OutputConfig(RunConfig):
             raise ToolError("--scorer and --min-score belong together; give both or none")
         if self.min_pass_rate > self.max_pass_rate:
             raise ToolError(f"--min-pass-rate {self.min_pass_rate} is above --max-pass-rate {self.max_pass_rate}")
-        if not self.output_file or re.search(r"[/\\]", self.output_file) or self.output_file.startswith("."):
-            raise ToolError(f"--output-file '{self.output_file}': give a name; --output-dir is the folder")
+        check_file_name("--output-file", self.output_file, taken=("attempts.jsonl",))
 
     @property
     def keep_count(self) -> int | None:
@@ -100,7 +99,7 @@ class TracesConfig(OutputConfig, EngineConfig, RayConfig):
     max_attempts: int = option(5, "Most completions drawn of one question.", minimum=1)
     batch_size: int = option(32, "Completions under way at once.", minimum=1)
     temperature: float = option(0.8, "Sampling temperature.", minimum=0)
-    top_p: float = option(1.0, "Only the likeliest tokens that make up this probability.", minimum=0, maximum=1)
+    top_p: float = option(1.0, "Only the likeliest tokens that make up this probability.", minimum=0.0001, maximum=1)
     top_k: int = option(0, "Only so many of the likeliest tokens; 0 is all.", minimum=0)
     min_p: float = option(0.0, "Only tokens this likely relative to the likeliest.", minimum=0, maximum=1)
     max_new_tokens: int = option(512, "Longest completion, in tokens.", minimum=1)

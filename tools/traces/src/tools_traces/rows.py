@@ -99,22 +99,29 @@ class Written:
     skipped: int = 0
     duplicates: int = 0
     outside_pass_rate: int = 0
+    without_row: int = 0
 
 
 def rows(found: Sequence[Outcome], config: OutputConfig, origin: Provenance, counts: Written) -> Iterator[dict]:
     """The rows in question order, counted in `counts` as they are given out."""
     seen: set[tuple[str, str]] = set()
     for outcome in found:
-        if not config.min_pass_rate <= outcome.pass_rate <= config.max_pass_rate:
-            counts.outside_pass_rate += 1
-            continue
-        fresh = [a for a in outcome.chosen if not _repeats(outcome.problem, a.reasoning or "", seen, counts, config)]
-        counts.successes += bool(outcome.chosen)
-        for attempt in fresh:
-            counts.rows += 1
+        mine = list(_rows_of(outcome, config, origin, seen, counts))
+        counts.rows += len(mine)
+        counts.without_row += not mine
+        yield from mine
+
+
+def _rows_of(outcome: Outcome, config: OutputConfig, origin: Provenance, seen: set, counts: Written) -> Iterator[dict]:
+    if not config.min_pass_rate <= outcome.pass_rate <= config.max_pass_rate:
+        counts.outside_pass_rate += 1
+        return
+    counts.successes += bool(outcome.chosen)
+    for attempt in outcome.chosen:
+        if not _repeats(outcome.problem, attempt.reasoning or "", seen, counts, config):
             yield model_row(outcome, attempt, config, origin)
-        if not outcome.chosen:
-            yield from _fallback(outcome, config, origin, seen, counts)
+    if not outcome.chosen:
+        yield from _fallback(outcome, config, origin, seen, counts)
 
 
 def _fallback(outcome: Outcome, config: OutputConfig, origin: Provenance, seen: set, counts: Written) -> Iterator[dict]:
@@ -122,7 +129,6 @@ def _fallback(outcome: Outcome, config: OutputConfig, origin: Provenance, seen: 
         counts.skipped += 1
     elif not _repeats(outcome.problem, outcome.problem.reasoning, seen, counts, config):
         counts.fallbacks += 1
-        counts.rows += 1
         yield original_row(outcome, origin)
 
 
@@ -173,7 +179,7 @@ def original_row(outcome: Outcome, origin: Provenance) -> dict[str, Any]:
         "source": "original",
         "attempt": None,
         "n_attempts": len(outcome.attempts),
-        "n_correct": 0,
+        "n_correct": outcome.n_verified,
         "seed": origin.seed,
         "model_hash": origin.model_hash,
         "finish_reason": None,

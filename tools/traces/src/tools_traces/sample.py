@@ -52,6 +52,8 @@ def sample(config: TracesConfig, invocation: Invocation) -> Manifest | None:
     questions = read_questions(config)
     n = len(questions.problems)
     say(f"{questions.read.n_read} rows read, {n} questions, {len(questions.rejected)} rejected")
+    if config.temperature == 0 and config.max_attempts > 1:
+        say("--temperature 0: all attempts at a question are alike; --max-attempts 1 gives the same rows sooner")
     if config.dry_run:
         least = n * min(config.goal or config.max_attempts, config.max_attempts)
         say(f"would draw {least} to {n * config.max_attempts} completions of at most {config.max_new_tokens} tokens")

@@ -33,6 +33,7 @@ def statistics(found: Sequence[Outcome], counts: Written, goal: int | None, max_
         "skipped": counts.skipped,
         "duplicates": counts.duplicates,
         "outside_pass_rate": counts.outside_pass_rate,
+        "without_row": counts.without_row,
         "attempts": len(attempts),
         "attempts_verified": sum(attempt.verified for attempt in attempts),
         "attempts_correct": sum(attempt.verdict == "correct" for attempt in attempts),

@@ -71,7 +71,7 @@ def describe(figures: Mapping[str, Any]) -> str:
             f"{figures['grpo_successes']} of {figures['total_samples']} questions have a verified trace: "
             f"{100 * figures['success_rate']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]",
             f"{figures['rows']} rows, {figures['fallback_count']} of them the data's own solutions; "
-            f"{figures['skipped']} questions without a row",
+            f"{figures['without_row']} questions without a row",
             f"{figures['attempts']} attempts, {figures['tokens_generated']} tokens"
             + (f"; {mean:.2f} attempts for a success" if mean else ""),
         )
