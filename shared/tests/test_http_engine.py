@@ -94,6 +94,18 @@ def test_a_failure_is_incomplete_and_keeps_what_is_done(server):
     assert done == [0]
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "url"),
+    [
+        ("http://host:8000/v1/", "http://host:8000/v1/chat/completions"),
+        ("http://host/v1/chat/completions", "http://host/v1/chat/completions"),
+        ("https://host/v1?api-version=2", "https://host/v1/chat/completions?api-version=2"),
+    ],
+)
+def test_where_requests_are_posted(endpoint, url):
+    assert chat_url(endpoint) == url
+
+
 def test_the_endpoint_is_needed():
     with pytest.raises(ToolError, match="--engine http needs --endpoint"):
         open_engine(None, EngineConfig(engine="http"))

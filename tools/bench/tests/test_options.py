@@ -43,14 +43,16 @@ def test_a_dry_run_asks_nothing_and_says_the_most_it_can_cost(base, tmp_path):
 
 
 def test_batch_size_is_how_many_are_under_way(serve, tmp_path):
-    under_way, most, lock = [0], [0], threading.Lock()
+    under_way, most, changed = [0], [0], threading.Condition()
 
     def count(path, body, number):
-        with lock:
+        with changed:
             under_way[0] += 1
             most[0] = max(most[0], under_way[0])
-        time.sleep(0.05)
-        with lock:
+            changed.notify_all()
+            changed.wait_for(lambda: most[0] >= 5, timeout=60)
+        time.sleep(0.02)  # room for a sixth to come
+        with changed:
             under_way[0] -= 1
         return reply("25")
 

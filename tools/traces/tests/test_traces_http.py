@@ -88,14 +88,16 @@ def test_each_reply_is_in_the_journal_at_once(serve, tmp_path, plain):
 
 
 def test_batch_size_is_how_many_requests_are_under_way(serve, tmp_path, plain):
-    under_way, most, lock = [0], [0], threading.Lock()
+    under_way, most, changed = [0], [0], threading.Condition()
 
     def answer(number):
-        with lock:
+        with changed:
             under_way[0] += 1
             most[0] = max(most[0], under_way[0])
-        time.sleep(0.05)
-        with lock:
+            changed.notify_all()
+            changed.wait_for(lambda: most[0] >= 3, timeout=60)
+        time.sleep(0.02)  # room for a fourth to come
+        with changed:
             under_way[0] -= 1
         return "Some words. The answer is 5."
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from tools_shared.engines.base import Completion, SamplingParams, draw_key
 from tools_shared.engines.reply_cache import ReplyCache
@@ -29,9 +30,19 @@ class ChatReply:
 
 
 def chat_url(endpoint: str) -> str:
-    """The address to post to, from the base address that users know (`http://host:8000/v1`)."""
-    base = endpoint.rstrip("/")
-    return base if base.endswith("/completions") else f"{base}/chat/completions"
+    """The address to post to, from the base address that users know (`http://host:8000/v1`); raises ToolError for what
+    is no address. What stands behind a question mark stays there."""
+    parts = address_parts(endpoint)
+    path = parts.path.rstrip("/")
+    return urlunsplit(parts._replace(path=path if path.endswith("/completions") else f"{path}/chat/completions"))
+
+
+def address_parts(endpoint: str) -> SplitResult:
+    """A server's address taken apart; raises ToolError for what is none."""
+    try:
+        return urlsplit(endpoint)
+    except ValueError as error:
+        raise ToolError(f"endpoint '{endpoint}' is no address ({error}); such as http://localhost:8000/v1") from error
 
 
 def read_api_key(variable: str | None) -> str | None:
@@ -41,6 +52,10 @@ def read_api_key(variable: str | None) -> str | None:
     key = os.environ.get(variable, "").strip()
     if not key:
         raise ToolError(f"--api-key-env {variable}: this environment variable is not set; export it, or leave it out")
+    if not key.isascii() or not key.isprintable():
+        raise ToolError(
+            f"--api-key-env {variable}: holds what no key has (a line end, or letters beyond ASCII); mend it"
+        )
     return key
 
 
@@ -84,7 +99,7 @@ def read_chat(data: Any) -> ChatReply:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else None
 
 
 class HttpEngine:

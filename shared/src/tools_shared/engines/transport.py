@@ -229,9 +229,21 @@ async def _once(
     except (aiohttp.ClientError, OSError) as error:
         return None, Failure("connection", _brief(error)), None
     try:
-        return json.loads(raw), None, None
+        return _parsed(raw), None, None
     except (ValueError, RecursionError):
         return None, Failure("invalid", f"not JSON: {raw[:80].decode('utf-8', 'replace')!r}", 200), None
+
+
+def _parsed(raw: bytes) -> Any:
+    """JSON in which half a surrogate pair, as a server makes of an emoji that it cut in two, is U+FFFD: no file could
+    hold it. Raises ValueError and RecursionError."""
+    data = json.loads(raw)
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        text = json.dumps(data, ensure_ascii=False)
+        return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    return data
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes | None:

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from tools_bench.items import Item, messages_of
 from tools_shared.engines import SamplingParams
-from tools_shared.engines.http import chat_body, chat_url, read_chat
+from tools_shared.engines.http import address_parts, chat_body, chat_url, read_chat
 from tools_shared.errors import ToolError
 from tools_shared.prompts import Profile
 
@@ -85,7 +84,13 @@ def choose_api(name: ApiName, endpoint: str, model: str | None, template: str | 
     Raises ToolError when a template is needed and not given, or does not parse.
     """
     if name == "auto":
-        name = "template" if template else "chat" if urlsplit(endpoint).path.rstrip("/").endswith("/chat") else "openai"
+        name = (
+            "template"
+            if template
+            else "chat"
+            if address_parts(endpoint).path.rstrip("/").endswith("/chat")
+            else "openai"
+        )
     if name == "openai":
         return Api("openai", chat_url(endpoint), model)
     if name == "chat":
