@@ -20,6 +20,7 @@ class PaintConfig(Config):
     coats: int = option(1, "How many coats.", env="COATS", minimum=1, maximum=9)
     colour: Literal["red", "blue"] = option("red", "Which colour.")
     rooms: tuple[str, ...] = option((), "Which rooms.")
+    litres: float | None = option(None, "How much paint.")
     primer: bool = option(True, "Whether to prime first.", identity=False)
     ladder: str | None = option(None, "Which ladder.", flags=("--steps",))
     resume: Literal["auto", "never"] = option("auto", "Go on.", flag_value="auto")
@@ -69,6 +70,7 @@ def test_options_of_every_kind():
         "coats": 1,
         "colour": "red",
         "rooms": ["hall", "attic"],
+        "litres": None,
         "primer": False,
         "ladder": "A",
         "resume": "auto",
@@ -87,12 +89,28 @@ def test_one_value_of_a_repeated_option_needs_no_list(tmp_path):
     assert values(run("--config", str(tmp_path / "paint.yaml")))["values"]["rooms"] == ["hall"]
 
 
+def test_a_number_as_yaml_does_not_read_it_is_one_still(tmp_path):
+    (tmp_path / "paint.yaml").write_text("walls: {litres: 1e-1, coats: '2'}\n")
+    read = values(run("--config", str(tmp_path / "paint.yaml")))["values"]
+    assert (read["litres"], read["coats"]) == (0.1, 2)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("coat: 2", "unknown key 'coat' (did you mean 'coats'?)"),
         ("walls: {colr: red}", "unknown key 'colr'"),
-        ("coats: 2\nnum_coats: 3", "'coats' is given twice"),
+        ("coats: 2\nnum_coats: 3", "paint.yaml:2: 'coats' is given twice"),
+        ("coats: 2\nwalls:\n  coats: 2", "paint.yaml:3: 'coats' is given twice"),
+        ("coats: 2\ncoats: 3", "paint.yaml:2: 'coats' is given twice"),
+        ("coats: [1, 2]", "paint.yaml:1: 'coats' must be a whole number, got [1, 2]"),
+        ("coats: true", "'coats' must be a whole number, got True"),
+        ("coats: 2.5", "'coats' must be a whole number, got 2.5"),
+        ("primer: 3", "'primer' must be true or false, got 3"),
+        ("litres: a lot", "'litres' must be a number, got 'a lot'"),
+        ("colour: [red]", "'colour' must be one of red, blue, got ['red']"),
+        ("ladder: {a: b}", "'ladder' must be one value, got {'a': 'b'}"),
+        ("rooms: {a: b}", "'rooms' must be a list, each one value, got {'a': 'b'}"),
         ("- 1", "expected a mapping"),
         ("coats: [", "not valid YAML"),
         ("backend: tinker", "backend 'tinker' is not available"),
@@ -127,6 +145,8 @@ def test_bounds_hold_from_python_too():
         PaintConfig(coats=10)
     with pytest.raises(ToolError, match="--colour must be one of red, blue, got 'green'"):
         PaintConfig(colour="green")
+    with pytest.raises(ToolError, match="--litres must be a finite number, got inf"):
+        PaintConfig(litres=float("inf"))
 
 
 def test_identity_leaves_out_what_does_not_change_the_result():

@@ -15,6 +15,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import re
 import types
 import typing
@@ -91,10 +92,12 @@ def check_value(field: dataclasses.Field, value: Any, hint: Any) -> None:
     choices = choices_of(hint)
     if choices and value not in choices:
         raise ToolError(f"{flag} must be one of {', '.join(choices)}, got {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ToolError(f"{flag} must be a finite number, got {value}")
     low, high = field.metadata.get("minimum"), field.metadata.get("maximum")
     if low is None and high is None:
         return
-    if value != value or (low is not None and value < low) or (high is not None and value > high):
+    if (low is not None and value < low) or (high is not None and value > high):
         bounds = (
             f"at least {low}" if high is None else f"at most {high}" if low is None else f"between {low} and {high}"
         )
@@ -126,42 +129,87 @@ def read_yaml(path: Path, config_class: type[Config]) -> dict[str, Any]:
     """Read a configuration file: flat keys, or nested in sections (`model: {base_model: ...}`). One value of an option
     that may be repeated needs no list around it.
 
-    Raises ToolError naming the file, an unknown key and its nearest known one, or the line of a syntax error.
+    Raises ToolError naming file and line: of a syntax error, of an unknown key, with its nearest known one, of a key
+    given twice, and of a value that is not of the option's kind.
     """
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
+        root = loader.get_single_node()
     except FileNotFoundError:
         raise ToolError(f"{path}: no such configuration file") from None
     except OSError as error:
         raise ToolError(f"{path}: cannot be read ({error.strerror}); name a configuration file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ToolError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, Mapping):
+    if not isinstance(root, yaml.MappingNode):
         raise ToolError(f"{path}: expected a mapping of option names to values")
-    known = {f.name for f in dataclasses.fields(config_class)}
     values: dict[str, Any] = {}
-    for key, value in _leaves(content, known, config_class.ALIASES, str(path)):
+    for key, node in _leaves(loader, root, config_class, path):
+        where = f"{path}:{node.start_mark.line + 1}"
         if key in values:
-            raise ToolError(f"{path}: '{key}' is given twice")
-        repeated = typing.get_origin(without_none(config_class.hints()[key])) is tuple
-        values[key] = [value] if repeated and isinstance(value, str | int | float) else value
+            raise ToolError(f"{where}: '{key}' is given twice")
+        hint, value = config_class.hints()[key], loader.construct_object(node, deep=True)
+        if typing.get_origin(without_none(hint)) is tuple and not isinstance(value, list | Mapping):
+            value = [value]
+        if value is not None and not _is_of_kind(value, without_none(hint)):
+            raise ToolError(f"{where}: '{key}' must be {_kind(without_none(hint))}, got {value!r}")
+        values[key] = value
     return values
 
 
-def _leaves(content: Mapping, known: set[str], aliases: Mapping[str, str], where: str) -> Iterable[tuple[str, Any]]:
-    for raw_key, value in content.items():
-        key = str(raw_key).replace("-", "_")
+def _leaves(loader: Any, section: Any, config_class: type[Config], path: Path) -> Iterable[tuple[str, Any]]:
+    """Option names and the YAML nodes of their values, those of nested sections among them."""
+    import yaml
+
+    known, aliases = {f.name for f in dataclasses.fields(config_class)}, config_class.ALIASES
+    loader.flatten_mapping(section)  # `<<: *anchor`
+    for key_node, node in section.value:
+        raw_key = str(key_node.value)
+        key = raw_key.replace("-", "_")
         key = aliases.get(key, key)
+        where = f"{path}:{key_node.start_mark.line + 1}"
         if key in known:
-            yield key, value
-        elif isinstance(value, Mapping):
-            yield from _leaves(value, known, aliases, where)
+            yield key, node
+        elif isinstance(node, yaml.MappingNode):
+            yield from _leaves(loader, node, config_class, path)
         elif key == "backend":
-            _check_backend(value, where)
+            _check_backend(node.value, where)
         else:
             raise ToolError(f"{where}: unknown key '{raw_key}'{nearest(key, [*known, *aliases])}")
+
+
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "one value"}
+
+
+def _is_of_kind(value: Any, hint: Any) -> bool:
+    """Whether a value read from YAML is one of the option's; numbers may be quoted, as YAML reads 1e-4 as text."""
+    if typing.get_origin(hint) is tuple:
+        return isinstance(value, list) and all(_is_of_kind(one, typing.get_args(hint)[0]) for one in value)
+    if choices := choices_of(hint):
+        return value in choices
+    if hint is bool:
+        return isinstance(value, bool)
+    if hint is str:
+        return not isinstance(value, list | Mapping)
+    if isinstance(value, str):
+        return _reads_as(hint, value)
+    return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
+
+
+def _reads_as(number: type, text: str) -> bool:
+    try:
+        number(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _kind(hint: Any) -> str:
+    if typing.get_origin(hint) is tuple:
+        return f"a list, each {_kind(typing.get_args(hint)[0])}"
+    return f"one of {', '.join(choices)}" if (choices := choices_of(hint)) else KINDS[hint]
 
 
 def _check_backend(value: Any, where: str) -> None:
