@@ -121,6 +121,30 @@ def test_data_may_not_change_under_a_cut_off_run(tmp_path):
         run.add_input("train", "train.jsonl", "bb")
 
 
+def test_a_mistake_found_before_anything_was_made_leaves_no_draft(tmp_path):
+    with pytest.raises(ToolError, match="no such colour"), draft(tmp_path / "run", PaintConfig(), CALL, "paint") as run:
+        run.add_input("train", "train.jsonl", "aa")
+        raise ToolError("no such colour")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ToolError, match="too late"), draft(tmp_path / "run", PaintConfig(), CALL, "paint") as run:
+        run.log({"step": 1})
+        raise ToolError("too late")
+    assert (tmp_path / "run.partial" / "draft.json").exists()
+
+
+@pytest.mark.parametrize("folder", [".", "", "/", ".."])
+def test_a_folder_without_a_name_of_its_own_is_no_output_directory(folder):
+    with pytest.raises(ToolError, match=f"--output-dir '{folder}': has no name"):
+        PaintConfig(output_dir=folder)
+
+
+def test_a_link_is_not_replaced_by_a_run(tmp_path):
+    (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ToolError, match="is a link"):
+        paint(tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 def test_other_peoples_folders_are_left_alone(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("precious")

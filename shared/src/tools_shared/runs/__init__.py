@@ -6,7 +6,8 @@ that says what differs. A finished run is not overwritten unless `--overwrite` s
 """
 
 from tools_shared.runs.config import RunConfig, check_file_name, default_output_dir
-from tools_shared.runs.draft import Draft, draft, finished
+from tools_shared.runs.draft import Draft
+from tools_shared.runs.opening import draft, finished
 from tools_shared.runs.read import Manifest, read_manifest, read_metrics
 
 __all__ = [

@@ -31,6 +31,14 @@ class RunConfig(Config):
         flag_value="auto",
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # The run is written beside its folder and takes the folder's name when it is whole.
+        if self.output_dir is not None and Path(self.output_dir).name in ("", ".."):
+            raise ToolError(
+                f"--output-dir '{self.output_dir}': has no name of its own for a run; name a new folder"
+            )
+
 
 def check_file_name(flag: str, name: str, taken: tuple[str, ...] = ()) -> None:
     """Raise ToolError unless `name` can be that of a file in a run directory: without a folder, not hidden, and none

@@ -1,17 +1,15 @@
-"""A run while it is being written, and the rules for taking up, refusing and publishing one."""
+"""A run while it is being written, and the rules for taking one up and publishing it."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tools_shared import processes
 from tools_shared.cli import Invocation, say
@@ -21,88 +19,13 @@ from tools_shared.records import Rejected
 from tools_shared.runs import facts
 from tools_shared.runs.card import card
 from tools_shared.runs.config import RunConfig
-from tools_shared.runs.read import MANIFEST, SCHEMA_VERSION, Manifest, partial_dir, read_manifest
-from tools_shared.runs.refuse import refuse_changed_inputs, refuse_difference
+from tools_shared.runs.read import MANIFEST, SCHEMA_VERSION, Manifest, read_manifest
+from tools_shared.runs.refuse import refuse_difference
 
 STATE = "draft.json"
 LOCK = ".lock"
 CHECKPOINTS = "checkpoints"
-
-
-def finished(output_dir: Path, config: RunConfig) -> Manifest | None:
-    """The run that already stands in `output_dir`, if it has this configuration.
-
-    None when there is none, or `--overwrite` asks for a new one. Raises ToolError when another run or other
-    files stand there. A run that was whole but not yet renamed when its process died is published now. Where several
-    processes work on one run, the others wait here for rank 0 to have checked everything and to have opened the draft.
-    """
-    if not processes.is_main():
-        from tools_shared.runs.follower import told_finished
-
-        return told_finished()
-    manifest = _finished(output_dir, config)
-    if manifest is not None:
-        processes.announce({"finished": manifest.to_json()})
-    return manifest
-
-
-def _finished(output_dir: Path, config: RunConfig) -> Manifest | None:
-    if not output_dir.exists() and (partial_dir(output_dir) / MANIFEST).exists():
-        _publish(partial_dir(output_dir), output_dir)
-    if not output_dir.exists() or config.overwrite:
-        return None
-    if not output_dir.is_dir() or any(output_dir.iterdir()):
-        manifest = read_manifest(output_dir)
-        refuse_difference(
-            manifest.identity, config.identity(), output_dir, "choose another --output-dir or pass --overwrite"
-        )
-        refuse_changed_inputs(manifest)
-        say(f"{output_dir}: already finished, nothing to do")
-        return manifest
-    return None
-
-
-@contextmanager
-def draft(output_dir: Path, config: RunConfig, invocation: Invocation, kind: str) -> Iterator[Draft]:
-    """Open the draft of a run, new or taken up again; `Draft.finish` publishes it.
-
-    If the block raises, the draft stays for the next try. Raises ToolError when another process writes it, or when
-    a draft of another configuration stands there.
-    """
-    partial = partial_dir(output_dir)
-    if not processes.is_main():
-        from tools_shared.runs.follower import Follower
-
-        yield Follower(output_dir, partial, config, invocation, kind)
-        return
-    with _open_lock(partial) as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ToolError(
-                f"{partial}: another process is writing this run; wait for it or choose another --output-dir"
-            ) from None
-        run = Draft(output_dir, partial, config, invocation, kind)
-        processes.announce({"draft": run.state})
-        yield run
-
-
-def _open_lock(partial: Path) -> IO[str]:
-    """The draft's lock file, its folder made; raises ToolError where neither can be written or the folder is a link."""
-    if partial.is_symlink():
-        raise ToolError(f"{partial}: is a link, and a draft is written only where it is named; remove the link")
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ToolError(
-            f"{partial}: cannot make this folder ({error.strerror}); choose another --output-dir"
-        ) from error
-    try:
-        return (partial / LOCK).open("w")
-    except OSError as error:
-        raise ToolError(
-            f"{partial / LOCK}: cannot write this file ({error.strerror}); run as the user who began this run"
-        ) from error
+REJECTED = "rejected.jsonl"
 
 
 class Draft:
@@ -115,7 +38,7 @@ class Draft:
         self._began = time.monotonic()
         self._state = self._take_up() or self._begin()
         self.resumed = len(self._state["sessions"]) > 1
-        if not (path / "rejected.jsonl").exists():
+        if not (path / REJECTED).exists():
             self.reject([])
 
     @property
@@ -161,7 +84,7 @@ class Draft:
 
     def reject(self, rows: Iterable[Rejected]) -> None:
         """Write `rejected.jsonl`: every input row that is not used, with file, line and reason."""
-        write_jsonl(self.path / "rejected.jsonl", (row.to_json() for row in rows))
+        write_jsonl(self.path / REJECTED, (row.to_json() for row in rows))
 
     def log(self, values: Mapping[str, Any]) -> None:
         """Append one line to `metrics.jsonl`."""
@@ -194,10 +117,16 @@ class Draft:
         (self.path / "README.md").write_text(card(self.final.name, manifest), encoding="utf-8")
         manifest["outputs"] = self._outputs()
         write_json(self.path / MANIFEST, manifest)
-        _publish(self.path, self.final)
+        publish(self.path, self.final)
         published = read_manifest(self.final)
         processes.share(published.to_json())
         return published
+
+    def drop_if_empty(self) -> None:
+        """Delete the draft where nothing has been made yet: it would only stand in the way of mended options."""
+        made = (p for p in self.path.rglob("*") if p.is_file() and p.name not in (LOCK, STATE, REJECTED))
+        if next(made, None) is None:
+            shutil.rmtree(self.path)
 
     def _take_up(self) -> dict[str, Any] | None:
         """The state of a draft that was cut off, after the checks; None when there is none to go on from."""
@@ -288,7 +217,7 @@ class Draft:
         }
 
 
-def _publish(partial: Path, final: Path) -> None:
+def publish(partial: Path, final: Path) -> None:
     """Give the whole draft its final name; an older run there is set aside first and deleted last."""
     old = final.with_name(final.name + ".old")
     if final.exists():
