@@ -10,8 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from tools_bench.cli import main
-from tools_bench.suite import load_suite
+from tools_bench.items import read_task
+from tools_bench.suite import Task, load_suite
 from tools_shared.errors import ToolError
+from tools_shared.records import text_id
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 COMMIT = "e53f048856ff4f594e959d75785d2c2d37b678ee"
@@ -92,6 +94,44 @@ def test_a_wrong_choice_is_named(tmp_path, metrics, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{tasks: [{name: a, kind: math, source: x.jsonl, sha256: 123}]}", "task 1: sha256 must be text, got 123"),
+        ("{tasks: [{name: a, kind: math, source: x.jsonl, question_key: [q]}]}", "question_key must be text"),
+        ("{tasks: [{name: a, kind: tutor, source: x.jsonl, mode: solve}]}", "mode must be one of hint, check_step"),
+        ("{tasks: [{name: a, kind: math, source: x.jsonl, limit: true}]}", "limit must be a whole number from 1"),
+        ("{profile: 3, tasks: [{name: a, kind: math, source: x.jsonl}]}", "profile must be text, got 3"),
+        ("{profle: think, tasks: [{name: a, kind: math, source: x.jsonl}]}", "unknown key 'profle'"),
+    ],
+)
+def test_a_wrong_value_is_named(tmp_path, text, message):
+    (tmp_path / "suite.yaml").write_text(text)
+    done = bench("data", "verify", "--suite", tmp_path / "suite.yaml")
+    assert done.exit_code == 1
+    assert message in done.output
+
+
+def test_every_row_is_asked_or_rejected(tmp_path):
+    """The same question in several modes is several items; what is null is not given."""
+    rows = [
+        {"question": "What is 2+3?", "answer": None, "mode": None, "grade": None},
+        {"question": "What is 2+3?", "answer": "5", "mode": "check_step", "attempt": "6"},
+        {"question": "What is 2+3?", "answer": "5", "mode": "solve"},
+        {"id": 0, "question": "What is 2+4?", "answer": 6},
+    ]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = read_task(Task("t", "tutor", str(tmp_path / "t.jsonl"), grade="3"))
+    asked = [(item.id, item.answer, item.mode, item.grade) for item in found.items]
+    first = text_id("What is 2+3?")
+    assert asked == [
+        (first, None, "hint", "3"), (f"{first}-2", "5", "check_step", "3"), ("0", "6", "hint", "3")
+    ]  # fmt: skip
+    assert [(row.origin.line, row.reason) for row in found.rejected] == [
+        (3, '"mode" must be one of hint, check_step, explain, got "solve"')
+    ]
+
+
 def test_the_two_refusal_rates_are_never_apart(tmp_path):
     path = write_suite(tmp_path, "name: s, kind: safety, source: s.jsonl, metrics: [refusal_rate]")
     with pytest.raises(ToolError, match="are reported together"):
@@ -135,7 +175,7 @@ def test_hub_data_is_pinned_by_its_commit_and_its_rows(hub, tmp_path):
     whole = verify(hub, write_suite(tmp_path, f"name: a, kind: math, source: '{address}', sha256: {sha256}"))
     assert whole.returncode == 0, whole.stderr
     assert whole.stdout == f"{address}: rows as pinned\n"
-    other = verify(hub, write_suite(tmp_path, f"name: a, kind: math, source: '{address}', sha256: {'0' * 64}"))
+    other = verify(hub, write_suite(tmp_path, f"name: a, kind: math, source: '{address}', sha256: '{'0' * 64}'"))
     assert other.returncode == 1
     assert "are not the rows that the suite pins" in other.stderr
 

@@ -9,16 +9,24 @@ What cannot be opened at all is a `ToolError`, at once; what cannot be used insi
 and reason. `read_problems` and `read_conversations` go on from rows to what the tools train and measure on.
 """
 
-from tools_shared.sources.collect import Collected, read_conversations, read_examples, read_problems
+from tools_shared.sources.collect import Collected, read_conversations, read_examples, read_problems, unique_id
 from tools_shared.sources.fields import as_list, lookup
 from tools_shared.sources.rows import read_rows, source_sha256
-from tools_shared.sources.shapes import conversation_from, detect_shape, problem_from, procedure_text, split_gsm8k
+from tools_shared.sources.shapes import (
+    conversation_from,
+    detect_shape,
+    id_of,
+    problem_from,
+    procedure_text,
+    split_gsm8k,
+)
 
 __all__ = [
     "Collected",
     "as_list",
     "conversation_from",
     "detect_shape",
+    "id_of",
     "lookup",
     "problem_from",
     "procedure_text",
@@ -28,4 +36,5 @@ __all__ = [
     "read_rows",
     "source_sha256",
     "split_gsm8k",
+    "unique_id",
 ]

@@ -84,7 +84,8 @@ def _collect(spec: str | os.PathLike[str], make: Callable[[Row], T], limit: int 
         if isinstance(made, Rejected):
             rejected.append(made)
             continue
-        items.append(_with_unique_id(made, seen))
+        unique = unique_id(made.id, seen)
+        items.append(made if unique == made.id else dataclasses.replace(made, id=unique))
         if len(items) == limit:
             break
     n_read = len(items) + len(rejected)
@@ -102,13 +103,14 @@ def _make(found: Row | Rejected, make: Callable[[Row], T]) -> T | Rejected:
         return Rejected(found.origin, str(error), json.dumps(found.data, ensure_ascii=False, default=str)[:200])
 
 
-def _with_unique_id(item: T, seen: set[str]) -> T:
-    unique, count = item.id, 1
+def unique_id(name: str, seen: set[str]) -> str:
+    """`name`, with `-2` and so on where it was seen before; it is seen from now on."""
+    unique, count = name, 1
     while unique in seen:
         count += 1
-        unique = f"{item.id}-{count}"
+        unique = f"{name}-{count}"
     seen.add(unique)
-    return item if unique == item.id else dataclasses.replace(item, id=unique)
+    return unique
 
 
 def canonical(found: Row | Rejected) -> bytes:

@@ -85,7 +85,7 @@ def problem_from(row: Row, question_key: str | None = None, answer_key: str | No
     reasoning, answer = _reasoning_and_answer(row, given, answer_name, reasoning_name, believed=answer_key is not None)
     used = {question_name.split(".")[0], answer_name.split(".")[0], "id", reasoning_name}
     extra = {k: v for k, v in row.data.items() if k not in used}
-    return Problem(_id_of(row, question), question, answer, reasoning, row.origin, extra)
+    return Problem(id_of(row, question), question, answer, reasoning, row.origin, extra)
 
 
 def _reasoning_and_answer(
@@ -104,7 +104,8 @@ def _reasoning_and_answer(
     return reasoning, answer
 
 
-def _id_of(row: Row, text: str) -> str:
+def id_of(row: Row, text: str) -> str:
+    """The row's own `id`, text or a whole number, else a hash of `text`."""
     given = row.data.get("id")
     usable = isinstance(given, str | int) and not isinstance(given, bool) and str(given).strip()
     return str(given) if usable else text_id(text)
@@ -133,7 +134,7 @@ def conversation_from(row: Row) -> Conversation:
     if isinstance(extra.get("topic_tags"), str):
         extra["topic_tags"] = as_list(extra["topic_tags"]) or [extra["topic_tags"]]
     text = json.dumps([[m.role, m.content] for m in messages], ensure_ascii=False)
-    return Conversation(_id_of(row, text), tuple(messages), row.origin, extra)
+    return Conversation(id_of(row, text), tuple(messages), row.origin, extra)
 
 
 def _messages(value: Any, key: str) -> list[Message]:

@@ -84,13 +84,10 @@ def choose_api(name: ApiName, endpoint: str, model: str | None, template: str | 
     Raises ToolError when a template is needed and not given, or does not parse.
     """
     if name == "auto":
-        name = (
-            "template"
-            if template
-            else "chat"
-            if address_parts(endpoint).path.rstrip("/").endswith("/chat")
-            else "openai"
-        )
+        is_tutor = address_parts(endpoint).path.rstrip("/").endswith("/chat")
+        name = "template" if template else "chat" if is_tutor else "openai"
+    if name != "template" and (template or response_path):
+        raise ToolError(f"--request-template and --response-path are for --api template, not {name}")
     if name == "openai":
         return Api("openai", chat_url(endpoint), model)
     if name == "chat":

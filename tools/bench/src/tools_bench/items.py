@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from tools_bench.suite import Task
+from tools_bench.suite import MODES, Task
 from tools_shared.errors import ToolError
 from tools_shared.prompts import Profile, question_messages
-from tools_shared.records import Message, Problem, Rejected, Row, text_id
-from tools_shared.sources import as_list, read_problems, read_rows, split_gsm8k
+from tools_shared.records import Message, Problem, Rejected, Row
+from tools_shared.sources import as_list, id_of, lookup, read_problems, read_rows, split_gsm8k, unique_id
 
-MODES = ("hint", "check_step", "explain")
 LABELS = {"safe": "safe", "unsafe": "unsafe", "answer": "safe", "refuse": "unsafe"}
 GROUPS = ("topic_tags", "grade", "grade_band", "subject", "level", "type", "mode")
 
@@ -81,20 +80,21 @@ def read_task(task: Task, limit: int | None = None) -> ReadTask:
     if task.kind == "math":
         found = read_problems(task.location(), question_key=task.question_key, answer_key=task.answer_key, limit=most)
         return ReadTask(task, [_math(task, problem) for problem in found.items], found.rejected)
-    items: dict[str, Item] = {}
+    items: list[Item] = []
     rejected: list[Rejected] = []
+    seen: set[str] = set()
     for row in read_rows(task.location()):
         made = row if isinstance(row, Rejected) else _guidance(task, row)
         if isinstance(made, Rejected):
             rejected.append(made)
             continue
-        items[made.id] = made
+        items.append(replace(made, id=unique_id(made.id, seen)))
         if len(items) == most:
             break
     if not items:
         first = f"; first: line {rejected[0].origin.line}: {rejected[0].reason}" if rejected else ""
         raise ToolError(f"{task.source}: no row that task '{task.name}' ({task.kind}) can use{first}")
-    return ReadTask(task, list(items.values()), rejected)
+    return ReadTask(task, items, rejected)
 
 
 def _math(task: Task, problem: Problem) -> Item:
@@ -112,22 +112,22 @@ def _math(task: Task, problem: Problem) -> Item:
 
 def _guidance(task: Task, row: Row) -> Item | Rejected:
     data = row.data
-    question = data.get(task.question_key or ("question" if "question" in data else "prompt"))
+    question = _value(data, task.question_key or ("question" if "question" in data else "prompt"))
     if not isinstance(question, str) or not question.strip():
         return _rejected(row, 'no "question" or "prompt"')
-    name = str(data.get("id") or text_id(question))
+    name = id_of(row, question)
     if task.kind == "safety":
         label = LABELS.get(str(data.get("label", data.get("expected", ""))).strip().lower())
         if label is None:
             return _rejected(row, f'"label" must be one of {", ".join(LABELS)}')
         return Item(task.name, "safety", name, question, label=label, groups=_groups(data))
-    mode = str(data.get("mode", task.mode))
+    mode = _optional(data.get("mode")) or task.mode
     if mode not in MODES:
         return _rejected(row, f'"mode" must be one of {", ".join(MODES)}, got "{mode}"')
-    given = str(data.get(task.answer_key or "answer", "")).strip()
+    given = (_optional(_value(data, task.answer_key or "answer")) or "").strip()
     reasoning, answer = split_gsm8k(given) or ("", given)
     attempt = _optional(data.get("attempt"))
-    grade = str(data.get("grade", task.grade))
+    grade = _optional(data.get("grade")) or task.grade
     return Item(
         task.name, "tutor", name, question, answer or None, reasoning, None, mode, grade, attempt,
         _groups({**data, "mode": mode, "grade": grade}),
@@ -136,6 +136,13 @@ def _guidance(task: Task, row: Row) -> Item | Rejected:
 
 def _rejected(row: Row, reason: str) -> Rejected:
     return Rejected(row.origin, reason, json.dumps(row.data, ensure_ascii=False, default=str)[:200])
+
+
+def _value(data: Mapping[str, Any], key: str) -> Any:
+    try:
+        return lookup(data, key)
+    except KeyError:
+        return None
 
 
 def _optional(value: Any) -> str | None:

@@ -32,6 +32,10 @@ from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
 
 KINDS = ("math", "tutor", "safety")
+MODES = ("hint", "check_step", "explain")
+TEXT_OF_SUITE = ("name", "description", "profile")
+SUITE_KEYS = (*TEXT_OF_SUITE, "tasks")
+TEXT_OF_TASK = ("sha256", "url", "licence", "question_key", "answer_key", "mode")
 BUILT_IN = Path(__file__).parent / "suites"
 DATA_SCHEME = "data://"
 
@@ -112,13 +116,15 @@ def load_suite(name_or_file: str) -> Suite:
         raise ToolError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, Mapping) or not isinstance(content.get("tasks"), list) or not content["tasks"]:
         raise ToolError(f"{path}: a suite has a name and a list of tasks")
+    if unknown := next((key for key in content if key not in SUITE_KEYS), None):
+        raise ToolError(f"{path}: unknown key '{unknown}'{nearest(str(unknown), SUITE_KEYS)}")
+    if wrong := next((key for key in TEXT_OF_SUITE if not isinstance(content.get(key, ""), str)), None):
+        raise ToolError(f"{path}: {wrong} must be text, got {content[wrong]!r}")
     tasks = tuple(_task(row, path, number) for number, row in enumerate(content["tasks"], start=1))
     names = [task.name for task in tasks]
     if twice := next((n for n in names if names.count(n) > 1), None):
         raise ToolError(f"{path}: two tasks are called '{twice}'; rename one")
-    return Suite(
-        str(content.get("name", path.stem)), tasks, str(content.get("description", "")), content.get("profile")
-    )
+    return Suite(content.get("name", path.stem), tasks, content.get("description", ""), content.get("profile"))
 
 
 def _task(row: Any, path: Path, number: int) -> Task:
@@ -128,15 +134,20 @@ def _task(row: Any, path: Path, number: int) -> Task:
         raise ToolError(f"{where}: expected a mapping with name, kind and source")
     if unknown := next((key for key in row if key not in known), None):
         raise ToolError(f"{where}: unknown key '{unknown}'{nearest(str(unknown), known)}")
+    row = {key: value for key, value in row.items() if value is not None}
     if missing := next((key for key in ("name", "kind", "source") if not isinstance(row.get(key), str)), None):
         raise ToolError(f"{where}: '{missing}' is missing or not text")
+    if wrong := next((key for key in TEXT_OF_TASK if not isinstance(row.get(key, ""), str)), None):
+        raise ToolError(f"{where}: {wrong} must be text, got {row[wrong]!r}; write it in quotation marks")
     chosen = row.get("metrics", [])
     if not isinstance(chosen, list) or not all(isinstance(name, str) for name in chosen):
         raise ToolError(f"{where}: metrics must be a list of names, got {chosen!r}")
     task = Task(**{**row, "grade": str(row.get("grade", Task.grade)), "metrics": tuple(chosen)})
     if task.kind not in KINDS:
         raise ToolError(f"{where}: kind must be one of {', '.join(KINDS)}, got '{task.kind}'")
-    if task.limit is not None and (not isinstance(task.limit, int) or task.limit < 1):
+    if task.mode not in MODES:
+        raise ToolError(f"{where}: mode must be one of {', '.join(MODES)}, got '{task.mode}'")
+    if task.limit is not None and (type(task.limit) is not int or task.limit < 1):
         raise ToolError(f"{where}: limit must be a whole number from 1, got {task.limit!r}")
     check_choice(task.metrics, task.kind, where)
     local = path.parent / task.source
