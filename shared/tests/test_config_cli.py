@@ -169,4 +169,8 @@ def test_errors_have_their_exit_codes_and_bugs_their_traceback():
     full = failing(OSError(errno.ENOSPC, "No space left on device", "out.bin"))
     assert full.exit_code == 3
     assert "out.bin: no space left" in full.stderr
+    shut = failing(PermissionError(errno.EACCES, "Permission denied", "model.safetensors"))
+    assert shut.exit_code == 1
+    assert "model.safetensors: Permission denied for user" in shut.stderr
     assert isinstance(failing(KeyError("bug")).exception, KeyError)
+    assert isinstance(failing(OSError(errno.EBADF, "bug")).exception, OSError)

@@ -89,9 +89,9 @@ class ToolCommand(_EndsInOrder):
                 raise
             raise _Failure(gone) from error
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if (told := _told(error)) is None:
                 raise
-            raise _Failure(disk_full(error)) from error
+            raise _Failure(told) from error
         processes.leave(0)
         return result
 
@@ -120,6 +120,15 @@ class DefaultGroup(ToolGroup):
         with click.Context(command, info_name=ctx.info_name, parent=ctx.parent) as inner:
             command.format_help(inner, formatter)
         self.format_commands(ctx, formatter)
+
+
+def _told(error: OSError) -> ToolError | None:
+    """What the user can do about an error of the file system; None when it is not theirs."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return disk_full(error)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
+        return ToolError(f"{error.filename}: {error.strerror} for user {os.getuid()}; change its permissions or user")
+    return None
 
 
 def disk_full(error: OSError) -> Incomplete:
