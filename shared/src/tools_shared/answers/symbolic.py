@@ -1,8 +1,9 @@
 """Symbolic comparison in processes that can be killed.
 
 Computer algebra on a model's output can take for ever or eat the memory, and stopping it with SIGALRM raises
-in threads. Here each comparison is a JSON line to a worker process (`worker.py`) that has its own memory and
-CPU limits; a worker that does not answer in time is killed and the next comparison starts a fresh one.
+in threads. Here each comparison is a JSON line to a worker process (`worker.py`) that has its own limits on memory and
+processor time, kept by the kernel; after a worker that reached one the next comparison starts a fresh one. The limit is
+processor time so that no grade depends on how busy the machine is.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from dataclasses import dataclass, field
 from tools_shared.errors import ToolError
 
 DEADLINE_S = 5.0
+"""Processor time that one comparison may take; the kernel counts whole seconds, so up to one more."""
+PATIENCE = 12.0
+"""Seconds of waiting for each of the deadline's: for a worker that does not come to its turn, or hangs."""
 START_S = 60.0
 MEMORY_BYTES = 1 << 30
 MAX_SYMBOLIC = 500
@@ -45,13 +49,13 @@ class _Worker:
             raise ToolError(f"the symbolic grader did not start ({' '.join(command[1:4])}); its error is printed above")
         return worker
 
-    def ask(self, question: dict[str, str], deadline_s: float) -> dict[str, str] | None:
-        """The answer to one question, or None when the process died or the deadline passed."""
+    def ask(self, question: dict[str, str], patience_s: float) -> dict[str, str] | None:
+        """The answer to one question, or None when the process died or did not answer."""
         try:
             os.write(self.process.stdin.fileno(), json.dumps(question).encode() + b"\n")
         except BrokenPipeError:
             return None
-        return self.read(deadline_s)
+        return self.read(patience_s)
 
     def read(self, timeout_s: float) -> dict[str, str] | None:
         end = time.monotonic() + timeout_s
@@ -95,7 +99,7 @@ class Pool:
                 worker = self._idle.pop() if self._idle else None
             worker = worker or _Worker.start(self.memory_bytes, self.deadline_s)
             try:
-                reply = worker.ask({"gold": gold, "given": given}, self.deadline_s)
+                reply = worker.ask({"gold": gold, "given": given}, self.deadline_s * PATIENCE)
             except BaseException:  # an interrupted question leaves its answer in the pipe: not a worker to reuse
                 worker.kill()
                 raise

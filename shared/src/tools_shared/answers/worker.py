@@ -83,9 +83,9 @@ def _parse(latex: str) -> list[Any]:
 
 
 def limit_cpu(deadline_s: float) -> None:
-    """Let the kernel end this process should one question use more CPU time than its deadline and nobody kills it."""
+    """Let the kernel end this process when one question has used up its processor time."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    soft = math.ceil(used.ru_utime + used.ru_stime + deadline_s) + 2
+    soft = math.ceil(used.ru_utime + used.ru_stime + deadline_s)
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
@@ -123,6 +123,7 @@ def main(memory_bytes: int, deadline_s: float) -> None:
     judge("\\frac{1}{2}", "\\sqrt{4}")  # imports what is imported late, before files are closed to it
     if sys.platform == "linux":  # macOS refuses the limit; the parent's deadline remains
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the limit on processor time would leave a core file
     os.dup2(silent, 2)
     forbid_side_effects()
     serve(0, answers, deadline_s)
