@@ -75,7 +75,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[list[int], li
     """Token ids of a text and where each ends in it; raises ToolError for a tokenizer that cannot tell."""
     if not tokenizer.is_fast:
         raise ToolError(f"the tokenizer of '{tokenizer.name_or_path}' gives no offsets; convert it to a fast one")
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     return encoded["input_ids"], [end for _, end in encoded["offset_mapping"]]
 
 

@@ -61,6 +61,13 @@ def test_a_planted_signal_is_found_and_the_weighted_vote_beats_the_majority(tmp_
     assert {"roc", "reliability", "auroc_by_fraction", "trajectories", "savings", "best_of_n"} <= names
 
 
+@pytest.mark.parametrize(("split", "said"), [("all", "trained on"), ("calibration", "were chosen on these questions")])
+def test_questions_that_the_scorer_knows_are_said_to_be_so(tmp_path, make_hidden, split, said):
+    results = run(tmp_path, make_hidden(tmp_path / "h", signal=0.5), split)
+    assert said in results["verdict"][0]
+    assert "within-question AUROC" in results["verdict"][1]
+
+
 def test_states_of_another_reader_are_refused_naming_both(tmp_path, make_hidden):
     data, other = make_hidden(tmp_path / "h", signal=1.0), make_hidden(tmp_path / "o", size=16)
     train(TrainConfig(train_dir=str(data), output_dir=str(tmp_path / "run"), config_name="demo", epochs=1), HERE)

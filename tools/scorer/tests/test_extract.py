@@ -114,6 +114,15 @@ def test_parts_made_apart_are_the_whole(data, tmp_path):
         assert path.read_bytes() == (tmp_path / "parts" / path.name).read_bytes()
 
 
+def test_a_shard_that_would_overlap_another_is_refused_and_not_made(data, tmp_path):
+    run(data, tmp_path / "h", end_idx=15)
+    with pytest.raises(ToolError, match="shard-000010-000015.safetensors: holds a part of traces 10 to 20"):
+        run(data, tmp_path / "h")
+    assert open_hidden(tmp_path / "h").n_traces == 15
+    run(data, tmp_path / "h", start_idx=20)
+    assert open_hidden(tmp_path / "h").missing() == [(15, 20)]
+
+
 def test_another_configuration_is_refused_before_anything_is_loaded(data, tmp_path):
     run(data, tmp_path / "h", end_idx=10)
     with pytest.raises(ToolError, match=r"another configuration \(layers \[5\] and \[2\]; norm 'post' and 'pre'\)"):
@@ -185,7 +194,7 @@ def test_another_tokenizer_is_refused_naming_both(data, tmp_path):
 
 def test_a_file_that_is_not_a_preprocess_run_is_refused(tmp_path):
     (tmp_path / FILE).write_text("{}\n")
-    with pytest.raises(ToolError, match="not a run directory"):
+    with pytest.raises(ToolError, match="no run.json beside it"):
         run(tmp_path / FILE, tmp_path / "h")
     with pytest.raises(ToolError, match="no such file"):
         run(tmp_path / "none.jsonl", tmp_path / "h")

@@ -120,6 +120,13 @@ def test_several_responses_of_a_row_are_attempts_of_one_question(tmp_path):
     assert len({r["question_id"] for r in rows}) == len({r["group"] for r in rows}) == 1
 
 
+def test_rows_with_an_id_of_their_own_are_attempts_of_one_question(tmp_path):
+    rows, _, _ = run(tmp_path, attempt(id=0), attempt(id="b"), attempt(id="c", question_id="q"))
+    assert rows[0]["question_id"] == rows[1]["question_id"]
+    assert [row["trace_id"].partition("/")[2] for row in rows[:2]] == ["0", "b"]
+    assert rows[2]["trace_id"] == "q/c"
+
+
 def test_a_template_that_opens_the_tag_gets_it_once(tmp_path, tokenizer):
     folder = tmp_path / "tokenizer"
     tokenizer.save_pretrained(folder)
@@ -185,6 +192,16 @@ def test_nothing_usable_is_an_error_with_the_first_reason(tmp_path):
     with pytest.raises(ToolError, match=r"traces.jsonl:1: no usable trace \(1 rejected; first: no thinking block"):
         run(tmp_path, attempt(response="5"))
     assert run(tmp_path, attempt(response="5"), untagged="whole")[0]
+
+
+def test_standard_input_without_a_usable_trace_makes_no_run(tmp_path):
+    words = ["preprocess", "--input-file", "-", "--output-dir", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, words, input=json.dumps(attempt(response="5")) + "\n")
+    assert result.exit_code == 1
+    assert "<stdin>:1: no usable trace" in result.output
+    assert not (tmp_path / "out").exists()
+    result = CliRunner().invoke(main, words, input=json.dumps(attempt()) + "\n")
+    assert result.exit_code == 0, result.output
 
 
 def test_one_class_only_is_said(tmp_path, capsys):

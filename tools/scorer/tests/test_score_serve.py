@@ -34,6 +34,17 @@ def test_scores_of_states_are_those_of_the_scorer(trained, tmp_path):
     assert rows[0]["ends"] == [p + 1 - trace.prompt_len for p in positions.tolist()]
 
 
+def test_scores_never_replace_what_is_read(trained, tmp_path):
+    run, data = trained
+    rows = tmp_path / "t.jsonl"
+    rows.write_text('{"question": "1+1?", "response": "2"}\n')
+    for given, output in ((rows, rows), (data, data / "manifest.json"), (tmp_path / "*.jsonl", rows)):
+        before = output.read_bytes()
+        with pytest.raises(ToolError, match="is a file of --input too"):
+            score(ScoreConfig(scorer=str(run), input=str(given), output_file=str(output)))
+        assert output.read_bytes() == before
+
+
 def test_a_trace_in_one_number():
     found = summarize([0.2, 0.8, 0.5])
     assert (found.mean, found.last, found.min) == (pytest.approx(0.5), 0.5, 0.2)

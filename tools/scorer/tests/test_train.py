@@ -139,6 +139,9 @@ def test_step_export_of_another_shape_says_what_fits(tmp_path, make_hidden):
     data = make_hidden(tmp_path / "h", signal=0.5)
     with pytest.raises(ToolError, match=r"one hidden layer of 512.*widths \[64\]"):
         train(settings(data, tmp_path / "run", export=("step-pt",)), HERE)
+    with pytest.raises(ToolError, match=", isotonic knots"):
+        train(settings(data, tmp_path / "run", hidden="512", calibration="isotonic", export=("step-pt",)), HERE)
+    assert [path.name for path in tmp_path.iterdir()] == ["h"], "nothing is trained that could not be written"
 
 
 @pytest.mark.parametrize("loss", ["bce", "pairwise"])
@@ -151,6 +154,16 @@ def test_a_planted_signal_is_learnt(tmp_path, make_hidden, loss):
         if trace.split == "test":
             (right if trace.is_correct else wrong).append(sum(scorer.probabilities(states)) / len(states))
     assert sum(right) / len(right) > sum(wrong) / len(wrong) + 0.3
+
+
+def test_states_that_are_not_those_that_were_written_are_not_learnt_from(tmp_path, make_hidden):
+    data = make_hidden(tmp_path / "h", signal=0.5)
+    shard = sorted(data.glob("*.safetensors"))[1]
+    content = bytearray(shard.read_bytes())
+    content[-100] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(ToolError, match=f"{shard.name}: corrupt"):
+        train(settings(data, tmp_path / "run"), HERE)
 
 
 def test_one_class_is_refused_with_its_count(tmp_path, make_hidden):

@@ -68,18 +68,24 @@ def _attempt(row: Row, key: str, keys: Keys, profile: Profile, labelled: bool) -
     gold = _ground_truth(data, keys.ground_truth, profile)
     if gold is None and labelled:
         raise UnusableError(f"no '{keys.ground_truth}' (with --no-labelled a row needs none)")
-    question_id = str(data.get("question_id") or data.get("id") or text_id(question))
     return Attempt(
         question=question,
         response=response,
         ground_truth=gold,
         answer=_given(data, keys.answer, response, profile, alone=len(keys.response) == 1),
-        question_id=question_id,
-        name=str(data.get("attempt") or data.get("trace_id") or (key if len(keys.response) > 1 else "")),
+        # Not the row's "id": where each attempt has its own, no two would be of one question.
+        question_id=str(data.get("question_id") or text_id(question)),
+        name=_name(data, key if len(keys.response) > 1 else ""),
         token_ids=_token_ids(data),
         mean_logprob=_mean_logprob(data),
         origin=row.origin,
     )
+
+
+def _name(data: Any, key: str) -> str:
+    """What tells an attempt from the others at its question."""
+    given = next((data[name] for name in ("attempt", "trace_id", "id") if data.get(name) is not None), None)
+    return "/".join(str(part) for part in (given, key) if part not in (None, ""))
 
 
 def _text(data: Any, key: str) -> str:
@@ -131,4 +137,4 @@ def _mean_logprob(data: Any) -> float | None:
     found: Sequence[float] | float | None = data.get("mean_logprob", data.get("logprobs"))
     if isinstance(found, list):
         found = sum(found) / len(found) if found and all(isinstance(p, int | float) for p in found) else None
-    return float(found) if isinstance(found, int | float) else None
+    return float(found) if type(found) in (int, float) else None

@@ -26,6 +26,7 @@ from tools_scorer.metrics import (
 from tools_scorer.replay import Point, memory_budgets, thresholds
 from tools_scorer.selection import Selection, selections
 from tools_scorer.train import check_unchanged, hidden_sha256
+from tools_scorer.verdict import verdict
 from tools_shared.cli import Invocation, say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, write_json, write_jsonl
@@ -100,6 +101,7 @@ def evaluate(config: EvaluateConfig, invocation: Invocation) -> Manifest:
     if done:
         return check_unchanged(done, hidden)
     scorer.check_reader(hidden.manifest.to_json(), str(hidden.path), READER_FIELDS)
+    hidden.verify()
     traces = judge(hidden, scorer, config.split)
     results = measure(hidden, scorer, traces, config)
     with draft(output_dir, config, invocation, "scorer_eval") as run:
@@ -247,51 +249,3 @@ def headline(results: Results) -> dict[str, Any]:
 
 def _plain(interval: Interval | None) -> dict[str, Any] | None:
     return None if interval is None else dataclasses.asdict(interval)
-
-
-def show(interval: Interval) -> str:
-    return f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
-
-
-def verdict(results: Results) -> list[str]:
-    """What the numbers say, in sentences; also where they say that the scorer is of no use."""
-    if results.within is None:
-        return ["No two questions have both right and wrong traces, so whether the scorer reads the trace stays open."]
-    within = results.within
-    place = f"within-question AUROC {show(within)} over {within.n} questions"
-    if within.low > 0.5:
-        said = [f"The scorer tells right traces from wrong ones of the same question: {place}."]
-    elif within.high < 0.5:
-        said = [f"Within a question the scorer prefers wrong traces: {place}; do not use it."]
-    else:
-        said = [f"The scorer does not tell right traces from wrong ones of the same question: {place} includes 0.5."]
-    lost = [c for c in results.compared if c.difference is not None and c.difference.low <= 0]
-    lost += [c for c in results.compared if c.difference is None and c.pooled.estimate >= results.pooled.estimate]
-    if lost:
-        said.append(f"It does not beat {_and([_loss(c) for c in lost])}.")
-    return said + _vote_verdict(results)
-
-
-def _loss(compared: Compared) -> str:
-    if compared.difference is None or compared.within is None:
-        return f"the {compared.name} pooled over questions ({compared.pooled.estimate:.3f})"
-    gap = compared.difference
-    difference = f"difference {gap.estimate:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
-    return f"{compared.name} ({compared.within.estimate:.3f}, {difference})"
-
-
-def _vote_verdict(results: Results) -> list[str]:
-    if not results.selected or results.selected[-1].k < 2:
-        return []
-    last = results.selected[-1]
-    gain = last.gain["weighted vote"]
-    points = f"{100 * gain.estimate:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}] at k = {last.k}"
-    if gain.low > 0:
-        return [f"A vote weighted by it beats the majority: {points}."]
-    if gain.high < 0:
-        return [f"A vote weighted by it is worse than the majority: {points}."]
-    return [f"A vote weighted by it is not shown to beat the majority: {points}."]
-
-
-def _and(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -65,7 +65,11 @@ def read_pt(path: str | Path) -> list[dict[str, Any]]:
         entries = torch.load(path, weights_only=True, mmap=True, map_location="cpu")
     except FileNotFoundError:
         raise ToolError(f"{path}: no such file") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except pickle.UnpicklingError as error:  # its message advises to run what the file holds
+        raise ToolError(
+            f"{path}: not a file of tensors and plain values: it holds other objects, which can run code when read"
+        ) from error
+    except (RuntimeError, EOFError) as error:
         reason = str(error).splitlines()[0]
         raise ToolError(
             f"{path}: not a file of tensors and plain values, and nothing else is read ({reason})"

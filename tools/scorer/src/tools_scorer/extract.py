@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,16 @@ from tools_scorer.readers import Reader, ReaderOptions, open_reader
 from tools_shared.cli import progress, say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
-from tools_shared.hidden.shards import MANIFEST, Manifest, Rows, shard_path, torch_dtype, write_manifest, write_shard
+from tools_shared.hidden.shards import (
+    MANIFEST,
+    Manifest,
+    Rows,
+    shard_files,
+    shard_path,
+    torch_dtype,
+    write_manifest,
+    write_shard,
+)
 from tools_shared.models import resolve
 from tools_shared.ray_map import check_ray
 from tools_shared.reading import layer_indices, reader_sha256, tokenizer_sha256
@@ -47,6 +56,7 @@ def extract(config: ExtractConfig) -> Hidden:
     mine = ranges[i::n]
     if (job.folder / MANIFEST).exists():
         write_manifest(job.folder, job.manifest)
+        check_room(job.folder, mine)
     todo = [span for span in mine if config.overwrite or not _finished(job, *span)]
     if len(todo) < len(mine):
         say(f"{job.folder}: {len(mine) - len(todo)} of {len(mine)} shards are finished")
@@ -120,6 +130,17 @@ def shard_ranges(start: int, end: int, size: int) -> list[tuple[int, int]]:
     """`start` to `end` cut at the multiples of `size`, so that parts made apart fit together."""
     edges = [start, *range((start // size + 1) * size, end, size), end]
     return list(itertools.pairwise(edges))
+
+
+def check_room(folder: Path, ranges: Sequence[tuple[int, int]]) -> None:
+    """Raises ToolError when a shard that is there holds a part of what another would: neither can then be taken."""
+    for start, end, path in shard_files(folder):
+        for begin, after in ranges:
+            if begin < end and start < after and (begin, after) != (start, end):
+                raise ToolError(
+                    f"{path}: holds a part of traces {begin} to {after}, which are asked for as one shard; remove it, "
+                    f"or ask with the same --start-idx and --end-idx again"
+                )
 
 
 def compute_dtype(config: ExtractConfig) -> str:

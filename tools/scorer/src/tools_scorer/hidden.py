@@ -87,6 +87,11 @@ class Hidden:
     def n_traces(self) -> int:
         return sum(shard.n_traces for shard in self.shards)
 
+    def verify(self) -> None:
+        """Read every shard and compare with its hashes: before rows are used, so that none that has rotted is."""
+        for shard in self.shards:
+            shard.verify()
+
     def missing(self) -> list[tuple[int, int]]:
         """Ranges of the input's traces that no shard covers."""
         edges = [(0, 0), *((s.start, s.end) for s in self.shards), (self.manifest.n_input, self.manifest.n_input)]

@@ -16,6 +16,7 @@ from tools_shared.prompts import Profile, load_profile
 from tools_shared.reading import tokenizer_sha256
 from tools_shared.runs import Manifest as RunManifest
 from tools_shared.runs import read_manifest
+from tools_shared.runs.read import MANIFEST
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -74,6 +75,10 @@ def open_traces(path: str | Path) -> TracesFile:
         raise ToolError(f"{path}: is a folder; name the .jsonl file in it")
     if not path.exists():
         raise ToolError(f"{path}: no such file; run `tools-scorer preprocess` first")
+    if not (path.parent / MANIFEST).exists():
+        raise ToolError(
+            f"{path}: not a file that `tools-scorer preprocess` wrote (no {MANIFEST} beside it); run it first"
+        )
     run = read_manifest(path.parent)
     if run.kind != "scorer_data":
         raise ToolError(f"{path.parent}: is a {run.kind} run; --input-path is the file that preprocess wrote")

@@ -56,7 +56,9 @@ def preprocess(config: PreprocessConfig, invocation: Invocation) -> Manifest:
         sha256 = tokenizer_sha256(maker.tokenizer)
         run.add_input("tokenizer", config.tokenizer_path, sha256, profile=maker.profile.to_json())
         write_jsonl(run.path / name, maker.rows(config.input_file))
-        run.reject(maker.rejected)
+        if not maker.counts["n_traces"]:
+            raise _nothing_usable(maker)
+        run.reject(sorted(maker.rejected, key=lambda found: (found.origin.path, found.origin.line)))
         _warn(maker)
         return run.finish(_metrics(maker) | {"file": name}, seed=config.seed, profile=maker.profile.name)
 
@@ -198,10 +200,14 @@ def _segments(prompt: str, text: str, ends: Sequence[int]) -> list[str]:
 
 def _check_usable(maker: _Maker) -> None:
     """Raise ToolError when no row is usable, before a draft is begun that the next try would stumble over."""
-    source = str(maker.config.input_file)
-    if next(maker.rows(source), None) is None:
-        first = maker.rejected[0] if maker.rejected else Rejected(Origin(source, 1), "the source is empty")
-        raise ToolError(f"{first.origin}: no usable trace ({len(maker.rejected)} rejected; first: {first.reason})")
+    if next(maker.rows(str(maker.config.input_file)), None) is None:
+        raise _nothing_usable(maker)
+
+
+def _nothing_usable(maker: _Maker) -> ToolError:
+    empty = Rejected(Origin(str(maker.config.input_file), 1), "the source is empty")
+    first = min(maker.rejected, key=lambda found: (found.origin.path, found.origin.line), default=empty)
+    return ToolError(f"{first.origin}: no usable trace ({len(maker.rejected)} rejected; first: {first.reason})")
 
 
 def _warn(maker: _Maker) -> None:

@@ -17,6 +17,7 @@ from tools_shared.hidden.shards import MANIFEST, READER_FIELDS
 from tools_shared.records import Rejected, Row
 from tools_shared.scoring import TraceScore, load_scorer, summarize
 from tools_shared.sources import lookup, read_rows
+from tools_shared.sources.spec import STDIN, files_of, scheme_of
 from tools_shared.text_scoring import Response, TextScorer, open_text_scorer
 
 _AT_ONCE = 256
@@ -32,6 +33,7 @@ def score(config: ScoreConfig) -> dict[str, Any]:
         raise ToolError(
             "--scorer (a run of tools-scorer train) and --input (hidden states, or rows with text) are needed"
         )
+    _refuse_own_input(config)
     made = _of_states(config) if (Path(config.input) / MANIFEST).exists() else _of_text(config)
     counts = {"n_scored": 0, "n_without": 0}
 
@@ -49,9 +51,23 @@ def score(config: ScoreConfig) -> dict[str, Any]:
     return {"path": config.output_file, **counts}
 
 
+def _refuse_own_input(config: ScoreConfig) -> None:
+    """Raises ToolError when the output would replace what is read."""
+    output = Path(config.output_file).resolve()
+    given = Path(config.input).expanduser()
+    files = given.iterdir() if given.is_dir() else _files(config.input)
+    if output in {path.resolve() for path in files}:
+        raise ToolError(f"--output-file {config.output_file}: is a file of --input too; choose another")
+
+
+def _files(spec: str) -> list[Path]:
+    return [] if spec == STDIN or scheme_of(spec) else files_of(spec)
+
+
 def _of_states(config: ScoreConfig) -> Iterator[dict[str, Any]]:
     scorer, hidden = load_scorer(config.scorer), open_hidden(config.input)
     scorer.check_reader(hidden.manifest.to_json(), str(hidden.path), READER_FIELDS)
+    hidden.verify()
     for shard in hidden.shards:
         probabilities, bounds = scorer.probabilities(shard.states()), shard.row_pointers.tolist()
         positions = shard.positions.tolist()

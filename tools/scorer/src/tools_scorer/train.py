@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tools_scorer.calibration import fit_isotonic, fit_line, fold_line, fold_scale, with_knots
 from tools_scorer.fit import STATE, Fitted, fit, into_one, read_progress
-from tools_scorer.formats import export
+from tools_scorer.formats import check_exportable, export
 from tools_scorer.hidden import Hidden
 from tools_scorer.known_files import open_states
 from tools_scorer.learning_config import Recipe, TrainConfig, recipe
@@ -45,6 +45,9 @@ def train(config: TrainConfig, invocation: Invocation) -> RunManifest:
     hidden = open_states(config.train_dir, output_dir)
     if done:
         return check_unchanged(done, hidden)
+    for format_ in config.export:
+        check_exportable(_facts(hidden.manifest, settings, {}, int(settings.calibration == "isotonic")), format_)
+    hidden.verify()
     rows, validation = _rows(hidden, config, settings)
     with draft(output_dir, config, invocation, "scorer") as run:
         run.add_input("hidden", str(hidden.path), hidden_sha256(hidden), n_traces=hidden.n_traces, n_rows=hidden.n_rows)
