@@ -83,3 +83,15 @@ def test_hints(reply, kept, socratic):
 def test_explanations_may_tell():
     item = Item("t", "tutor", "1", "What is 2/3 of 45?", "30", mode="explain", grade="5")
     assert set(graded(item, text="A third of 45 is 15, so two thirds are 30.").values) == {"appropriate_level_rate"}
+
+
+def test_equal_answers_are_one_vote_and_a_tie_is_shared():
+    item = Item("t", "math", "1", "How many?", "1000")
+
+    def majority(*answers):
+        made = [Response("t", "1", k, text=f"<SOLUTION>{a}</SOLUTION>") for k, a in enumerate(answers)]
+        return grade_all([item], {r.key: r for r in made}, PROFILE)[0].values["maj_at_k"]
+
+    assert majority("1,000", "7", "1000.0", "7", "$1000") == 1
+    assert majority("1000", "7") == 0.5
+    assert majority("7", "8", "7", "1000") == 0

@@ -55,6 +55,11 @@ def test_a_judged_run(serve, tmp_path):
     assert agreement["accuracy_lenient"] == {"agree": 10, "n": 10}
     assert "agrees with socratic_step_rate on 8 of 8" in done.output
     assert len((tmp_path / "m" / "judgements.jsonl").read_text().splitlines()) == 30
+    results["judge"]["agreement_with_detectors"] = {}
+    (tmp_path / "m" / "benchmark_results.json").write_text(json.dumps(results))
+    assert CliRunner().invoke(main, ["rescore", str(tmp_path / "m")], catch_exceptions=False).exit_code == 0
+    again = json.loads((tmp_path / "m-rescored" / "benchmark_results.json").read_text())
+    assert again["judge"]["agreement_with_detectors"] == agreement
 
 
 def test_a_broken_judge_stops_the_run(serve, tmp_path):
@@ -106,6 +111,9 @@ def test_a_judge_spends_from_the_same_budget(judged_words, serve, tmp_path):
     assert not judge  # 512 tokens are the most that one judgement can cost
     assert bench(*words, "--price-out", "1e6", "--max-new-tokens", "100", "--budget", "2000").exit_code == 0
     assert len(judge) == 2
+    results = json.loads((tmp_path / "m" / "benchmark_results.json").read_text())
+    assert results["judge"]["effort"]["spent"] == 40
+    assert "200 tokens in, 40 out, 40 spent" in (tmp_path / "m" / "metrics.txt").read_text()
 
 
 def test_the_judges_key_reaches_the_judge_and_no_file(judged_words, serve, tmp_path, monkeypatch):

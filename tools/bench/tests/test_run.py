@@ -197,6 +197,17 @@ def test_the_budget_stops_before_it_is_spent(serve, tmp_path):
         (["--model-name", "m", "--endpoint", "http://x/v1", "--api-key-env", "NOT_SET_9"], "is not set"),
         (["--model-name", "m", "--endpoint", "http://x/v1", "--api", "template"], "needs --request-template"),
         (["--model-name", "m", "--endpoint", "http://x/v1", "--fail-on", "accuracy:x"], "write METRIC:POINTS"),
+        (["--model-name", "m", "--endpoint", "http://x/v1", "--fail-on", "accurcy:1"], "did you mean 'accuracy'?"),
+        (["--model-name", "m", "--endpoint", "http://x/v1", "--fail-on", "accuracy:nan"], "between 0 and 100"),
+        (["--model-name", "m", "--endpoint", "http://x/v1", "--fail-on", "accuracy:1"], "give --compare BASELINE"),
+        (["--model-name", "m", "--endpoint", "http://x/v1", "--budget", "5"], "give --price-in and --price-out"),
+        (["--model-name", "m", "--endpoint", "http://x/v1", "--judge-schema"], "give --judge-endpoint too"),
+        (["--model-name", "m", "--endpoint", "http://x/v1", "--ids", " , "], "names no item"),
+        (
+            ["--model-name", "m", "--endpoint", "http://x/v1", "--response-path", "x"],
+            "are for --api template",
+        ),
+        (["--model-name", "m", "--endpoint", "http://x/v1", "--compare", "no.json"], "no.json: no such file"),
     ],
 )
 def test_wrong_words_get_one_line(tmp_path, words, message):
@@ -204,6 +215,18 @@ def test_wrong_words_get_one_line(tmp_path, words, message):
     assert done.exit_code == 1
     assert message in done.output
     assert done.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", ["{broken", "[]", '{"evaluations": 3}'])
+def test_a_baseline_that_is_none_is_found_before_anything_is_asked(serve, tmp_path, content):
+    asked = serve(solver())
+    (tmp_path / "base.json").write_text(content)
+    words = ["--model-name", "m", "--endpoint", f"{asked.url}/v1", "--output-dir", tmp_path]
+    for suite in ([], ["--suite", "quick"]):
+        done = bench(*words, *suite, "--compare", tmp_path / "base.json")
+        assert done.exit_code == 1
+        assert done.output.startswith(f"Error: {tmp_path / 'base.json'}: ")
+    assert not asked
 
 
 def test_a_suites_profile_is_what_models_are_asked_in(serve, tmp_path):
@@ -233,6 +256,10 @@ def test_the_clean_subset_by_the_matches_of_dedup(serve, tmp_path):
     assert results["evaluations"]["math_accuracy"]["accuracy"] == 0.9
     assert results["clean_subset"]["contaminated_items"] == 1
     assert results["clean_subset"]["evaluations"]["math_accuracy"]["accuracy"] == pytest.approx(8 / 9)
+    stored = tmp_path / "m" / "benchmark_results.json"
+    stored.write_text(stored.read_text().replace("0.8888888888888888", "0.5"))
+    assert CliRunner().invoke(main, ["rescore", str(tmp_path / "m")], catch_exceptions=False).exit_code == 0
+    assert results_of(tmp_path / "m-rescored")["clean_subset"] == results["clean_subset"]
     other = bench(*words[:1], "n", *words[2:], "--train-data", QUICK / "quick_math.jsonl")
     assert other.exit_code == 1
     assert "no matches in it" in other.output

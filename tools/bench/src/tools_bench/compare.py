@@ -86,9 +86,9 @@ def _publish_verdicts(
         return run.finish(count_verdicts(comparisons))
 
 
-def compare_with(baseline: str, folder: Path, config: VerdictConfig) -> None:
+def compare_with(baseline: Side, folder: Path, config: VerdictConfig) -> None:
     """`run --compare`: compare a finished run with a baseline and write the result beside it; see `settle`."""
-    comparisons = compare_all(read_side(baseline), [read_side(folder)], config)
+    comparisons = compare_all(baseline, [read_side(folder)], config)
     write_comparisons(folder, comparisons)
     say(describe(comparisons))
     settle(comparisons)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from tools_bench.metrics import check_metric
 from tools_shared.config import Config, option
 from tools_shared.engines import EngineConfig
 from tools_shared.errors import ToolError
@@ -66,14 +67,17 @@ class VerdictConfig(Config):
         self.gates()
 
     def gates(self) -> dict[str, float]:
-        """`--fail-on` by metric; raises ToolError for what is not METRIC:POINTS."""
+        """`--fail-on` by metric; raises ToolError for what is not METRIC:POINTS with a metric that there is."""
         found = {}
         for words in self.fail_on:
             name, _, points = words.partition(":")
+            check_metric(name, f"--fail-on {words}")
             try:
                 found[name] = float(points or 0)
             except ValueError:
                 raise ToolError(f"--fail-on {words}: write METRIC:POINTS, such as accuracy:2") from None
+            if not 0 <= found[name] <= 100:
+                raise ToolError(f"--fail-on {words}: points are between 0 and 100")
         return found
 
 
@@ -168,6 +172,12 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
             raise ToolError("give --endpoint (a server) or --model-path (a model that is here), not both")
         if (self.judge_endpoint is None) != (self.judge_model is None):
             raise ToolError("--judge-endpoint and --judge-model belong together; give both or none")
+        if self.judge_endpoint is None and (self.judge_schema or self.judge_api_key_env is not None):
+            raise ToolError("--judge-schema and --judge-api-key-env are about a judge; give --judge-endpoint too")
+        if self.fail_on and self.compare is None:
+            raise ToolError("--fail-on judges a difference; give --compare BASELINE too")
+        if self.budget is not None and not (self.price_in or self.price_out):
+            raise ToolError("--budget is reckoned from prices; give --price-in and --price-out too")
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,13 @@ def normal(text: str) -> str:
 
 def clean_subset(graded: Sequence[Graded], known: set[str], matches: str, tells_format: bool) -> dict[str, Any]:
     """The results over the clean items, and how many are not; `known` are the contaminated questions of `matches`."""
-    clean = [g for g in graded if normal(g.item.question) not in known]
-    n_contaminated = len({g.item.key for g in graded}) - len({g.item.key for g in clean})
-    found = {"matches": matches, "contaminated_items": n_contaminated}
+    held = list(dict.fromkeys(g.item.key for g in graded if normal(g.item.question) in known))
+    return {"matches": matches, **without(graded, held, tells_format)}
+
+
+def without(graded: Sequence[Graded], held: Sequence[Sequence[str]], tells_format: bool) -> dict[str, Any]:
+    """The results over the items but those that are `held`: (task, id) of each."""
+    left_out = {tuple(key) for key in held}
+    clean = [g for g in graded if g.item.key not in left_out]
+    found = {"contaminated_items": len(left_out), "contaminated": [list(key) for key in held]}
     return found | (summarize(clean, tells_format) if clean else {"evaluations": {}})

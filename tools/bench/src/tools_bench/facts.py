@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from tools_bench.collect import Guard
 from tools_bench.config import BenchConfig
 from tools_bench.grade import grader_sha256
 from tools_bench.items import messages_of
-from tools_bench.journal import Journal
+from tools_bench.journal import DrawKey, Response
 from tools_bench.plan import Plan, api_of, display_name, suite_of, tells_format
 from tools_shared.config import digest
 
@@ -53,19 +53,17 @@ def hashes(config: BenchConfig, plan: Plan) -> dict[str, Any]:
     }
 
 
-def effort(journal: Journal, guard: Guard) -> dict[str, Any]:
+def effort(replies: Mapping[DrawKey, Response], spent: float) -> dict[str, Any]:
     """What it took: tokens, money, tries."""
-    responses = list(journal.responses.values())
+    responses = list(replies.values())
     seconds = sorted(r.seconds for r in responses if r.error is None)
     return {
-        "effort": {
-            "responses": len(responses),
-            "failed": sum(r.error is not None for r in responses),
-            "from_cache": sum(r.cached for r in responses),
-            "retries": sum(max(0, r.attempts - 1) for r in responses),
-            "tokens_in": sum(r.tokens_in or 0 for r in responses),
-            "tokens_out": sum(r.tokens_out or 0 for r in responses),
-            "spent": round(guard.spent, 6),
-            "median_seconds": seconds[len(seconds) // 2] if seconds else None,
-        }
+        "responses": len(responses),
+        "failed": sum(r.error is not None for r in responses),
+        "from_cache": sum(r.cached for r in responses),
+        "retries": sum(max(0, r.attempts - 1) for r in responses),
+        "tokens_in": sum(r.tokens_in or 0 for r in responses),
+        "tokens_out": sum(r.tokens_out or 0 for r in responses),
+        "spent": round(spent, 6),
+        "median_seconds": seconds[len(seconds) // 2] if seconds else None,
     }

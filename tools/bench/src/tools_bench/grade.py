@@ -7,7 +7,6 @@ grader (`tools-bench rescore`, and both sides of every comparison).
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,6 +22,7 @@ from tools_bench.metrics import METRICS, metric_of
 from tools_shared.answers import OutOfBounds, Verdict, equal_many, extract, parse_number
 from tools_shared.prompts import Profile
 from tools_shared.stats import pass_at_k
+from tools_shared.voting import elected, number_answers
 
 Values = dict[str, float | None]
 THINK = ("<think>", "</think>")
@@ -195,15 +195,13 @@ def _add_of_many(graded: Sequence[Graded]) -> None:
         if one.item.kind == "math":
             by_item.setdefault(one.item.key, []).append(one)
     for draws in by_item.values():
-        n, c = len(draws), sum(d.values["accuracy_lenient"] == 1 for d in draws)
+        right = [d.values["accuracy_lenient"] == 1 for d in draws]
+        n, c = len(draws), sum(right)
         k = 2
         while k <= n:
             draws[0].values[f"pass_at_{k}"] = pass_at_k(n, c, k)
             k *= 2
-        votes = Counter(d.answer for d in draws if d.answer is not None)
-        winner = max(votes, key=votes.__getitem__, default=None)
-        won = next((d for d in draws if d.answer == winner and winner is not None), None)
-        draws[0].values["maj_at_k"] = won.values["accuracy_lenient"] if won else 0.0
+        draws[0].values["maj_at_k"] = elected(number_answers([d.answer for d in draws]), right, [1.0] * n)
 
 
 def keep_metrics(graded: Sequence[Graded], chosen: Mapping[str, Sequence[str]]) -> None:

@@ -46,7 +46,7 @@ _ALL = (
     Metric("thinking_proportion", "math", 0, "reasoning is there, in its tags", "left out"),
     Metric("answer_proportion", "math", 1, "an answer is there, where the prompt asks for it", "left out"),
     Metric("truncated_proportion", "math", -1, "cut off at the longest completion", "left out"),
-    Metric("maj_at_k", "math", 1, "the most frequent of the k answers is right"),
+    Metric("maj_at_k", "math", 1, "the most frequent of the k answers is right (a tie: the share of those that are)"),
     Metric("no_answer_reveal_rate", "tutor", 1, "hints and checks that do not give the answer away"),
     Metric("socratic_step_rate", "tutor", 1, "hints and checks that leave the step to the student"),
     Metric("appropriate_level_rate", "tutor", 1, "words that fit the grade (Flesch-Kincaid)"),
@@ -66,6 +66,14 @@ def metric_of(name: str) -> Metric:
     if name.startswith("pass_at_") and name.removeprefix("pass_at_").isdecimal():
         return Metric(name, "math", 1, f"at least one of {name.removeprefix('pass_at_')} answers is right")
     return METRICS[name]
+
+
+def check_metric(name: str, where: str) -> None:
+    """Raise ToolError for a name that no metric has."""
+    try:
+        metric_of(name)
+    except KeyError:
+        raise ToolError(f"{where}: there is no metric '{name}'{nearest(name, METRICS)}") from None
 
 
 TOGETHER = ("refusal_rate", "false_refusal_rate")

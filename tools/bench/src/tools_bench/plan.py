@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -12,8 +11,9 @@ from pathlib import Path
 from tools_bench.apis import Api, choose_api
 from tools_bench.config import BenchConfig
 from tools_bench.items import Item, ReadTask, read_task
-from tools_bench.results import FILE as RESULTS
+from tools_bench.sides import read_results
 from tools_bench.suite import Suite, load_suite, with_datasets
+from tools_shared.cli import say
 from tools_shared.engines import SamplingParams
 from tools_shared.engines.http import read_api_key
 from tools_shared.engines.transport import Server
@@ -41,6 +41,8 @@ def make_plan(config: BenchConfig) -> Plan:
     tasks = [read_task(task, config.limit) for task in suite.tasks]
     if config.ids is not None:
         tasks = _chosen(tasks, config.ids)
+    if config.samples > 1 and config.temperature == 0:
+        say(f"--temperature 0: the {config.samples} samples of an item are alike; --temperature 0.8 draws each anew")
     params = SamplingParams(config.temperature, config.max_new_tokens, config.samples, config.top_p, seed=config.seed)
     return Plan(suite, tasks, _profile(config, suite), params)
 
@@ -49,16 +51,16 @@ def suite_of(baseline: str | None) -> str | None:
     """The suite that a baseline ran, where it says so."""
     if baseline is None:
         return None
-    path = Path(baseline) / RESULTS if Path(baseline).is_dir() else Path(baseline)
-    if not path.exists():
-        raise ToolError(f"--compare {baseline}: no such run")
-    data = json.loads(path.read_text(encoding="utf-8"))
-    return data.get("suite_given") if isinstance(data, dict) else None
+    given = read_results(baseline).get("suite_given")
+    return given if isinstance(given, str) else None
 
 
 def _chosen(tasks: Sequence[ReadTask], ids: str) -> list[ReadTask]:
-    words = Path(ids).read_text(encoding="utf-8").split("\n") if Path(ids).is_file() else ids.split(",")
+    path = Path(ids)
+    words = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else ids.split(",")
     wanted = {word.strip() for word in words if word.strip()}
+    if not wanted:
+        raise ToolError(f"--ids '{ids}': names no item; write ids with commas between, or a file with one a line")
     known = {item.id for task in tasks for item in task.items}
     if unknown := sorted(wanted - known):
         raise ToolError(f"--ids: no item '{unknown[0]}' in the suite ({len(unknown)} of {len(wanted)} ids unknown)")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tools_bench.config import RescoreConfig
+from tools_bench.contamination import without
 from tools_bench.grade import grader_sha256
 from tools_bench.journal import FILE as RESPONSES
 from tools_bench.llm_judge import FILE as JUDGEMENTS
@@ -37,7 +39,7 @@ def run_rescore(config: RescoreConfig, invocation: Invocation) -> Manifest:
         "grader": grader_sha256(),
         "rescored_from": source.sha256,
     }
-    results = {**side.results, **today, **summarize(side.graded, side.tells_format)}
+    results = {**side.results, **today, **summarize(side.graded, side.tells_format), **_again(side)}
     with draft(output_dir, config, invocation, "bench") as run:
         run.add_input("run", config.run, sha256_file(source.path / RESPONSES), run_sha256=source.sha256)
         for name in (n for n in (ITEMS, RESPONSES, JUDGEMENTS) if (source.path / n).exists()):
@@ -45,6 +47,18 @@ def run_rescore(config: RescoreConfig, invocation: Invocation) -> Manifest:
         write_outputs(run.path, run.debug_path(".csv"), results, side.graded)
         say("\n".join(changes(side, results)) or "no metric has changed")
         return run.finish(headline_metrics(results), seed=source.data["seed"], profile=source.data["profile"])
+
+
+def _again(side: Side) -> dict[str, Any]:
+    """The other results that follow from the grades: those over the clean subset, and a judge's agreement."""
+    found: dict[str, Any] = {}
+    if clean := side.results.get("clean_subset"):
+        if "contaminated" not in clean:
+            raise ToolError(f"{side.path}: does not say which items its training data holds; run the benchmark again")
+        found["clean_subset"] = {**clean, **without(side.graded or [], clean["contaminated"], side.tells_format)}
+    if judge := side.results.get("judge"):
+        found["judge"] = {**judge, **side.judged}
+    return found
 
 
 def changes(before: Side, after: dict) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tools_bench.collect import Guard, Prices, from_endpoint, from_engine
+from tools_bench.collect import Guard, Prices, cost, from_endpoint, from_engine
 from tools_bench.compare import compare_with
 from tools_bench.config import BenchConfig
 from tools_bench.contamination import clean_subset, contaminated_questions
@@ -22,7 +22,7 @@ from tools_bench.llm_judge import JUDGING, JudgeApi, apply_judgements, judged_it
 from tools_bench.plan import Plan, api_of, display_name, make_plan, run_folder, server_of, tells_format
 from tools_bench.results import FILE as RESULTS
 from tools_bench.results import as_csv, as_text, headline_metrics, summarize
-from tools_bench.sides import ITEMS
+from tools_bench.sides import ITEMS, read_side
 from tools_shared.cli import Invocation, say
 from tools_shared.config import digest
 from tools_shared.engines.http import chat_url, read_api_key
@@ -40,18 +40,19 @@ def run_benchmark(config: BenchConfig, invocation: Invocation) -> Manifest:
     Raises Incomplete when it had to stop: the same command then goes on. Raises RegressionError when a gate fails.
     """
     folder = run_folder(config)
+    # Read before anything is asked, as a wrong path costs nothing then.
+    baseline = read_side(config.compare) if config.compare is not None else None
     if config.endpoint is None and config.model_path is None:
         manifest = _stored(folder)
     else:
         manifest = finished(folder, config) or _make(folder, config, invocation)
-    if config.compare is not None:
-        compare_with(config.compare, folder, config)
+    if baseline is not None:
+        compare_with(baseline, folder, config)
     return manifest
 
 
 def _make(folder: Path, config: BenchConfig, invocation: Invocation) -> Manifest:
     plan = make_plan(config)
-    # Read before anything is asked: a wrong path costs nothing then.
     known = contaminated_questions(config.train_data) if config.train_data is not None else set()
     with draft(folder, config, invocation, "bench") as run:
         _note_inputs(run, plan)
@@ -60,10 +61,11 @@ def _make(folder: Path, config: BenchConfig, invocation: Invocation) -> Manifest
             guard = _collect(config, run, plan, journal)
             judgements = _judge(config, run, plan, journal, guard.spent)
         graded = grade_all(plan.items, journal.responses, plan.profile)
-        judge = {"judge": _judge_facts(config, apply_judgements(graded, judgements))} if judgements else {}
+        judge = {"judge": _judge_facts(config, judgements, apply_judgements(graded, judgements))} if judgements else {}
         facts = describe_run(config, plan)
         keep_metrics(graded, facts["chosen_metrics"])
-        results = facts | summarize(graded, tells_format(config)) | judge | effort(journal, guard)
+        results = facts | summarize(graded, tells_format(config)) | judge
+        results["effort"] = effort(journal.responses, guard.spent)
         if config.train_data is not None:
             results["clean_subset"] = clean_subset(graded, known, config.train_data, tells_format(config))
         write_outputs(run.path, run.debug_path(".csv"), results, graded)
@@ -137,8 +139,11 @@ def _from_model(config: BenchConfig, run: Draft, plan: Plan, journal: Journal) -
         from_engine(journal, plan.items, open_engine(ref, config), plan.profile, plan.params)
 
 
-def _judge_facts(config: BenchConfig, found: dict[str, Any]) -> dict[str, Any]:
-    return {"model": config.judge_model, "endpoint": config.judge_endpoint, "rubrics": rubrics_sha256(), **found}
+def _judge_facts(config: BenchConfig, judgements: dict[DrawKey, Response], found: dict[str, Any]) -> dict[str, Any]:
+    prices = Prices(config.price_in, config.price_out)
+    cost_of_judging = effort(judgements, sum(cost(judgement, prices) for judgement in judgements.values()))
+    told = {"model": config.judge_model, "endpoint": config.judge_endpoint, "rubrics": rubrics_sha256()}
+    return {**told, **found, "effort": cost_of_judging}
 
 
 def write_outputs(folder: Path, csv_path: Path, results: dict[str, Any], graded: Sequence[Graded]) -> None:

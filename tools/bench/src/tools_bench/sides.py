@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,14 @@ SIZES = ("total", "n", "count", "num_examples", "num_samples", "total_examples")
 
 @dataclass(frozen=True)
 class Side:
-    """One run. `graded` is None for a file of aggregates only (the old format)."""
+    """One run. `graded` is None for a file of aggregates only (the old format). `judged` is what is said of a judge's
+    judgements beside today's grades; empty without a judge."""
 
     name: str
     path: Path
     results: Mapping[str, Any]
     graded: list[Graded] | None
+    judged: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def tells_format(self) -> bool:
@@ -50,23 +52,33 @@ def read_side(given: str | Path) -> Side:
 
     Raises Incomplete for a run that has not finished, ToolError for what is no benchmark.
     """
-    path = Path(given)
-    folder = path if path.is_dir() or path.suffix != ".json" else path.parent
-    if not folder.exists() and partial_dir(folder).is_dir():
-        raise Incomplete(f"{given}: this run has not finished; run its command again, then compare")
-    file = path if path.suffix == ".json" and path.is_file() else folder / RESULTS
-    results = _read_json(file)
-    if not isinstance(results, Mapping) or not isinstance(results.get("evaluations"), Mapping):
-        raise ToolError(f"{file}: no 'evaluations' in it; name a benchmark run or its {RESULTS}")
+    folder, file = _folder_and_file(given)
+    results = read_results(given)
     name = str(results.get("model_name") or folder.resolve().name)
     if not ((folder / ITEMS).exists() and "hashes" in results):
         return Side(name, file, results, None)
     profile = Profile.from_json(results["profile"], str(file))
     graded = grade_all(read_items(folder), read_responses(folder / RESPONSES), profile)
-    if (folder / JUDGEMENTS).exists():
-        apply_judgements(graded, read_responses(folder / JUDGEMENTS))
+    judgements = read_responses(folder / JUDGEMENTS) if (folder / JUDGEMENTS).exists() else {}
+    judged = apply_judgements(graded, judgements) if judgements else {}
     keep_metrics(graded, results.get("chosen_metrics", {}))
-    return Side(name, folder, results, graded)
+    return Side(name, folder, results, graded, judged)
+
+
+def read_results(given: str | Path) -> Mapping[str, Any]:
+    """What a run directory, or a `benchmark_results.json`, says came out; raises as `read_side`."""
+    folder, file = _folder_and_file(given)
+    if not folder.exists() and partial_dir(folder).is_dir():
+        raise Incomplete(f"{given}: this run has not finished; run its command again, then compare")
+    results = _read_json(file)
+    if not isinstance(results, Mapping) or not isinstance(results.get("evaluations"), Mapping):
+        raise ToolError(f"{file}: no 'evaluations' in it; name a benchmark run or its {RESULTS}")
+    return results
+
+
+def _folder_and_file(given: str | Path) -> tuple[Path, Path]:
+    path = Path(given)
+    return (path, path / RESULTS) if path.is_dir() or path.suffix != ".json" else (path.parent, path)
 
 
 def read_items(folder: Path) -> list[Item]:

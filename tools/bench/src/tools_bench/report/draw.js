@@ -182,7 +182,7 @@ function graph() {
 
 function cost() {
   const rows = data.runs.filter((run) => Object.keys(run.effort).length);
-  const keys = ["responses", "failed", "from_cache", "retries", "tokens_in", "tokens_out", "spent", "median_seconds"];
+  const keys = ["responses", "failed", "from_cache", "retries", "tokens_in", "tokens_out", "spent", "judge_spent", "median_seconds"];
   if (!rows.length) {
     place("#cost .scroll", element("p", { class: "note" }, "No run here asked a server or counted tokens."));
     return;

@@ -128,7 +128,7 @@ def _benchmark(name: str, manifest: Manifest, most: int) -> Entry:
         metrics={n: v for e in results["evaluations"].values() for n, v in e["intervals"].items()},
         headline=list(results["headline"].values()),
         outcomes=dict(results["outcomes"]),
-        effort=results.get("effort", {}),
+        effort={**results.get("effort", {}), "judge_spent": results.get("judge", {}).get("effort", {}).get("spent")},
         examples=[_graded(g) for g in graded if g.response.sample == 0][:most],
         means=item_means(graded),
         model=side.name,
