@@ -74,6 +74,30 @@ def test_a_file(tmp_path):
     assert "1 rows tagged, 2 rejected" in done.output
 
 
+def test_a_grade_that_is_none_is_a_rejected_row(tmp_path):
+    source, target = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    source.write_text("question,grade\nWhat is 1/2 + 1/3?,\nWhat is 2 + 3?,Kindergarten\n")
+    done = CliRunner().invoke(main, ["tag", "--input", str(source), "--output", str(target)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert len(target.read_text().splitlines()) == 1
+    (rejected,) = map(json.loads, (tmp_path / "out.jsonl.rejected.jsonl").read_text().splitlines())
+    assert rejected["line"] == 3
+    assert rejected["reason"].startswith("\"grade\" is 'Kindergarten': grades are K and 1 to 12")
+
+
+def test_a_file_that_stands_there_is_kept_when_there_is_nothing_to_write(tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"text": "What is 1/2 + 1/3?"}\n')
+    (tmp_path / "out.jsonl").write_text("before\n")
+    words = ["tag", "--input", str(tmp_path / "in.jsonl"), "--output"]
+    done = CliRunner().invoke(main, [*words, str(tmp_path / "out.jsonl")], catch_exceptions=False)
+    assert done.exit_code == 1
+    assert "1 rejected; first: " in done.output
+    assert (tmp_path / "out.jsonl").read_text() == "before\n"
+    done = CliRunner().invoke(main, [*words, str(tmp_path)], catch_exceptions=False)
+    assert done.exit_code == 1
+    assert "is a folder; name a file in it" in done.output
+
+
 def test_wrong_words():
     done = CliRunner().invoke(main, ["tag", "--question", "x", "--grade", "13"], catch_exceptions=False)
     assert done.exit_code == 1

@@ -8,9 +8,10 @@ is strong enough. What this gives on MATH-500 stands in docs/benchmarks-bench.md
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -120,17 +121,25 @@ def run_tag(config: TagConfig) -> str:
         return json.dumps(tag(config.question, config.grade).to_json(), ensure_ascii=False, indent=2)
     if config.input is None or config.output is None:
         raise ToolError("give --input and --output, or --question TEXT")
+    output = Path(config.output)
+    if output.is_dir():
+        raise ToolError(f"--output {config.output}: is a folder; name a file in it")
+    if config.grade is not None:
+        band_of(config.grade)
     rejected: list[Rejected] = []
-    n = write_jsonl(config.output, _tagged(read_rows(config.input), config, rejected))
-    if not n:
-        Path(config.output).unlink()
-        raise ToolError(f"{config.input}: no row with a problem in it; pass --question-key ({len(rejected)} rejected)")
-    path = Path(config.output).with_name(f"{Path(config.output).name}.rejected.jsonl")
+    tagged = _tagged(read_rows(config.input), config, rejected)
+    if (first := next(tagged, None)) is None:
+        why = f"; first: {rejected[0].origin}: {rejected[0].reason}" if rejected else ""
+        raise ToolError(
+            f"{config.input}: no row that can be tagged; pass --question-key ({len(rejected)} rejected{why})"
+        )
+    n = write_jsonl(output, chain([first], tagged))
+    path = output.with_name(f"{output.name}.rejected.jsonl")
     write_jsonl(path, (row.to_json() for row in rejected))
     return f"{config.output}: {n} rows tagged, {len(rejected)} rejected ({path.name})"
 
 
-def _tagged(rows: Iterable[Row | Rejected], config: TagConfig, rejected: list[Rejected]) -> Iterable[dict[str, Any]]:
+def _tagged(rows: Iterable[Row | Rejected], config: TagConfig, rejected: list[Rejected]) -> Iterator[dict[str, Any]]:
     for row in rows:
         if isinstance(row, Rejected):
             rejected.append(row)
@@ -141,5 +150,10 @@ def _tagged(rows: Iterable[Row | Rejected], config: TagConfig, rejected: list[Re
             rejected.append(Rejected(row.origin, f"no text under {' or '.join(keys)}", str(dict(row.data))[:200]))
             continue
         own = row.data.get("grade")
-        tags = tag(text, config.grade or (str(own) if own is not None else None))
+        try:
+            tags = tag(text, config.grade or (str(own) if own not in (None, "") else None))
+        except ToolError:
+            reason = f'"grade" is {str(own)[:40]!r}: grades are K and 1 to 12; fix the row or pass --grade'
+            rejected.append(Rejected(row.origin, reason, str(dict(row.data))[:200]))
+            continue
         yield {**row.data, **tags.to_json()}
