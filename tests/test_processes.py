@@ -164,11 +164,11 @@ def kill_after_a_checkpoint(folder, tool, *args):
     """Kill rank 1 of a run when its first checkpoint is whole; what the run said then."""
     parent = subprocess.Popen(command(tool, *args, "--output-dir", folder), stderr=subprocess.PIPE, text=True)
     mark = Path(f"{folder}.partial/checkpoints/checkpoint-2/checkpoint.whole")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 500
     while not mark.exists() and parent.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(int(rank_one(parent.pid)), signal.SIGKILL)
-    _, said = parent.communicate(timeout=120)
+    _, said = parent.communicate(timeout=500)
     assert parent.returncode == 3, said
     return said
 

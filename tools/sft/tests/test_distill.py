@@ -111,7 +111,7 @@ def test_a_killed_distillation_goes_on_and_ends_with_the_same_weights(tmp_path, 
         command(*args, "--output-dir", folder), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
     mark = Path(f"{folder}.partial/checkpoints/checkpoint-2/checkpoint.whole")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 500
     while not mark.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
