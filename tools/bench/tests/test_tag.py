@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from tools_bench.cli import main
+from tools_bench.items import grade_of
 from tools_bench.tag import tag
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -59,6 +60,7 @@ def test_evidence_and_bands():
     assert (tags.band, tags.because) == ("6-8", "topic percent")
     assert tag("What is 2 + 3?", grade="K").band == "K-2"
     assert tag("Hello!").topics == ()
+    assert [grade_of(value) for value in (5.0, 5, "K", None, " ")] == ["5", "5", "K", None, None]
 
 
 def test_a_file(tmp_path):

@@ -105,7 +105,7 @@ def _math(task: Task, problem: Problem) -> Item:
         problem.question,
         problem.answer,
         problem.reasoning,
-        grade=_optional(problem.extra.get("grade")),
+        grade=grade_of(problem.extra.get("grade")),
         groups=_groups(problem.extra),
     )
 
@@ -127,7 +127,7 @@ def _guidance(task: Task, row: Row) -> Item | Rejected:
     given = (_optional(_value(data, task.answer_key or "answer")) or "").strip()
     reasoning, answer = split_gsm8k(given) or ("", given)
     attempt = _optional(data.get("attempt"))
-    grade = _optional(data.get("grade")) or task.grade
+    grade = grade_of(data.get("grade")) or task.grade
     return Item(
         task.name, "tutor", name, question, answer or None, reasoning, None, mode, grade, attempt,
         _groups({**data, "mode": mode, "grade": grade}),
@@ -147,6 +147,11 @@ def _value(data: Mapping[str, Any], key: str) -> Any:
 
 def _optional(value: Any) -> str | None:
     return None if value is None or not str(value).strip() else str(value)
+
+
+def grade_of(value: Any) -> str | None:
+    """A row's grade, None where it has none. A table with gaps holds whole numbers as 5.0."""
+    return _optional(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _groups(data: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tools_bench.config import TagConfig
+from tools_bench.items import grade_of
 from tools_shared.errors import ToolError
 from tools_shared.files import write_jsonl
 from tools_shared.records import Rejected, Row
@@ -130,9 +131,7 @@ def run_tag(config: TagConfig) -> str:
     tagged = _tagged(read_rows(config.input), config, rejected)
     if (first := next(tagged, None)) is None:
         why = f"; first: {rejected[0].origin}: {rejected[0].reason}" if rejected else ""
-        raise ToolError(
-            f"{config.input}: no row that can be tagged; pass --question-key ({len(rejected)} rejected{why})"
-        )
+        raise ToolError(f"{config.input}: no row to tag; pass --question-key ({len(rejected)} rejected{why})")
     n = write_jsonl(output, chain([first], tagged))
     path = output.with_name(f"{output.name}.rejected.jsonl")
     write_jsonl(path, (row.to_json() for row in rejected))
@@ -151,7 +150,7 @@ def _tagged(rows: Iterable[Row | Rejected], config: TagConfig, rejected: list[Re
             continue
         own = row.data.get("grade")
         try:
-            tags = tag(text, config.grade or (str(own) if own not in (None, "") else None))
+            tags = tag(text, config.grade or grade_of(own))
         except ToolError:
             reason = f'"grade" is {str(own)[:40]!r}: grades are K and 1 to 12; fix the row or pass --grade'
             rejected.append(Rejected(row.origin, reason, str(dict(row.data))[:200]))
