@@ -18,11 +18,11 @@ from tools_shared.answers import equal, extract
 from tools_shared.cli import progress, say
 from tools_shared.config import option
 from tools_shared.engines import Completion, Engine, LocalEngineConfig, SamplingParams, check_engine, open_engine
-from tools_shared.engines.base import check_fits
+from tools_shared.engines.base import prompts_of
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write
 from tools_shared.models import Loaded, ModelRef, resolve
-from tools_shared.prompts import Profile, Prompt, render_question
+from tools_shared.prompts import Profile, Prompt
 from tools_shared.records import Problem
 from tools_shared.runs import Draft
 from tools_shared.runs.card import show_metric
@@ -73,7 +73,7 @@ class EvalConfig(LocalEngineConfig):
     eval_temperature: float = option(0.0, "Sampling temperature when evaluating; 0 is greedy.", minimum=0)
     question_key: str | None = option(None, "Field that holds the question; dots reach into objects.")
     answer_key: str | None = option(None, "Field that holds the answer; dots reach into objects.")
-    seed: int = option(0, "Seed of everything that is drawn.")
+    seed: int = option(0, "Seed of everything that is drawn.", minimum=0, maximum=2**32 - 1)
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,7 @@ def evaluate(
     engine: Engine, problems: Sequence[Problem], profile: Profile, params: SamplingParams, label: str = "evaluating"
 ) -> Evaluation:
     """Draw one completion a problem and grade it; of several processes each draws its part."""
-    prompts = [render_question(engine.tokenizer, profile, problem.question) for problem in problems]
-    check_fits(prompts, [str(p.origin or p.id) for p in problems], engine.context_length, params.max_new_tokens)
+    prompts = prompts_of(problems, engine.tokenizer, profile, engine.context_length, params.max_new_tokens)
     with progress(total=len(processes.mine(prompts)), label=label, unit="problem") as bar:
         drawn = engine.generate(
             processes.mine(prompts),

@@ -154,17 +154,20 @@ def in_order(parts: Sequence[Sequence[T]]) -> list[T]:
     return whole
 
 
-def passes(n_examples: int, batch_size: int, unit: str) -> int:
-    """Forward passes of each process in one optimiser step over `n_examples`, however many there are.
+def passes(n_examples: int, batch_size: int, unit: str, planned: int = 1) -> int:
+    """Forward passes of each process in one optimiser step over `n_examples`, however many there are; `planned` is how
+    many `--processes` asks for, where they have not been started (a dry run).
 
     Raises ToolError when they cannot be dealt out evenly.
     """
-    n_passes, rest = divmod(n_examples, batch_size * _count)
+    n_processes = max(_count, planned)
+    n_passes, rest = divmod(n_examples, batch_size * n_processes)
     if rest:
         raise ToolError(
-            f"the {n_examples} {unit} of a step cannot be dealt to {_count} processes in batches of {batch_size}; "
-            f"choose a --batch-size that divides {n_examples} / {_count} (and more --gradient-accumulation in SFT, so "
-            "that the step stays the same), or another number of processes"
+            f"the {n_examples} {unit} of a step cannot be dealt to {n_processes} processes in batches of {batch_size}; "
+            f"make them a multiple of {batch_size * n_processes} (by a smaller --batch-size, with more "
+            "--gradient-accumulation in SFT so that the step stays the same, or other --prompts-per-step in GRPO), or "
+            "take another number of processes"
         )
     return n_passes
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tools_shared.config import Config, option
+from tools_shared.errors import ToolError
 from tools_shared.models.extras import need
 
 
@@ -47,5 +48,7 @@ class TrainingOptions(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.max_steps == 0:
+            raise ToolError("--max-steps must be at least 1, or -1 for all of the epochs, got 0")
         if self.report_to != "none":
             need(self.report_to, self.report_to)

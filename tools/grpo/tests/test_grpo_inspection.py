@@ -71,3 +71,11 @@ def test_a_run_without_rollouts_is_a_sentence(tmp_path):
     (tmp_path / "rollouts").mkdir()
     with pytest.raises(ToolError, match="no step of this run has drawn its rollouts yet"):
         inspect(tmp_path)
+
+
+def test_a_damaged_file_is_named_with_its_line(tmp_path):
+    folder = written(tmp_path, ROWS)
+    path = folder / "rollouts" / "step-000001.jsonl"
+    path.write_text(path.read_text()[:-40])
+    with pytest.raises(ToolError, match=r"step-000001.jsonl:4: not JSON"):
+        inspect(folder)

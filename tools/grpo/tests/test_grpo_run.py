@@ -123,6 +123,7 @@ def test_a_reward_that_fails_stops_the_run_with_its_traceback(tmp_path):
     ("options", "said"),
     [
         (["--engine", "http"], "needs --endpoint"),
+        (["--endpoint", "http://x/v1"], "--endpoint is for --engine http"),
         (["--engine", "http", "--endpoint", "http://x/v1", "--full-finetune"], "handed adapters, not whole weights"),
         (["--engine", "vllm", "--full-finetune"], "take --engine transformers"),
         (["--engine", "http", "--endpoint", "http://x/v1", "--adapter", "merge"], "hands adapters to a server"),

@@ -48,6 +48,14 @@ def test_an_example_cut_before_anything_is_learned_is_rejected(tokenizer):
     assert [r.origin.line for r in cut.rejected] == [2]
 
 
+def test_the_model_s_context_is_a_limit_too(tokenizer):
+    with pytest.raises(ToolError, match=r"train.jsonl:2: \d+ tokens, more than the model's 150; pass --on-overlong"):
+        encode(tokenizer, TAGS, ROWS, SftConfig(max_length=5000), 150)
+    asked = {"objective": "distill", "teacher": "demo", "on_policy": True, "max_completion_length": 400}
+    with pytest.raises(ToolError, match=r"train.jsonl:2: .* --max-completion-length 400 it exceeds the model's 450"):
+        encode(tokenizer, TAGS, ROWS, SftConfig(**asked), 450)
+
+
 def test_nothing_left_is_an_error(tokenizer):
     with pytest.raises(ToolError, match="every example is longer than --max-length 8"):
         encode(tokenizer, TAGS, ROWS, SftConfig(max_length=8, on_overlong="drop"))

@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
+from tools_sft.cli import main
 from tools_shared.files import sha256_file
 from tools_shared.runs import read_manifest
 
@@ -75,6 +77,34 @@ def test_full_sft_goes_on_with_the_adapter_on_traces(prep, tmp_path):
     manifest = read_manifest(tmp_path / "traces")
     assert manifest.parents() == [read_manifest(prep).sha256]
     assert json.loads((tmp_path / "traces" / "rejected.jsonl").read_text())["line"] == 5
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--max-steps", "0"], "--max-steps must be at least 1, or -1"),
+        (["--seed", "-1"], "--seed must be between 0 and 4294967295, got -1"),
+        (["--epochs", "inf"], "--epochs must be a finite number, got inf"),
+        (["--full-finetune", "--merge"], "there is no adapter to merge with --full-finetune"),
+        (["--adapter", "merge", "--merge"], "leave one of them out"),
+        (["--temperature", "2"], "--temperature is for --objective distill"),
+        (["--output-dir", "."], "--output-dir '.': has no name of its own"),
+        (["--eval-max-new-tokens", "5000"], "with 5000 new ones it exceeds the model's 4096"),
+        (["--processes", "3", "--batch-size", "4"], "the 4 examples of a step cannot be dealt to 3 processes"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_anything_is_loaded(args, message):
+    done = CliRunner().invoke(main, ["--prep-train-samples", "8", "--dry-run", "--eval-samples", "4", *args])
+    assert done.exit_code == 1
+    assert message in done.stderr
+
+
+def test_a_mistake_found_while_the_model_is_loaded_leaves_no_draft_behind(tmp_path):
+    args = ["--stage", "prep", "--prep-train-samples", "4", "--max-steps", "1", "--no-eval"]
+    done = run(*args, "--output-dir", tmp_path / "out", "--lora-target", "no_such_layer")
+    assert done.returncode == 1
+    assert "--lora-target no_such_layer: " in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

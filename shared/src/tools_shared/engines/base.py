@@ -12,7 +12,8 @@ from tools_shared.config import option
 from tools_shared.engines.stream import OnDraw, Take
 from tools_shared.errors import ToolError
 from tools_shared.models import ModelConfig, ModelRef
-from tools_shared.prompts import Prompt, end_of_turn_id
+from tools_shared.prompts import Profile, Prompt, end_of_turn_id, render_question
+from tools_shared.records import Problem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -175,6 +176,19 @@ def _http_engine(config: EngineConfig) -> Engine:
     if config.endpoint is None:
         raise ToolError("--engine http needs --endpoint, such as http://localhost:8000/v1")
     return HttpEngine(Server(chat_url(config.endpoint), read_api_key(config.api_key_env)), config.model_name)
+
+
+def prompts_of(
+    problems: Sequence[Problem],
+    tokenizer: PreTrainedTokenizerBase | None,
+    profile: Profile,
+    context_length: int | None,
+    new_tokens: int,
+) -> list[Prompt]:
+    """The prompt of each problem; raises ToolError for one that leaves no room for so many new tokens."""
+    prompts = [render_question(tokenizer, profile, problem.question) for problem in problems]
+    check_fits(prompts, [str(problem.origin or problem.id) for problem in problems], context_length, new_tokens)
+    return prompts
 
 
 def check_fits(prompts: Sequence[Prompt], names: Sequence[str], context_length: int | None, new_tokens: int) -> None:

@@ -43,6 +43,13 @@ class LoraOptions(ModelConfig):
                 "--load-in-4bit trains an adapter on frozen 4-bit weights; it goes with none of --full-finetune, "
                 "--merge and --adapter merge"
             )
+        if self.merge and self.full_finetune:
+            raise ToolError("--merge: there is no adapter to merge with --full-finetune; leave it out")
+        if self.merge and self.adapter == "merge":
+            raise ToolError(
+                "--merge: --adapter merge saves whole weights in model/ already, or does nothing where the base model "
+                "has no adapter; leave one of them out"
+            )
 
 
 def load_trainable(ref: ModelRef, options: LoraOptions) -> Loaded:

@@ -150,6 +150,8 @@ class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
             self._check_vllm()
         if self.engine == "http":
             self._check_server()
+        elif self.endpoint is not None:
+            raise ToolError("--endpoint is for --engine http; leave it out, or pass --engine http")
 
     def _check_vllm(self) -> None:
         if self.load_in_4bit:

@@ -81,7 +81,7 @@ def forget_after(folder: Path, step: int) -> None:
 def read_rollouts(run_dir: Path) -> Iterator[dict[str, Any]]:
     """The rollouts of a finished run, or of one that is under way or was cut off, step by step.
 
-    Raises ToolError when there are none, or they are of a format without log-probabilities.
+    Raises ToolError when there are none, they are damaged, or of a format without log-probabilities.
     """
     folder = next((f for f in (run_dir / FOLDER, partial_dir(run_dir) / FOLDER) if f.is_dir()), None)
     if folder is None:
@@ -89,7 +89,12 @@ def read_rollouts(run_dir: Path) -> Iterator[dict[str, Any]]:
     for path in sorted(folder.glob("step-*.jsonl")):
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
-                row = json.loads(line)
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise ToolError(
+                        f"{path}:{number}: not JSON ({error.msg}); delete the file to see the rest"
+                    ) from error
                 if "logprobs" not in row:
                     raise ToolError(f"{path}:{number}: has no log-probabilities; the run was made by an older version")
                 yield row

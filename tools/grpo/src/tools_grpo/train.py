@@ -15,7 +15,7 @@ from tools_grpo.rollouts import Sampler
 from tools_shared import processes
 from tools_shared.cli import Invocation, say
 from tools_shared.engines import check_engine
-from tools_shared.engines.base import check_fits
+from tools_shared.engines.base import prompts_of
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import evaluate_in_run, read_csv, read_test_problems
 from tools_shared.models import choose_profile, resolve, save, save_merged
@@ -23,7 +23,7 @@ from tools_shared.models.load import Loaded, context_length, load_config, load_t
 from tools_shared.models.resolve import ModelRef
 from tools_shared.models.sharded import whole
 from tools_shared.models.train import load_trainable, saves_full_weights
-from tools_shared.prompts import Profile, Prompt, render_question
+from tools_shared.prompts import Profile, Prompt
 from tools_shared.records import Problem
 from tools_shared.rewards import Reward, check_rewards, load_rewards
 from tools_shared.runs import Draft, default_output_dir, draft, finished
@@ -49,8 +49,8 @@ class Prepared:
 
 
 def prepare(config: GrpoConfig) -> Prepared:
-    processes.passes(config.prompts_per_step, 1, "prompts")  # a group stays on one process
-    processes.passes(config.n_completions, config.batch_size, "completions")
+    processes.passes(config.prompts_per_step, 1, "prompts", config.processes)  # a group stays on one process
+    processes.passes(config.n_completions, config.batch_size, "completions", config.processes)
     ref = resolve(config.base_model)
     profile = choose_profile(ref, config.profile)
     problems = read_problems(
@@ -109,10 +109,7 @@ def _prompts(ref: ModelRef, profile: Profile, problems: Sequence[Problem], confi
             f"{config.prompts_per_step}; lower it or give more rows"
         )
     tokenizer = load_tokenizer(ref)
-    prompts = [render_question(tokenizer, profile, problem.question) for problem in problems]
-    names = [str(problem.origin or problem.id) for problem in problems]
-    check_fits(prompts, names, context_length(load_config(ref)), config.max_completion_length)
-    return prompts
+    return prompts_of(problems, tokenizer, profile, context_length(load_config(ref)), config.max_completion_length)
 
 
 def _correct_before(

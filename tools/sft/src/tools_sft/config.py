@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from tools_shared.config import option
+from tools_shared.config import flag_of, option
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
 from tools_shared.models import LoraOptions
 from tools_shared.runs import RunConfig
 from tools_shared.training_options import TrainingOptions
+
+DISTILLING = {"divergence": "forward", "temperature": 1.0, "alpha": 1.0, "on_policy": False}
+"""Options that only distillation reads, and their defaults."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,21 @@ class SftConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
         None, "For --objective distill: a model that is here or on the hub, with the tokenizer of the base model."
     )
     divergence: Literal["forward", "reverse", "jsd"] = option(
-        "forward", "What is made small: KL(teacher || student), KL(student || teacher), or their Jensen-Shannon mean."
+        DISTILLING["divergence"],
+        "What is made small: KL(teacher || student), KL(student || teacher), or their Jensen-Shannon mean.",
     )
-    temperature: float = option(1.0, "Softens the probabilities of teacher and student alike.", minimum=0.01)
+    temperature: float = option(
+        DISTILLING["temperature"], "Softens the probabilities of teacher and student alike.", minimum=0.01
+    )
     alpha: float = option(
-        1.0, "Weight of the divergence; the rest is that of the data's own tokens, as in SFT.", minimum=0, maximum=1
+        DISTILLING["alpha"],
+        "Weight of the divergence; the rest is that of the data's own tokens, as in SFT.",
+        minimum=0,
+        maximum=1,
     )
     on_policy: bool = option(
-        False, "Distill on completions that the student draws itself at each step, instead of the data's."
+        DISTILLING["on_policy"],
+        "Distill on completions that the student draws itself at each step, instead of the data's.",
     )
     max_completion_length: int = option(512, "Longest completion that --on-policy draws, in tokens.", minimum=1)
     eval: bool = option(True, "Evaluate the trained model.")
@@ -79,6 +89,9 @@ class SftConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
         super().__post_init__()
         if (self.objective == "distill") != (self.teacher is not None):
             raise ToolError("--objective distill and --teacher belong together; give both or none")
+        given = [name for name, default in DISTILLING.items() if getattr(self, name) != default]
+        if self.objective == "sft" and given:
+            raise ToolError(f"{flag_of(given[0])} is for --objective distill; leave it out, or give a --teacher")
         if self.on_policy and (self.teacher is None or self.alpha < 1 or self.packing or self.loss_on == "all"):
             raise ToolError(
                 "--on-policy replaces the data's completions with the student's: it needs --objective distill and "

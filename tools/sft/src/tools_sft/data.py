@@ -31,29 +31,48 @@ class Encoded:
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase, profile: Profile, records: Sequence[Problem | Conversation], config: SftConfig
+    tokenizer: PreTrainedTokenizerBase,
+    profile: Profile,
+    records: Sequence[Problem | Conversation],
+    config: SftConfig,
+    context_length: int | None = None,
 ) -> Encoded:
-    """Each record's tokens and loss mask, and the verdict on those longer than `max_length`.
+    """Each record's tokens and loss mask, and the verdict on those longer than `max_length` or the model's context.
 
-    Raises ToolError for an overlong example unless it may be dropped or cut, and when none is left.
+    Raises ToolError for an overlong example unless it may be dropped or cut, for a prompt that leaves no room for what
+    --on-policy draws, and when no example is left.
     """
     examples, rejected, n_truncated = [], [], 0
+    limit = min(config.max_length, context_length or config.max_length)
+    bound, raised = ("--max-length", "raise it, or pass") if limit == config.max_length else ("the model's", "pass")
     for record in records:
         example = encode_record(tokenizer, profile, record, config.loss_on)
+        if config.on_policy and context_length:
+            _check_room(example, str(record.origin), config.max_completion_length, context_length)
         length = len(example.token_ids)
-        if length > config.max_length:
-            reason = f"{length} tokens, more than --max-length {config.max_length}"
+        if length > limit:
+            reason = f"{length} tokens, more than {bound} {limit}"
             if config.on_overlong == "error":
-                raise ToolError(f"{record.origin}: {reason}; raise it, or pass --on-overlong drop or truncate")
-            cut = Example(example.token_ids[: config.max_length], example.loss_mask[: config.max_length])
+                raise ToolError(f"{record.origin}: {reason}; {raised} --on-overlong drop or truncate")
+            cut = Example(example.token_ids[:limit], example.loss_mask[:limit])
             if config.on_overlong == "drop" or not any(cut.loss_mask):
                 rejected.append(Rejected(record.origin or Origin(config.source, 0), reason))
                 continue
             example, n_truncated = cut, n_truncated + 1
         examples.append(example)
     if not examples:
-        raise ToolError(f"{config.source}: every example is longer than --max-length {config.max_length}; raise it")
+        raise ToolError(f"{config.source}: every example is longer than {bound} {limit}; give shorter ones")
     return Encoded(examples, rejected, n_truncated)
+
+
+def _check_room(example: Example, name: str, new_tokens: int, context_length: int) -> None:
+    """Raises ToolError for a prompt too long for a completion of `new_tokens` in the place of the data's."""
+    n_prompt = example.loss_mask.index(True)
+    if n_prompt + new_tokens > context_length:
+        raise ToolError(
+            f"{name}: the prompt has {n_prompt} tokens; with --max-completion-length {new_tokens} it exceeds the "
+            f"model's {context_length}; lower it or leave the row out"
+        )
 
 
 def encode_record(

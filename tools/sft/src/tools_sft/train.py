@@ -13,9 +13,10 @@ from tools_sft.preview import expected_memory, less_memory
 from tools_sft.teacher import find_teacher
 from tools_shared import processes
 from tools_shared.cli import Invocation, say
+from tools_shared.engines.base import prompts_of
 from tools_shared.evaluation import evaluate_in_run, read_test_problems
 from tools_shared.models import choose_profile, resolve, save, save_merged
-from tools_shared.models.load import Loaded, load_tokenizer, weights_sha256
+from tools_shared.models.load import Loaded, context_length, load_config, load_tokenizer, weights_sha256
 from tools_shared.models.resolve import ModelRef
 from tools_shared.models.sharded import whole
 from tools_shared.models.train import load_trainable, saves_full_weights
@@ -45,7 +46,7 @@ class Prepared:
 
 
 def prepare(config: SftConfig) -> Prepared:
-    processes.passes(config.step_examples, config.batch_size, "examples")
+    processes.passes(config.step_examples, config.batch_size, "examples", config.processes)
     ref = resolve(config.base_model)
     profile = choose_profile(ref, config.profile)
     rows = read_examples(
@@ -54,7 +55,10 @@ def prepare(config: SftConfig) -> Prepared:
     tests = read_test_problems(config) if config.eval or config.eval_before else None
     tokenizer = load_tokenizer(ref)
     teacher = find_teacher(config, profile, tokenizer) if config.teacher else None
-    encoded = encode(tokenizer, profile, rows.items, config)
+    context = context_length(load_config(ref))
+    encoded = encode(tokenizer, profile, rows.items, config, context)
+    if tests:
+        prompts_of(tests.items, tokenizer, profile, context, config.eval_max_new_tokens)
     return Prepared(ref, profile, rows, tests, tokenizer, teacher, encoded)
 
 
