@@ -142,6 +142,8 @@ def _stop_on_sigterm(signum: int, frame: Any) -> None:
 
 def _setup_logging() -> None:
     level = os.environ.get("TOOLS_LOG_LEVEL", "WARNING").upper()
+    # The hub's package tells of each of its tries to reach it; the error that follows tells it once.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 
 

@@ -39,7 +39,7 @@ class RunCallback(TrainerCallback):
         values = {key: value for key, value in logs.items() if isinstance(value, int | float)}
         values |= self._speed(values.get("num_tokens"))
         self.run.log({"step": state.global_step, "seconds": round(time.monotonic() - self.began, 2), **values})
-        words = [f"{name} {values[key]:.4g}" for key, name in self.shown.items() if key in values]
+        words = [f"{name} {shown_value(values[key])}" for key, name in self.shown.items() if key in values]
         say(f"step {state.global_step}/{state.max_steps}  " + "  ".join([*words, *self._left(state)]))
 
     def _speed(self, n_tokens: float | None) -> dict[str, float]:
@@ -114,6 +114,11 @@ def without_printer(trainer: Trainer) -> Trainer:
     """The trainer without its habit of printing every log as a dict on stdout, which belongs to the result."""
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def shown_value(value: float) -> str:
+    """Four digits; a number of five or more as a whole one."""
+    return f"{value:.0f}" if abs(value) >= 9999.5 else f"{value:.4g}"
 
 
 def duration(seconds: float) -> str:
