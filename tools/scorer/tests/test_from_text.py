@@ -71,6 +71,8 @@ def test_text_is_scored_over_http(trained):
     told = client.post("/score", json={"traces": [trace, {"question": "1+1?", "response": " "}]}).json()["scores"]
     assert 0 <= told[0]["score"]["mean"] <= 1
     assert told[1] == {"score": None, "reason": "the reasoning is empty"}
+    half = client.post("/score", content=b'{"traces": [{"question": "a\\ud800", "response": "b"}]}')
+    assert (half.status_code, "surrogate" in half.json()["error"]) == (400, True)
     long = client.post("/score", json={"traces": [{"question": "a", "response": "b c " * 300}]})
     assert (long.status_code, "more than 200" in long.json()["error"]) == (413, True)
 

@@ -1,11 +1,17 @@
 import json
 import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
 
 import pytest
 
 from tools_scorer.hidden import open_hidden
 from tools_scorer.learning_config import ScoreConfig, ServeConfig, TrainConfig
 from tools_scorer.score import score
+from tools_scorer.serve import serve
 from tools_scorer.train import train
 from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
@@ -97,3 +103,33 @@ def test_what_is_wrong_is_refused_with_a_reason(client, body, status, why):
     answer = client.post("/score", content=body)
     assert answer.status_code == status
     assert re.search(why, answer.json()["error"])
+
+
+def test_a_port_that_is_taken_is_said_before_anything_is_loaded():
+    pytest.importorskip("uvicorn")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ToolError, match=f"--port {port}: cannot listen there"):
+            serve(ServeConfig(scorer="nowhere", port=port))
+
+
+def test_a_server_ends_in_order_when_it_is_stopped(trained):
+    pytest.importorskip("uvicorn")
+    command = [
+        sys.executable,
+        "-c",
+        "from tools_scorer.cli import main; main()",
+        "serve",
+        "--scorer",
+        str(trained[0]),
+        "--no-text",
+        "--port",
+        "0",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        address = server.stderr.readline().split()[2]
+        with urllib.request.urlopen(f"{address}/health", timeout=120) as reply:
+            assert json.load(reply)["status"] == "ok"
+        server.send_signal(signal.SIGTERM)
+        assert server.stderr.read() == ""
+    assert server.returncode == 0

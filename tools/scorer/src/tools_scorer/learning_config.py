@@ -124,7 +124,7 @@ class ServeConfig(ReadingConfig):
     """Answer over HTTP."""
 
     host: str = option("127.0.0.1", "Address to listen on.")
-    port: int = option(8080, "Port to listen on.", minimum=1, maximum=65535)
+    port: int = option(8080, "Port to listen on; 0 is any free one.", minimum=0, maximum=65535)
     max_body_mb: float = option(8.0, "Largest request body.", minimum=0.001)
     max_tokens: int = option(16384, "Longest trace, in tokens of prompt and response.", minimum=1)
     max_traces: int = option(64, "Most traces in one request.", minimum=1)

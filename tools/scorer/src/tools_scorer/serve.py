@@ -7,13 +7,15 @@ loaded. Nothing is read beyond the limits: what is too large is refused while it
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 from typing import TYPE_CHECKING, Any
 
 from tools_scorer import __version__
 from tools_scorer.learning_config import ServeConfig
 from tools_shared.cli import say
-from tools_shared.errors import ToolError
+from tools_shared.errors import Incomplete, ToolError
 from tools_shared.scoring import Scorer, load_scorer, summarize
 from tools_shared.text_scoring import Response, Scored, TextScorer, open_text_scorer
 
@@ -34,14 +36,30 @@ class RefusedError(Exception):
 
 
 def serve(config: ServeConfig) -> None:
-    """Load and answer until it is stopped. Raises ToolError when the scorer, its model or the extra is missing."""
+    """Load and answer until it is stopped, by Ctrl-C or SIGTERM.
+
+    Raises ToolError when the scorer, its model or the extra is missing, or the port cannot be had.
+    """
     try:
         import uvicorn
     except ImportError:
         raise ToolError("serving needs starlette and uvicorn; install tools-scorer[serve]") from None
-    app = application(config)
-    say(f"listening on http://{config.host}:{config.port} (POST /score, GET /health)")
-    uvicorn.run(app, host=config.host, port=config.port, log_level="warning", limit_concurrency=64)
+    with _listening(config) as listener:
+        server = uvicorn.Server(uvicorn.Config(application(config), log_level="warning", limit_concurrency=64))
+        say(f"listening on http://{config.host}:{listener.getsockname()[1]} (POST /score, GET /health)")
+        with contextlib.suppress(Incomplete, KeyboardInterrupt):  # uvicorn gives the signal on when it has ended
+            server.run(sockets=[listener])
+
+
+def _listening(config: ServeConfig) -> socket.socket:
+    """The socket, before anything is loaded for it."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family)
+    except OSError as error:
+        raise ToolError(
+            f"--host {config.host} --port {config.port}: cannot listen there ({error.strerror}); choose another"
+        ) from error
 
 
 def application(config: ServeConfig) -> Starlette:
@@ -122,7 +140,9 @@ class _Answering:
             raise RefusedError(400, "started with --no-text; send states")
         if len(question) + len(text) > self.config.max_tokens * _CHARACTERS_PER_TOKEN:
             raise RefusedError(413, f"longer than {self.config.max_tokens} tokens")
-        n_tokens = len(self.reader.tokenizer(question + text, add_special_tokens=False)["input_ids"])
+        if any("\ud800" <= character <= "\udfff" for character in question + text):
+            raise RefusedError(400, "the text holds half a surrogate pair (\\ud800 to \\udfff)")
+        n_tokens = len(self.reader.tokenizer(question + text, add_special_tokens=False, verbose=False)["input_ids"])
         if n_tokens > self.config.max_tokens:
             raise RefusedError(413, f"{n_tokens} tokens are more than {self.config.max_tokens}")
         return Response(question, text)
