@@ -42,9 +42,9 @@ def test_a_second_run_encodes_nothing_and_loads_no_torch(dedup, folder, minilm):
     before = (folder / "clean.matches.jsonl").read_bytes()
     code = (
         "import sys; from tools_dedup.run import decontaminate; from tools_dedup.config import DedupConfig;"
-        f"c = DedupConfig(model={minilm!r}, threshold=0.9);"
+        f"c = DedupConfig(model={minilm!r}, threshold=0.9, device='cpu');"
         "n = decontaminate('train.jsonl', 'test.jsonl', c).metrics['n_encoded'];"
-        "sys.exit(bool({'sentence_transformers', 'transformers'} & set(sys.modules)) or n)"
+        "sys.exit(bool({'sentence_transformers', 'transformers', 'torch'} & set(sys.modules)) or n)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=folder).returncode == 0
     dedup("--model", minilm, "--threshold", "0.9")

@@ -35,9 +35,9 @@ def resolve_dtype(dtype: str, device: str) -> str:
     """`auto` as bfloat16 where the processor multiplies it natively, else float32."""
     if dtype != "auto":
         return dtype
-    import torch
-
     if resolve_device(device) == "cuda":
+        import torch
+
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     return "bfloat16" if "amx_bf16" in _cpu_flags() else "float32"
 

@@ -1,7 +1,7 @@
 """The vectors of a run's texts, from the cache, from a file of `--save-embeddings`, or from the model itself.
 
-The model is loaded only for texts that the cache does not hold; a run that finds all of them there does not import
-torch.
+The model is loaded only for texts that the cache does not hold; a run that finds all of them there needs torch for
+nothing but to see whether there is a GPU, and with `--device cpu` not even for that.
 """
 
 from __future__ import annotations
