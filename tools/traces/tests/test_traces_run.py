@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tools_shared.errors import ToolError
 from tools_shared.sources import read_problems
+from tools_traces.cli import main
 from tools_traces.config import MergeConfig
 from tools_traces.journal import FILE, read_attempts
 from tools_traces.merge import merge
@@ -158,6 +160,29 @@ def test_test_questions_and_unreadable_answers_are_rejected(tmp_path, plain, cap
     assert "stands in the test set" in rejected[2]
     assert "gold answer" in rejected[4]
     assert "fewer than --num-samples 99" in capsys.readouterr().err
+
+
+def test_a_merge_is_of_the_data_and_the_test_set_that_the_shards_had(tmp_path, plain):
+    rows = [{"question": f"What is {i} plus 1?", "answer": f"x\n#### {i + 1}"} for i in range(4)]
+    files = {"data": tmp_path / "train.jsonl", "decontaminate": tmp_path / "test.jsonl"}
+    files["data"].write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files["decontaminate"].write_text(json.dumps(rows[1]) + "\n")
+    for i in range(2):
+        paths = {name: str(path) for name, path in files.items()}
+        run(tmp_path / f"s{i}", plain, max_attempts=1, shard=f"{i}/2", **paths)
+    config = MergeConfig(runs=(str(tmp_path / "s0"), str(tmp_path / "s1")), output_dir=str(tmp_path / "whole"))
+    files["decontaminate"].write_text(json.dumps(rows[2]) + "\n")
+    with pytest.raises(ToolError, match=r"test\.jsonl: has changed since"):
+        merge(config, CALL)
+    files["decontaminate"].write_text(json.dumps(rows[1]) + "\n")
+    merge(config, CALL)
+    assert len(lines(tmp_path / "whole" / "traces.jsonl")) == 3
+
+
+def test_options_that_stand_before_merge_are_refused():
+    done = CliRunner().invoke(main, ["--keep", "all", "merge", "a", "b"])
+    assert done.exit_code == 2
+    assert "--keep stands before 'merge'" in done.output
 
 
 def test_a_dry_run_writes_nothing(tmp_path, plain, capsys):

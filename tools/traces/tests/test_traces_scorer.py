@@ -53,6 +53,12 @@ def test_verified_traces_below_the_score_become_no_rows(tmp_path, scorer, least,
     assert (len(rows), manifest.metrics["traces_below_min_score"]) == ((4, 0) if least < 0.5 else (0, 8))
 
 
+def test_a_scorer_that_is_none_is_found_before_anything_is_drawn(tmp_path):
+    with pytest.raises(ToolError, match="no such run directory"):
+        sample(TracesConfig(scorer="nosuch", min_score=0.5, output_dir=str(tmp_path / "run")), HERE)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_scorer_and_min_score_belong_together():
     with pytest.raises(ToolError, match="belong together"):
         OutputConfig(min_score=0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tools_bench.sides import Side, is_benchmark, read_side
 from tools_bench.table import as_markdown, as_text
 from tools_bench.verdict_files import describe, write_comparisons
 from tools_shared.cli import Invocation, say
+from tools_shared.config import flag_of
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, write_json
 from tools_shared.runs import default_output_dir, draft, finished, read_manifest
@@ -24,12 +26,12 @@ def run_comparison(config: CompareConfig, invocation: Invocation) -> Manifest:
     """Compare and publish table, chart and JSON as a run; returns its manifest."""
     output_dir = Path(config.output_dir or default_output_dir("compare"))
     if any(is_benchmark(path) for path in config.runs):
+        _refuse(config, ("confidence",), "benchmark runs, whose intervals follow --alpha")
         return _compare_benchmarks(output_dir, config, invocation)
+    _refuse(config, ("fail_on", "alpha", "margin", "allow_mismatch"), "evaluations; it judges runs of tools-bench run")
     if done := finished(output_dir, config):
         say((output_dir / "comparison.txt").read_text(encoding="utf-8"))
         return done
-    if config.fail_on:
-        raise ToolError("--fail-on judges benchmark runs (tools-bench run), not evaluations")
     scored = [read_scored(path) for path in config.runs]
     comparison = compare(scored, config.baseline, config.confidence)
     with draft(output_dir, config, invocation, "compare") as run:
@@ -43,6 +45,13 @@ def run_comparison(config: CompareConfig, invocation: Invocation) -> Manifest:
     say(as_text(comparison))
     say(f"chart: {output_dir / 'comparison.png'}")
     return manifest
+
+
+def _refuse(config: CompareConfig, names: Sequence[str], what: str) -> None:
+    """Raise ToolError for an option that would change nothing in a comparison of this kind."""
+    for field in (field for field in fields(config) if field.name in names):
+        if getattr(config, field.name) != field.default:
+            raise ToolError(f"{flag_of(field.name)} says nothing of {what}; leave it out")
 
 
 def _compare_benchmarks(output_dir: Path, config: CompareConfig, invocation: Invocation) -> Manifest:

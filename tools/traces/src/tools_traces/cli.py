@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from click.core import ParameterSource
 
 from tools_shared.cli import ToolCommand, config_options, resolve, show_run
 from tools_traces import __version__
@@ -28,6 +29,7 @@ def main(ctx: click.Context, as_json: bool, **options) -> None:
     tools-sft --stage full --base-model artifacts/prep_sft --traces-file artifacts/traces/grpo_traces_train.jsonl
     """
     if ctx.invoked_subcommand is not None:
+        _refuse_options(ctx)
         return
     from tools_traces.sample import sample
 
@@ -35,6 +37,14 @@ def main(ctx: click.Context, as_json: bool, **options) -> None:
     manifest = sample(config, invocation)
     if manifest is not None:
         show_run(manifest, as_json)
+
+
+def _refuse_options(ctx: click.Context) -> None:
+    """What stands before a subcommand is said to sampling, which then does not happen."""
+    given = (p for p in ctx.command.params if ctx.get_parameter_source(p.name) is ParameterSource.COMMANDLINE)
+    if (wrong := next(given, None)) is not None:
+        sub = ctx.invoked_subcommand
+        raise click.UsageError(f"{wrong.opts[0]} stands before '{sub}'; options of {sub} stand after its name", ctx)
 
 
 @main.command()

@@ -13,7 +13,7 @@ from tools_shared.models import choose_profile, resolve
 from tools_shared.prompts import PROFILES, Profile, load_profile
 from tools_shared.runs import Manifest, default_output_dir, draft, finished, read_manifest
 from tools_traces.config import MergeConfig, TracesConfig
-from tools_traces.data import read_questions
+from tools_traces.data import Questions, read_questions
 from tools_traces.journal import FILE, Attempt, read_attempts
 from tools_traces.rows import Provenance
 from tools_traces.write import write_outputs
@@ -30,7 +30,7 @@ def merge(config: MergeConfig, invocation: Invocation) -> Manifest:
     shards = [read_manifest(path) for path in config.runs]
     whole = _same_run(shards)
     questions = read_questions(whole)
-    _check_data(shards, questions.read.sha256)
+    _check_data(shards, questions)
     attempts: dict[tuple[str, int], Attempt] = {}
     for shard in shards:
         attempts |= read_attempts(shard.path / FILE)
@@ -75,10 +75,13 @@ def _check_complete(given: Sequence[str | None], first: Manifest) -> None:
         raise ToolError(f"{first.path}: {len(numbers)} runs for {n} shards; name each shard once")
 
 
-def _check_data(shards: Sequence[Manifest], sha256: str) -> None:
-    for shard in shards:
-        entry = _input(shard, "data")
-        if entry["sha256"] != sha256:
+def _check_data(shards: Sequence[Manifest], questions: Questions) -> None:
+    now = {"data": questions.read.sha256}
+    if questions.tests is not None:
+        now["decontaminate"] = questions.tests.sha256
+    for shard, name in ((shard, name) for shard in shards for name in now):
+        entry = _input(shard, name)
+        if entry["sha256"] != now[name]:
             raise ToolError(f"{entry['path']}: has changed since {shard.path} was made from it; restore it")
 
 

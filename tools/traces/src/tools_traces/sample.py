@@ -21,6 +21,7 @@ from tools_shared.reading import reader_sha256
 from tools_shared.records import Problem
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
+from tools_shared.scoring import find_scorer
 from tools_traces.config import TracesConfig
 from tools_traces.data import Questions, read_questions
 from tools_traces.grading import grader
@@ -47,6 +48,8 @@ def sample(config: TracesConfig, invocation: Invocation) -> Manifest | None:
         return done
     ref = resolve(config.model)
     profile = choose_profile(ref, config.profile)
+    if config.scorer is not None:
+        find_scorer(config.scorer)
     if config.record_hidden:
         layers_of(config, ref)  # refuses before a draft is begun that the next try would stumble over
     questions = read_questions(config)
