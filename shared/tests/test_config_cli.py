@@ -166,6 +166,9 @@ def test_errors_have_their_exit_codes_and_bugs_their_traceback():
     assert failing(ToolError("a\nb")).exit_code == 1
     assert failing(ToolError("a\nb")).stderr == "Error: a b\n"
     assert failing(Incomplete("later")).exit_code == 3
+    interrupted = failing(KeyboardInterrupt())
+    assert interrupted.exit_code == 3
+    assert interrupted.stderr.startswith("Error: stopped by Ctrl-C; run the same command again")
     full = failing(OSError(errno.ENOSPC, "No space left on device", "out.bin"))
     assert full.exit_code == 3
     assert "out.bin: no space left" in full.stderr

@@ -84,6 +84,9 @@ class ToolCommand(_EndsInOrder):
             result = super().invoke(ctx)
         except ToolError as error:
             raise _Failure(error) from error
+        except KeyboardInterrupt as error:
+            stopped = Incomplete("stopped by Ctrl-C; run the same command again to go on from what is finished")
+            raise _Failure(stopped) from error
         except RuntimeError as error:
             if (gone := processes.lost(error)) is None:
                 raise
