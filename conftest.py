@@ -1,5 +1,6 @@
 """What tests of several tools share: trainers in processes of their own, killed at a chosen step; a small disk; Ray."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from tools_shared.runs import read_manifest, read_metrics
 
 
 class Trainer:
@@ -23,13 +26,31 @@ class Trainer:
     def stopped_at(self, step: int, folder: Path, *args, number=signal.SIGKILL, before=()) -> subprocess.Popen:
         """The process, sent a signal as soon as the run in `folder` has logged `step`; its stderr can still be read.
 
+        A run that is taken up again has logged steps from before: it is also waited for until it has begun.
         `before` are words before the command, such as `unshare`'s.
         """
+        begun = sessions(folder)
         words = [*before, *self.start, *map(str, args), "--output-dir", str(folder), "--logging-steps", "1"]
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        self.wait(lambda: logged(folder) >= step, process)
+        self.wait(lambda: sessions(folder) > begun and logged(folder) >= step, process)
         os.kill(process.pid if not before else child_of(process.pid), number)
         return process
+
+    def kill(self, steps, folder: Path, *args) -> None:
+        """A run killed at each of `steps`, taken up again in between."""
+        for step in steps:
+            self.stopped_at(step, folder, *args).wait()
+            assert not folder.exists()
+
+    def finish(self, folder: Path, *args) -> subprocess.CompletedProcess:
+        """A run that was cut off, brought to its end: it has gone on once more, and every step is logged once."""
+        begun = sessions(folder)
+        done = self.run(*args, "--output-dir", folder)
+        assert done.returncode == 0, done.stderr
+        assert len(read_manifest(folder).data["sessions"]) == begun + 1
+        steps = [row["step"] for row in read_metrics(folder)]
+        assert steps == sorted(set(steps))
+        return done
 
     @staticmethod
     def wait(holds, process: subprocess.Popen, seconds: float = 180) -> None:
@@ -38,6 +59,12 @@ class Trainer:
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.005)
+
+
+def sessions(folder: Path) -> int:
+    """How many times the draft of a run has been begun or taken up."""
+    path = Path(f"{folder}.partial/draft.json")
+    return len(json.loads(path.read_text())["sessions"]) if path.exists() else 0
 
 
 def logged(folder: Path) -> int:
@@ -71,6 +98,9 @@ def small_disk(tmp_path, request):
 def local_ray():
     """Ray in this process, with places for four workers."""
     ray = pytest.importorskip("ray", reason="ray is not installed (extra: ray)")
-    ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield ray
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        # Ray makes its workers give way to every other process; beside other tests they would take many minutes.
+        patch.setenv("RAY_worker_niceness", "0")
+        ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+        yield ray
+        ray.shutdown()

@@ -2,8 +2,11 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,12 +21,20 @@ TWO = RayConfig(ray_workers=2)
 
 
 class Doubler:
-    """Doubles numbers; tells its process; complains, fails or dies when it is told to."""
+    """Doubles numbers; tells its process; complains, fails or dies when it is told to.
 
-    def __init__(self, does=""):
-        self.does = does
+    With a folder `meets` it goes on only when another worker has come there too.
+    """
+
+    def __init__(self, does="", meets=None):
+        self.does, self.meets = does, meets
 
     def __call__(self, columns):
+        if self.meets:
+            (Path(self.meets) / str(os.getpid())).touch()
+            until = time.monotonic() + 300
+            while len(list(Path(self.meets).iterdir())) < 2 and time.monotonic() < until:
+                time.sleep(0.05)
         if self.does == "complain":
             raise ToolError("rows.jsonl:3: no text; fix the row")
         if self.does == "fail":
@@ -40,17 +51,17 @@ def _ray(local_ray):
     local_ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
-def mapped(does="", on_result=lambda columns: None):
+def mapped(does="", on_result=lambda columns: None, **more):
     found = {}
-    for part, columns in map_parts(Doubler, {"does": does}, PARTS, TWO):
+    for part, columns in map_parts(Doubler, {"does": does, **more}, PARTS, TWO):
         assert part not in found
         found[part] = columns
         on_result(columns)
     return found
 
 
-def test_every_part_comes_once_from_two_processes():
-    found = mapped()
+def test_every_part_comes_once_from_two_processes(tmp_path):
+    found = mapped(meets=str(tmp_path))
     assert {part: c["double"].tolist() for part, c in found.items()} == {i: [4 * i, 4 * i + 2] for i in range(8)}
     assert found[1]["text"].tolist() == PARTS[1]["text"]
     assert found[1]["vector"].dtype == np.float32
@@ -58,7 +69,7 @@ def test_every_part_comes_once_from_two_processes():
     assert len({pid for c in found.values() for pid in c["pid"]}) == 2
 
 
-def test_a_killed_worker_loses_nothing():
+def test_a_killed_worker_loses_nothing(tmp_path):
     killed = []
 
     def kill_once(columns):
@@ -66,7 +77,7 @@ def test_a_killed_worker_loses_nothing():
             killed.append(int(columns["pid"][0]))
             os.kill(killed[0], signal.SIGKILL)
 
-    found = mapped(on_result=kill_once)
+    found = mapped(on_result=kill_once, meets=str(tmp_path))
     assert sorted(found) == list(range(8))
     assert len({pid for c in found.values() for pid in c["pid"]}) >= 2
 
@@ -80,6 +91,15 @@ def test_a_bug_keeps_its_traceback():
     with pytest.raises(Exception, match="a bug") as error:
         mapped("fail")
     assert not isinstance(error.value, ToolError)
+
+
+def test_a_cluster_that_is_not_there_is_said_at_once(monkeypatch, local_ray):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr(local_ray, "is_initialized", lambda: False)
+    with pytest.raises(ToolError, match=f"RAY_ADDRESS={address}: no cluster of this Ray can be reached there"):
+        mapped()
 
 
 def test_a_part_that_kills_every_worker_ends_the_run_resumably():

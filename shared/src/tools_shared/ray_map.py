@@ -11,6 +11,8 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import re
+import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +33,9 @@ TRIES_AGAIN = 5
 """How often a part is done again when its worker dies; one that kills every worker must not go on for ever."""
 SPARE_CPUS = 2
 """Logical processors of a local Ray beyond its workers': with none to spare Ray Data's own tasks wait for ever."""
+
+ANSWERS_WITHIN = 20.0
+"""Seconds that a cluster has to take a connection."""
 
 Columns = Mapping[str, Sequence[Any]]
 Worker = Callable[["dict[str, np.ndarray]"], Columns]
@@ -169,13 +174,21 @@ def _connect(ray: Any, config: RayConfig) -> None:
         ray.init("local", num_cpus=n_cpus, include_dashboard=False, **quiet)
         return
     try:
+        _knock(os.environ["RAY_ADDRESS"])
         ray.init(**quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         first = " ".join(str(error).split())[:300]
         raise ToolError(
             f"RAY_ADDRESS={os.environ['RAY_ADDRESS']}: no cluster of this Ray can be reached there "
             f"({first}); one with tokens needs RAY_AUTH_MODE=token"
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Raises OSError when nobody listens at `HOST:PORT`: Ray itself would go on trying for minutes."""
+    if place := re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address):
+        with socket.create_connection((place[1], int(place[2])), timeout=ANSWERS_WITHIN):
+            pass
 
 
 def _size(ray: Any, config: RayConfig, n_parts: int) -> _Size:
