@@ -41,8 +41,9 @@ $(foreach name,$(COUNTS),$(eval $(if $(strip $($(name))),export,unexport) $(name
 
 TOOLS := dedup sft grpo traces scorer bench
 PACKAGES := shared $(TOOLS:%=tools/%)
-# In the checkout dedup and the scorer come with what their tests and benchmarks compare.
-EDITABLE := $(patsubst %,-e %,$(patsubst tools/scorer,tools/scorer[test],$(PACKAGES:tools/dedup=tools/dedup[test])))
+# In the checkout these come with what their tests and benchmarks compare.
+TESTED := tools/dedup tools/sft tools/scorer
+EDITABLE := $(foreach package,$(PACKAGES),-e $(package)$(if $(filter $(package),$(TESTED)),[test]))
 OVER := $(if $(OVERWRITE),--overwrite)
 CLEAN = $(ARTIFACTS)/dedup/train.jsonl
 DATA = --train-path $(CLEAN) --eval-path '$(TEST)'
