@@ -188,3 +188,16 @@ def test_shuffled_gives_each_once_and_every_order():
 def test_bounds_that_leave_nothing_are_refused():
     with pytest.raises(ToolError, match=r"--min-pass-rate 0\.9 is above --max-pass-rate 0\.1"):
         GrpoConfig(min_pass_rate=0.9, max_pass_rate=0.1)
+
+
+def test_groups_without_spread_are_counted_also_where_the_batch_scales_advantages(grpo, args, tmp_path):
+    done = grpo.run(*args, "--max-steps", 2, "--scale-rewards", "batch", "--output-dir", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    flat = []
+    for path in sorted((tmp_path / "run" / "rollouts").iterdir()):
+        groups = defaultdict(set)
+        for row in lines(path):
+            groups[row["problem"]].add(row["reward"])
+        flat.append(sum(len(values) == 1 for values in groups.values()) / len(groups))
+    assert [row["frac_reward_zero_std"] for row in read_metrics(tmp_path / "run")] == flat
+    assert any(0 < share < 1 for share in flat)

@@ -132,13 +132,15 @@ class FrugalTrainer(GRPOTrainer):
             outputs = model(**forward_options(tree))
         found, entropy = outputs.log_probs[0], outputs.entropy
         logps = found.new_zeros(len(ids), n_new) if self.known is None else self.known.to(found.dtype)
+        mean = entropy[0].detach().mean() if rows and entropy is not None else found.new_tensor(torch.nan)
+        # TRL's mean is over all processes, and one that is not a number would be that of none.
+        over_all = self.accelerator.gather(mean[None]).nanmean()
         if not rows:
-            return logps + 0.0 * found.sum(), torch.full_like(logps, torch.nan)
+            return logps + 0.0 * found.sum(), over_all.expand(len(ids), n_new)
         at = (tree.rows, tree.columns)
         if entropy is None:  # the reference model has only log-probabilities
             return logps.index_put(at, found), torch.zeros_like(logps)
-        entropies = entropy[0].detach().mean().expand(len(ids), n_new)
-        return logps.index_put(at, found), entropies.index_put(at, entropy[0])
+        return logps.index_put(at, found), mean.expand(len(ids), n_new).index_put(at, entropy[0])
 
 
 def without_noise(advantages: torch.Tensor, n_generations: int) -> torch.Tensor:

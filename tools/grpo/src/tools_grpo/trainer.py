@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from tools_grpo.frugal import FrugalTrainer, TrlConfig
 from tools_grpo.ledger import FOLDER, write_rollouts
 from tools_grpo.prompt_ledger import FILE, PromptLedger
 from tools_grpo.rollouts import Sampler
-from tools_grpo.scoring import Judge, nothing
+from tools_grpo.scoring import Judge, has_spread, nothing
 from tools_shared import processes
 from tools_shared.engines import Completion
 from tools_shared.models.load import Loaded
@@ -67,6 +68,7 @@ class LedgerTrainer(FrugalTrainer):
         output = super()._generate_and_score_completions(inputs)
         self._note_choice()
         rewards = {name: list(values) for name, values in self._logs["rewards"].items()}
+        self._note_spread(rewards)
         texts = [example["prompt"] for example in inputs]
         write_rollouts(
             self.run.path / FOLDER,
@@ -79,6 +81,14 @@ class LedgerTrainer(FrugalTrainer):
         )
         self._count(inputs, rewards)
         return output
+
+    def _note_spread(self, rewards: dict[str, list[float]]) -> None:
+        """Log the share of groups without spread also where TRL, scaling by the batch, looks at the batch alone."""
+        if self.scale_rewards != "batch":
+            return
+        totals = [self.judge.total(values) for values in zip(*rewards.values(), strict=True)]
+        groups = [totals[i : i + self.num_generations] for i in range(0, len(totals), self.num_generations)]
+        self._metrics["train"]["frac_reward_zero_std"][-1] = fmean(not has_spread(group) for group in groups)
 
     def _note_choice(self) -> None:
         """Log how many groups of this step were drawn, given up for want of spread, and skipped by their pass rate."""
