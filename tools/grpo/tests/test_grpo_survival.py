@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from tools_shared.files import sha256_file
-from tools_shared.runs import read_manifest, read_metrics
+from tools_shared.runs import read_manifest
 
 # Dropout, a reference model and more than one epoch: every random stream and the sampler's place count.
 ARGS = [
@@ -38,30 +38,21 @@ def results(folder):
     return sha256_file(folder / "model" / "adapter_model.safetensors"), rollouts
 
 
-def kill_and_finish(grpo, folder, steps):
-    for step in steps:
-        grpo.stopped_at(step, folder, *ARGS).wait()
-        assert not folder.exists()
-    # As a power cut would leave it: newer than all others, and not whole.
-    (folder.parent / f"{folder.name}.partial/checkpoints/checkpoint-99").mkdir()
-    done = grpo.run(*ARGS, "--output-dir", folder)
-    assert done.returncode == 0, done.stderr
-    assert "checkpoint-99: this checkpoint was cut off" in done.stderr
-    assert len(read_manifest(folder).data["sessions"]) == len(steps) + 1
-    logged = [row["step"] for row in read_metrics(folder)]
-    assert logged == sorted(set(logged))
-
-
 def test_a_run_killed_at_a_random_step_ends_with_the_same_adapter_and_rollouts(grpo, unbroken, tmp_path):
     # In the second epoch, whose order of prompts is another.
-    kill_and_finish(grpo, tmp_path / "killed", [random.randint(7, N_STEPS - 2)])
+    grpo.kill([random.randint(7, N_STEPS - 2)], tmp_path / "killed", *ARGS)
+    # As a power cut would leave it: newer than all others, and not whole.
+    (tmp_path / "killed.partial/checkpoints/checkpoint-99").mkdir()
+    done = grpo.finish(tmp_path / "killed", *ARGS)
+    assert "checkpoint-99: this checkpoint was cut off" in done.stderr
     assert results(tmp_path / "killed") == results(unbroken)
 
 
 @pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_with_the_same_adapter_and_rollouts(grpo, unbroken, tmp_path):
     steps = sorted(random.sample(range(1, N_STEPS), 5))
-    kill_and_finish(grpo, tmp_path / "killed", steps)
+    grpo.kill(steps, tmp_path / "killed", *ARGS)
+    grpo.finish(tmp_path / "killed", *ARGS)
     assert results(tmp_path / "killed") == results(unbroken), f"killed at {steps}"
 
 

@@ -39,20 +39,10 @@ def unbroken(sft, tmp_path_factory):
     return folder, done
 
 
-def kill_and_finish(sft, folder, steps):
-    for step in steps:
-        sft.stopped_at(step, folder, *ARGS).wait()
-        assert not folder.exists()
-    done = sft.run(*ARGS, "--output-dir", folder)
-    assert done.returncode == 0, done.stderr
-    assert len(read_manifest(folder).data["sessions"]) == len(steps) + 1
-    logged = [row["step"] for row in read_metrics(folder)]
-    assert logged == sorted(set(logged))
-
-
 def test_a_run_killed_at_a_random_step_ends_with_the_same_adapter(sft, unbroken, tmp_path):
     folder = tmp_path / "killed"
-    kill_and_finish(sft, folder, [random.randint(3, N_STEPS - 2)])
+    sft.kill([random.randint(3, N_STEPS - 2)], folder, *ARGS)
+    sft.finish(folder, *ARGS)
     assert adapter(folder) == adapter(unbroken[0])
 
 
@@ -60,7 +50,8 @@ def test_a_run_killed_at_a_random_step_ends_with_the_same_adapter(sft, unbroken,
 def test_a_run_killed_again_and_again_ends_with_the_same_adapter(sft, unbroken, tmp_path):
     # Checkpoints are of every second step: each kill is some steps after the one that it goes on from.
     folder, steps = tmp_path / "killed", sorted(random.sample(range(1, N_STEPS), 5))
-    kill_and_finish(sft, folder, steps)
+    sft.kill(steps, folder, *ARGS)
+    sft.finish(folder, *ARGS)
     assert adapter(folder) == adapter(unbroken[0]), f"killed at {steps}"
 
 
