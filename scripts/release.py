@@ -55,7 +55,11 @@ def next_version(now: tuple[int, int, int], part: str) -> str:
 
 
 def git(root: Path, *words: str) -> str:
-    return subprocess.run(["git", "-C", str(root), *words], check=True, capture_output=True, text=True).stdout.strip()
+    """What git says; raises Refused, with git's own words, when it will not."""
+    done = subprocess.run(["git", "-C", str(root), *words], check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise Refused(f"git {words[0]}: {' '.join(done.stderr.split())}")
+    return done.stdout.strip()
 
 
 def commits_since_last_tag(root: Path, name: str) -> list[str]:
@@ -126,15 +130,25 @@ def show(root: Path, new: dict[Path, str]) -> None:
         sys.stdout.writelines(difflib.unified_diff(old, content.splitlines(keepends=True), short, short))
 
 
+def _write(texts: dict[Path, str]) -> None:
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+
+
 def apply(root: Path, name: str, version: str, new: dict[Path, str]) -> None:
-    """Write the files, commit them alone and tag; raises Refused when the package has changes not committed."""
+    """Write the files, commit them alone and tag; raises Refused, the files as they were, when the
+    package has changes that are not committed or git does not commit."""
     folder = package_dir(root, name)
     if git(root, "status", "--porcelain", "--", str(folder)):
         raise Refused(f"{folder.relative_to(root)}: has changes that are not committed; commit them first")
-    for path, content in new.items():
-        path.write_text(content, encoding="utf-8")
+    before = {path: path.read_text(encoding="utf-8") for path in new}
+    _write(new)
     if new:
-        git(root, "commit", "-m", f"Release tools-{name} {version}", "--", *map(str, new))
+        try:
+            git(root, "commit", "-m", f"Release tools-{name} {version}", "--", *map(str, new))
+        except Refused:
+            _write(before)
+            raise
     git(root, "tag", "--annotate", f"{name}-v{version}", "-m", f"tools-{name} {version}")
 
 

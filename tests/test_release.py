@@ -117,6 +117,16 @@ def test_uncommitted_changes_are_refused(checkout):
     assert git(checkout, "tag") == ""
 
 
+def test_a_commit_that_git_refuses_changes_nothing(checkout):
+    hook = checkout / ".git" / "hooks" / "pre-commit"
+    hook.write_text("#!/bin/sh\necho 'not on a Friday' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    done = release(checkout, "sft", "minor", "--apply")
+    assert (done.returncode, done.stderr) == (1, "Error: git commit: not on a Friday\n")
+    assert git(checkout, "status", "--porcelain") == ""
+    assert git(checkout, "tag") == ""
+
+
 def test_a_core_that_leaves_tools_behind_says_which(checkout):
     assert "left behind" not in release(checkout, "shared", "patch").stdout
     assert "tools-grpo (wants >=0.1,<0.2)" in release(checkout, "shared", "minor").stdout
