@@ -80,7 +80,7 @@ def test_the_data_in_it(page):
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not on this machine")
 def test_in_a_browser(page, tmp_path):
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=90).stdout
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=300).stdout
     assert "<title>A &lt;b&gt;title&lt;/b&gt;</title>" in dom  # no script of a model's has run
     assert "owned'&lt;/script&gt;" in dom  # and its text is there to be read
     assert "<img" not in dom

@@ -163,7 +163,7 @@ def verify(hub, suite):
     """`data verify` in a fresh process, whose hub is a port where nobody listens."""
     command = [str(Path(sys.executable).with_name("tools-bench")), "data", "verify", "--suite", str(suite)]
     variables = {"HF_HOME": str(hub), "HF_ENDPOINT": "http://127.0.0.1:9", "PATH": os.environ["PATH"]}
-    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
 
 
 def test_hub_data_is_pinned_by_its_commit_and_its_rows(hub, tmp_path):

@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -50,17 +49,22 @@ def busy_workers():
 
 def test_a_worker_killed_while_it_draws_loses_nothing(alone, tmp_path, plain):
     """kill -9 as soon as a worker is inside its part: nothing of it has come back yet."""
-    killed = []
+    killed, is_over = [], threading.Event()
 
     def kill_one():
-        while not (busy := busy_workers()):
-            time.sleep(0.05)
-        busy[0].kill()
-        killed.append(busy[0].pid)
+        while not killed and not is_over.wait(0.05):
+            for worker in busy_workers()[:1]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    worker.kill()
+                    killed.append(worker.pid)
 
-    killer = threading.Thread(target=kill_one, daemon=True)
+    killer = threading.Thread(target=kill_one)
     killer.start()
-    run(tmp_path / "run", plain, **RAY)
+    try:
+        run(tmp_path / "run", plain, **RAY)
+    finally:
+        is_over.set()  # else it would kill a worker of the next test
+        killer.join()
     assert killed
     assert result(tmp_path / "run") == result(alone)
 
