@@ -95,6 +95,13 @@ def test_another_csv_is_refused(tmp_path):
     (tmp_path / "b.csv").write_text("x,y\n1,2\n")
     with pytest.raises(ToolError, match="not the per-example CSV of an evaluation"):
         read_csv(tmp_path / "b.csv")
+    head = "id,question,labeled_answer,correct,lenient_correct\n"
+    (tmp_path / "c.csv").write_text(f"{head}a,?,1,TRUE,false\n")
+    assert [(row["correct"], row["lenient_correct"]) for row in read_csv(tmp_path / "c.csv")] == [("True", "False")]
+    for torn, message in (("Yes,True", "correct is 'Yes'"), ("True", "lenient_correct is ''")):
+        (tmp_path / "d.csv").write_text(f"{head}a,?,1,{torn}\n")
+        with pytest.raises(ToolError, match=rf"d\.csv: row 1: {message}, not True or False"):
+            read_csv(tmp_path / "d.csv")
 
 
 def test_the_demo_model_is_evaluated_end_to_end(demo):

@@ -52,6 +52,9 @@ COLUMNS = (
 )
 """The columns of the per-example CSV; the first seven are those that users' notebooks read."""
 
+READ = {"id", "question", "labeled_answer", "correct", "lenient_correct"}
+"""The columns that a file must have to be read back."""
+
 RATES = {
     "accuracy": "correct",
     "accuracy_lenient": "lenient_correct",
@@ -272,15 +275,21 @@ def write_csv(path: Path, graded: Sequence[Graded]) -> None:
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The per-example rows of an evaluation; raises ToolError when the file is not one."""
+    """The per-example rows of an evaluation, with `True` and `False` however a spreadsheet spelt them; raises ToolError
+    when the file is not one, or a judgement neither."""
     csv.field_size_limit(2**31 - 1)
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
     except FileNotFoundError:
         raise ToolError(f"{path}: no such file") from None
-    if not rows or not {"id", "correct", "lenient_correct"} <= set(rows[0]):
+    if not rows or not set(rows[0]) >= READ:
         raise ToolError(f"{path}: not the per-example CSV of an evaluation (columns {', '.join(COLUMNS[:8])}, ...)")
+    for number, row in enumerate(rows, start=1):
+        for name in ("correct", "lenient_correct"):
+            row[name] = (row[name] or "").strip().capitalize()
+            if row[name] not in ("True", "False"):
+                raise ToolError(f"{path}: row {number}: {name} is '{row[name]}', not True or False; evaluate again")
     return rows
 
 
