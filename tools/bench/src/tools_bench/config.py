@@ -41,7 +41,7 @@ class EvaluateConfig(EvalConfig, EngineConfig, RunConfig):
             check_file_name("--output-file", self.output_file, taken=("samples.jsonl",))
         if self.scorer is not None and self.samples is None:
             raise ToolError("--scorer votes among samples; give --samples K too")
-        if self.engine == "http":
+        if self.engine == "http" or self.endpoint is not None:
             raise ToolError("evaluate works on a model that is here; for a server use tools-bench run --endpoint")
 
 
@@ -115,6 +115,12 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
     model_path: str | None = option(
         None, "A model that is here: hub id, folder, run directory, or 'demo'.", flags=("--base-model",)
     )
+    endpoint: str | None = option(
+        None,
+        "A server: the address of an OpenAI-compatible one (http://host:8000/v1), of a tutor (.../chat), or see --api.",
+        identity=False,
+    )
+    model_name: str | None = option(None, "Names the results, and the model on the server.")
     suite: str | None = option(
         None, "quick, standard, comprehensive, or a YAML file. Default: that of --compare's run, else quick."
     )
