@@ -9,6 +9,7 @@ import pytest
 from tools_shared.engines import EngineConfig, SamplingParams, open_engine
 from tools_shared.engines.http import ChatReply, HttpEngine, chat_url, read_chat, whole_text
 from tools_shared.engines.reply_cache import ReplyCache
+from tools_shared.engines.stream import Draw
 from tools_shared.engines.transport import Server
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.prompts import PROFILES, render_question
@@ -16,7 +17,8 @@ from tools_shared.prompts import PROFILES, render_question
 
 @pytest.fixture
 def server():
-    """A chat server that answers with the question in capitals, and 400 to the word `fail`; `.asked` are the bodies."""
+    """A chat server that answers with the question in capitals, and 400 to the word `fail`; `.asked` are the bodies.
+    What `.holds` a body is answered when `.release` is set."""
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -25,6 +27,8 @@ def server():
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             asked.append(body)
+            if server.holds(body):
+                server.release.wait(300)
             text = body["messages"][-1]["content"].upper()
             length = body["max_tokens"] < 5
             message = {"content": text}
@@ -42,7 +46,7 @@ def server():
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    server.asked = asked
+    server.asked, server.holds, server.release = asked, lambda body: False, threading.Event()
     server.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
@@ -104,6 +108,38 @@ def test_a_failure_is_incomplete_and_keeps_what_is_done(server):
 )
 def test_where_requests_are_posted(endpoint, url):
     assert chat_url(endpoint) == url
+
+
+def test_a_slow_draw_holds_up_no_other(server):
+    """The first draw is answered only when the follow-up of the second one has come to the server."""
+    slow, quick = prompts("slow", "quick")
+    server.holds = lambda body: body["messages"][-1]["content"] == "slow"
+    draws, drawn = [Draw(quick, "quick"), Draw(slow, "slow")], []
+
+    def on_draw(draw, completion):
+        drawn.append((draw.key, draw.sample, completion.text))
+        if (draw.key, draw.sample) == ("quick", 0):
+            draws.append(Draw(quick, "quick", 1))
+        if (draw.key, draw.sample) == ("quick", 1):
+            server.release.set()
+
+    engine = open_engine(None, EngineConfig(engine="http", endpoint=server.url))
+    engine.stream(lambda: draws.pop() if draws else None, SamplingParams(), on_draw, n_slots=4)
+    assert drawn == [("quick", 0, "QUICK"), ("quick", 1, "QUICK"), ("slow", 0, "SLOW")]
+
+
+def test_how_hard_to_try_is_the_users_choice(server):
+    server.holds = lambda body: True
+    config = EngineConfig(engine="http", endpoint=server.url, timeout=0.2, max_retries=1)
+    with pytest.raises(Incomplete, match=r"no answer within 0\.2 s \(after 2 tries\)"):
+        open_engine(None, config).generate(prompts("x"), SamplingParams())
+    server.release.set()
+
+
+def test_a_password_in_an_address_is_refused_before_it_is_written():
+    with pytest.raises(ToolError, match="endpoint at host:8000: a name or password") as refused:
+        EngineConfig(engine="http", endpoint="http://me:hunter2@host:8000/v1")
+    assert "hunter2" not in str(refused.value)
 
 
 def test_the_endpoint_is_needed():

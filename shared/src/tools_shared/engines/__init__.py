@@ -6,6 +6,7 @@ from tools_shared.engines.base import (
     EngineConfig,
     LocalEngineConfig,
     SamplingParams,
+    check_address,
     check_engine,
     open_engine,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "EngineConfig",
     "LocalEngineConfig",
     "SamplingParams",
+    "check_address",
     "check_engine",
     "open_engine",
 ]

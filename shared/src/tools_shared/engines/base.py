@@ -144,6 +144,21 @@ class EngineConfig(LocalEngineConfig):
     api_key_env: str | None = option(
         None, "Environment variable that holds the server's key; the key itself is never written.", identity=False
     )
+    timeout: float = option(300.0, "Seconds that a server may take for one try.", minimum=0.01, identity=False)
+    max_retries: int = option(4, "Further tries of a server after a failure that may pass.", minimum=0, identity=False)
+    rate_limit: float | None = option(None, "Requests a second to a server, at most.", minimum=0.001, identity=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_address(self.endpoint)
+
+
+def check_address(endpoint: str | None) -> None:
+    """Raises ToolError for a server's address that is none, or that would bring a password into the run's files."""
+    if endpoint is not None:
+        from tools_shared.engines.http import address_parts
+
+        address_parts(endpoint)
 
 
 def open_engine(ref: ModelRef, config: LocalEngineConfig) -> Engine:
@@ -175,7 +190,14 @@ def _http_engine(config: EngineConfig) -> Engine:
 
     if config.endpoint is None:
         raise ToolError("--engine http needs --endpoint, such as http://localhost:8000/v1")
-    return HttpEngine(Server(chat_url(config.endpoint), read_api_key(config.api_key_env)), config.model_name)
+    server = Server(
+        chat_url(config.endpoint),
+        read_api_key(config.api_key_env),
+        timeout=config.timeout,
+        max_retries=config.max_retries,
+        rate_limit=config.rate_limit,
+    )
+    return HttpEngine(server, config.model_name)
 
 
 def prompts_of(

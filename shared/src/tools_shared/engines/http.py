@@ -10,8 +10,8 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from tools_shared.engines.base import Completion, SamplingParams, draw_key
 from tools_shared.engines.reply_cache import ReplyCache
-from tools_shared.engines.stream import ByPrompt, OnDraw, Take, in_waves
-from tools_shared.engines.transport import Reply, Request, Server, post_all
+from tools_shared.engines.stream import ByPrompt, Draw, OnDraw, Take
+from tools_shared.engines.transport import Reply, Request, Server, post_stream
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.prompts import Prompt
 from tools_shared.records import Message
@@ -38,11 +38,17 @@ def chat_url(endpoint: str) -> str:
 
 
 def address_parts(endpoint: str) -> SplitResult:
-    """A server's address taken apart; raises ToolError for what is none."""
+    """A server's address taken apart; raises ToolError for what is none, and for one with a password in it."""
     try:
-        return urlsplit(endpoint)
+        parts = urlsplit(endpoint)
     except ValueError as error:
         raise ToolError(f"endpoint '{endpoint}' is no address ({error}); such as http://localhost:8000/v1") from error
+    if "@" in parts.netloc:
+        raise ToolError(
+            f"endpoint at {parts.netloc.rpartition('@')[2]}: a name or password in the address would be written into "
+            "the run; leave it out and name a variable that holds the key (--api-key-env)"
+        )
+    return parts
 
 
 def read_api_key(variable: str | None) -> str | None:
@@ -128,22 +134,28 @@ class HttpEngine:
         names = keys if keys is not None else [str(i) for i in range(len(prompts))]
         samples = range(first_sample, first_sample + params.n)
         drawn = ByPrompt(len(prompts), samples, on_done)
-        requests = (
-            Request((i, k), chat_body(self.model, prompt.messages, params, names[i], k), k)
-            for i, prompt in enumerate(prompts)
-            for k in samples
-        )
+        draws = (Draw(prompt, names[i], k, i) for i, prompt in enumerate(prompts) for k in samples)
 
-        def on_reply(request: Request, reply: Reply) -> None:
-            i, k = request.key
-            drawn.add(i, k, self._completion(names[i], prompts[i], reply))
+        def note(draw: Draw, completion: Completion) -> None:
+            drawn.add(draw.index, draw.sample, completion)
 
-        post_all(self.server, requests, on_reply, self.cache)
+        self.stream(lambda: next(draws, None), params, note, self.server.concurrency)
         return drawn.in_order()
 
     def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
-        """See `Engine.stream`: `n_slots` requests are under way, and no draw of a prompt before the one before it."""
-        in_waves(HttpEngine(replace(self.server, concurrency=n_slots), self.model, self.cache), take, params, on_draw)
+        """See `Engine.stream`: `n_slots` requests are under way."""
+
+        def next_request() -> Request | None:
+            if (draw := take()) is None:
+                return None
+            body = chat_body(self.model, draw.prompt.messages, params, draw.key, draw.sample)
+            return Request(draw, body, draw.sample)
+
+        def on_reply(request: Request, reply: Reply) -> None:
+            draw: Draw = request.key
+            on_draw(draw, self._completion(draw.key, draw.prompt, reply))
+
+        post_stream(replace(self.server, concurrency=n_slots), next_request, on_reply, self.cache)
 
     def _completion(self, name: str, prompt: Prompt, reply: Reply) -> Completion:
         if reply.failure is not None:

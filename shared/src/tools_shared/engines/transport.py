@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -84,23 +85,30 @@ def post_all(
     on_reply: Callable[[Request, Reply], None],
     cache: ReplyCache | None = None,
 ) -> None:
-    """Post every request and hand each reply to `on_reply` as it comes, in the order of completion.
+    """`post_stream` of what is known ahead. Requests are taken from the iterator only when there is room for them, so
+    it may stop for a budget."""
+    post_stream(server, lambda: next(requests, None), on_reply, cache)
 
-    Requests are taken from the iterator only when one of `server.concurrency` places is free, so it may stop for a
-    budget. What `on_reply` raises stops everything and is raised here. Raises ToolError without aiohttp or for an
-    address that is none.
+
+def post_stream(
+    server: Server,
+    take: Callable[[], Request | None],
+    on_reply: Callable[[Request, Reply], None],
+    cache: ReplyCache | None = None,
+) -> None:
+    """Post what `take` gives and hand each reply to `on_reply` as it comes, in the order of completion.
+
+    `take` is asked whenever one of `server.concurrency` places is free. None means that there is nothing now, which a
+    later reply may change; the end is None with nothing under way. What `on_reply` raises stops everything and is
+    raised here. Raises ToolError without aiohttp or for an address that is none.
     """
-    remaining = (_from_cache(server, requests, on_reply, cache)) if cache is not None else requests
-    first = next(remaining, None)
+    if cache is not None:
+        take = partial(_not_cached, server, take, on_reply, cache)
+    first = take()
     if first is None:
         return
     _check(server)
-
-    def again() -> Iterator[Request]:
-        yield first
-        yield from remaining
-
-    asyncio.run(_post_all(server, again(), on_reply, cache))
+    asyncio.run(_post_all(server, first, take, on_reply, cache))
 
 
 def post_plain(server: Server, body: dict[str, Any]) -> tuple[int, str]:
@@ -144,37 +152,53 @@ def _headers(server: Server) -> dict[str, str]:
     return headers
 
 
-def _from_cache(
-    server: Server, requests: Iterator[Request], on_reply: Callable[[Request, Reply], None], cache: ReplyCache
-) -> Iterator[Request]:
-    """The requests that the cache cannot answer; the others are answered on the way."""
-    for request in requests:
+def _not_cached(
+    server: Server,
+    take: Callable[[], Request | None],
+    on_reply: Callable[[Request, Reply], None],
+    cache: ReplyCache,
+) -> Request | None:
+    """The next request that the cache cannot answer; those before it are answered on the way."""
+    while (request := take()) is not None:
         known = cache.get(server.url, request.body, request.draw)
         if known is None:
-            yield request
-        else:
-            on_reply(request, Reply(known, None, 0, 0.0, cached=True))
+            return request
+        on_reply(request, Reply(known, None, 0, 0.0, cached=True))
+    return None
 
 
 async def _post_all(
-    server: Server, requests: Iterator[Request], on_reply: Callable[[Request, Reply], None], cache: ReplyCache | None
+    server: Server,
+    first: Request,
+    take: Callable[[], Request | None],
+    on_reply: Callable[[Request, Reply], None],
+    cache: ReplyCache | None,
 ) -> None:
     import aiohttp
 
-    pace = _Pace(server.rate_limit)
-    rng = Random()
+    pace, rng = _Pace(server.rate_limit), Random()
+    changed, under_way = asyncio.Event(), 0
     connector = aiohttp.TCPConnector(limit=server.concurrency)
     timeout = aiohttp.ClientTimeout(total=server.timeout)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=_headers(server)) as session:
 
-        async def work() -> None:
-            for request in requests:
+        async def work(request: Request | None = None) -> None:
+            nonlocal under_way
+            while request is not None or (request := take()) is not None or under_way:
+                if request is None:
+                    changed.clear()
+                    await changed.wait()
+                    continue
+                under_way += 1
                 reply = await _ask(session, server, request, pace, rng)
+                under_way -= 1
                 if cache is not None and reply.failure is None:
                     cache.put(server.url, request.body, request.draw, reply.data)
                 on_reply(request, reply)
+                request = None
+                changed.set()
 
-        workers = [asyncio.create_task(work()) for _ in range(server.concurrency)]
+        workers = [asyncio.create_task(work(first if i == 0 else None)) for i in range(server.concurrency)]
         try:
             await asyncio.gather(*workers)
         finally:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from tools_bench.metrics import check_metric
 from tools_shared.config import Config, option
-from tools_shared.engines import EngineConfig
+from tools_shared.engines import EngineConfig, check_address
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
 from tools_shared.runs import RunConfig, check_file_name
@@ -142,9 +142,6 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
     concurrency: int = option(
         16, "Requests under way at the same time.", flags=("--batch-size",), minimum=1, identity=False
     )
-    rate_limit: float | None = option(None, "Requests a second at most.", minimum=0.001, identity=False)
-    timeout: float = option(120.0, "Seconds for one try.", minimum=0.01, identity=False)
-    max_retries: int = option(4, "Further tries after a failure that may pass.", minimum=0, identity=False)
     max_error_rate: float = option(
         0.1, "Share of failed requests that stops the run (exit 3).", minimum=0, maximum=1, identity=False
     )
@@ -174,6 +171,7 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_address(self.judge_endpoint)
         if self.endpoint is not None and self.model_path is not None:
             raise ToolError("give --endpoint (a server) or --model-path (a model that is here), not both")
         if (self.judge_endpoint is None) != (self.judge_model is None):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from tools_shared.config import option
+from tools_shared.engines import check_address
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
 from tools_shared.models import LoraOptions
@@ -137,6 +138,7 @@ class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_address(self.endpoint)
         if self.min_pass_rate > self.max_pass_rate:
             raise ToolError(
                 f"--min-pass-rate {self.min_pass_rate:g} is above --max-pass-rate {self.max_pass_rate:g}; lower it"
