@@ -61,6 +61,17 @@ def test_batch_size_is_how_many_are_under_way(serve, tmp_path):
     assert most[0] == 5
 
 
+def test_replies_that_were_paid_for_are_within_any_budget(base):
+    words, asked = base
+    priced = [*words, "--price-out", "10", "--max-new-tokens", "1000"]
+    assert bench(*priced).exit_code == 0
+    n_paid = len(asked)
+    assert bench(*priced, "--overwrite", "--budget", "0.000001").exit_code == 0
+    assert len(asked) == n_paid
+    assert bench(*priced, "--overwrite", "--budget", "0.000001", "--no-cache").exit_code == 3
+    assert len(asked) == n_paid
+
+
 def test_the_rate_is_limited(base):
     words, asked = base
     began = time.monotonic()

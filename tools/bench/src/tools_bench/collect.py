@@ -114,14 +114,20 @@ def from_endpoint(
     """Ask an endpoint for every draw that the journal does not have. Raises Incomplete when the guard says so."""
     most: dict[tuple[str, str, int], float] = {}
 
+    def dearest(body: dict[str, Any], draw: int) -> float:
+        """What a request can cost: nothing where its reply has been paid for."""
+        if guard.prices.budget is None or (cache is not None and cache.get(server.url, body, draw) is not None):
+            return 0.0
+        size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
+        return guard.prices.of(size // BYTES_PER_TOKEN, params.max_new_tokens)
+
     def wanted() -> Iterator[tuple[Request, float]]:
         for item in items:
             for draw in range(params.n):
                 key = (item.task, item.id, draw)
                 if journal.needs(key):
                     body = api.body(item, profile, params, draw)
-                    size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
-                    most[key] = guard.prices.of(size // BYTES_PER_TOKEN, params.max_new_tokens)
+                    most[key] = dearest(body, draw)
                     yield Request(key, body, draw), most[key]
 
     n_left = sum(journal.needs((i.task, i.id, d)) for i in items for d in range(params.n))
