@@ -137,13 +137,13 @@ $(ARTIFACTS)/scorer_attempts/run.json: $(CONFIGS)/scorer_attempts.yaml $(ARTIFAC
 	@touch $@
 
 $(ARTIFACTS)/scorer_data/run.json: $(CONFIGS)/scorer_data.yaml $(ARTIFACTS)/scorer_attempts/run.json $(ARTIFACTS)/grpo/run.json
-	$(call tool,scorer) preprocess --config $(CONFIGS)/scorer_data.yaml --input-file $(ARTIFACTS)/scorer_attempts/attempts.graded.jsonl --tokenizer-path $(ARTIFACTS)/grpo --output-dir $(@D) $(OVER)
+	$(call tool,scorer) preprocess --config $(CONFIGS)/scorer_data.yaml --input-file $(ARTIFACTS)/scorer_attempts/traces.graded.jsonl --tokenizer-path $(ARTIFACTS)/grpo --output-dir $(@D) $(OVER)
 	@touch $@
 
 HIDDEN = $(ARTIFACTS)/scorer_hidden
 
 $(HIDDEN)/manifest.json: $(ARTIFACTS)/scorer_data/run.json $(ARTIFACTS)/grpo/run.json
-	$(call tool,scorer) extract --model-name $(ARTIFACTS)/grpo --input-path $(ARTIFACTS)/scorer_data/attempts.graded.jsonl --output-path $(@D) $(OVER)
+	$(call tool,scorer) extract --model-name $(ARTIFACTS)/grpo --input-path $(ARTIFACTS)/scorer_data/traces.graded.jsonl --output-path $(@D) $(OVER)
 	@touch $@
 
 $(ARTIFACTS)/scorer/run.json: $(CONFIGS)/scorer.yaml $(HIDDEN)/manifest.json

@@ -7,13 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from tools_bench.config import EvaluateConfig
+from tools_dedup.config import DedupConfig
 from tools_grpo.config import GrpoConfig
+from tools_scorer.config import PreprocessConfig
+from tools_scorer.learning_config import TrainConfig
 from tools_sft.config import SftConfig
 from tools_shared.config import read_yaml
 from tools_shared.runs import read_manifest
+from tools_traces.config import TracesConfig
 
 ROOT = Path(__file__).parents[1]
 CLASSES = {"sft": SftConfig, "distillation": SftConfig, "rlvr": GrpoConfig}
+STAGES = {
+    "dedup": DedupConfig, "eval": EvaluateConfig, "prep_sft": SftConfig, "full_sft": SftConfig, "grpo": GrpoConfig,
+    "traces": TracesConfig, "scorer_attempts": TracesConfig, "scorer_data": PreprocessConfig, "scorer": TrainConfig,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -21,6 +30,14 @@ def test_a_configuration_file_names_options_that_there_are(name):
     values = read_yaml(ROOT / "configs" / f"{name}.yaml", CLASSES[name])
     assert values["output_dir"] == f"artifacts/{name}"
     assert {"base_model", "train_file", "eval_file", "learning_rate"} <= set(values)
+
+
+@pytest.mark.parametrize("name", ["demo", "lora"])
+def test_each_stage_of_the_pipeline_takes_its_file(name):
+    files = {path.stem: path for path in (ROOT / "configs" / name).glob("*.yaml")}
+    assert set(files) == set(STAGES)
+    for stage, config_class in STAGES.items():
+        config_class(**read_yaml(files[stage], config_class))  # refuses what a tool would refuse of it
 
 
 @pytest.fixture(scope="module")
