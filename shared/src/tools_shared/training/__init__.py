@@ -6,14 +6,14 @@ Import it where training begins: it needs transformers.
 from tools_shared.training.callbacks import RunCallback, without_printer
 from tools_shared.training.checkpoints import WHOLE, last_checkpoint, resume_point, step_of
 from tools_shared.training.loop import fit, resumable
-from tools_shared.training.trainer import prepare_sharding, trainer_options
+from tools_shared.training.trainer import prepare_accelerate, trainer_options
 
 __all__ = [
     "WHOLE",
     "RunCallback",
     "fit",
     "last_checkpoint",
-    "prepare_sharding",
+    "prepare_accelerate",
     "resumable",
     "resume_point",
     "step_of",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -48,20 +51,45 @@ def trainer_options(config: Any, run: Draft) -> dict[str, Any]:
     }
 
 
-def prepare_sharding(args: TrainingArguments) -> None:
-    """Set up accelerate for a sharded run as it does not by itself; call it between a trainer's arguments and the
-    trainer, whose accelerator finds the state that is made here.
+def prepare_accelerate(args: TrainingArguments) -> None:
+    """Set up accelerate as it does not by itself; call it between a trainer's arguments and the trainer, whose
+    accelerator finds what is made here."""
+    keep_environment()
+    if processes.sharded():
+        _prepare_sharding(args)
 
-    On CPUs accelerate leaves what is said about FSDP out without a word, and would train whole copies. With
-    --precision bf16 it would round averaged gradients, losses and log-probabilities to the format of the layers'
-    arithmetic; they stay float32, as with whole copies.
+
+def keep_environment() -> None:
+    """Have accelerate look away from the environment's variables where it would empty it.
+
+    It wants a dataclass's defaults as they are without variables (`KwargsHandler.to_kwargs`), and takes all of them out
+    of the process and puts them back, some hundred calls for each trainer. A library's thread that asks for one
+    meanwhile reads freed memory, and the run ends with a segmentation fault.
     """
+    from accelerate.utils import environment
+
+    environment.clear_environment = _without_variables
+
+
+@contextmanager
+def _without_variables() -> Iterator[None]:
+    """`os.environ` is empty; what the process's own environment is, is not touched."""
+    held = os.environ
+    os.environ = {}  # noqa: B003 - that this does not clear the environment is what it is for
+    try:
+        yield
+    finally:
+        os.environ = held  # noqa: B003
+
+
+def _prepare_sharding(args: TrainingArguments) -> None:
+    """On CPUs accelerate leaves what is said about FSDP out without a word, and would train whole copies. With
+    --precision bf16 it would round averaged gradients, losses and log-probabilities to the format of the layers'
+    arithmetic; they stay float32, as with whole copies."""
     import torch
     from accelerate import Accelerator, PartialState
     from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
-    if not processes.sharded():
-        return
     state = Accelerator(cpu=args.use_cpu, mixed_precision=args.mixed_precision).state
     if args.use_cpu:
         state.fsdp_plugin = FullyShardedDataParallelPlugin()

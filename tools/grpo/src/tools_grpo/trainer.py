@@ -22,7 +22,7 @@ from tools_shared.engines import Completion
 from tools_shared.models.load import Loaded
 from tools_shared.rewards import Reward
 from tools_shared.runs import Draft
-from tools_shared.training import RunCallback, prepare_sharding, trainer_options, without_printer
+from tools_shared.training import RunCallback, prepare_accelerate, trainer_options, without_printer
 
 SHOWN = {
     "reward": "reward",
@@ -154,7 +154,7 @@ def make_trainer(
         **({"vllm_importance_sampling_mode": config.vllm_importance_sampling} if config.corrects else {}),
         reward_weights=[reward.weight for reward in rewards],
     )
-    prepare_sharding(args)
+    prepare_accelerate(args)
     trainer = LedgerTrainer(
         model=loaded.model,
         args=args,

@@ -142,7 +142,7 @@ def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded
     from trl import SFTConfig as TrlConfig
 
     from tools_sft.data import collate
-    from tools_shared.training import RunCallback, prepare_sharding, trainer_options, without_printer
+    from tools_shared.training import RunCallback, prepare_accelerate, trainer_options, without_printer
 
     args = TrlConfig(
         **trainer_options(config, run),
@@ -153,7 +153,7 @@ def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
     )
-    prepare_sharding(args)
+    prepare_accelerate(args)
     callback = RunCallback(run, SHOWN)
     trainer = _trainer_class(config, loaded)(
         model=loaded.model,
