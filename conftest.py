@@ -1,11 +1,14 @@
-"""What tests of several tools share: trainers in processes of their own, killed at a chosen step; a small disk; Ray."""
+"""What tests of several tools share: trainers in processes of their own, killed at a chosen step; a small disk; Ray; a
+real server, as good or as bad as a test wants it."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -104,3 +107,83 @@ def local_ray():
         ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
         yield ray
         ray.shutdown()
+
+
+class Asked(list):
+    """The requests a server has received: (path, headers, body)."""
+
+    url = ""
+
+
+@pytest.fixture
+def serve():
+    """Start servers: `serve(answer)` where `answer(path, body, number)` returns (status, bytes or JSON, headers), or a
+    function that does with the handler what it likes."""
+    servers = []
+
+    def start(answer):
+        asked = Asked()
+        lock = threading.Lock()
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with lock:
+                    asked.append((self.path, dict(self.headers), body))
+                    number = len(asked)
+                reply = answer(self.path, body, number)
+                if callable(reply):
+                    reply(self)
+                    return
+                status, content, headers = reply
+                raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(raw)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(raw)
+
+            def log_message(self, *args):
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+            def handle_error(self, request, client_address):
+                pass
+
+        server = Server(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        asked.url = f"http://127.0.0.1:{server.server_address[1]}"
+        return asked
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+class UnderWay:
+    """Counts the requests that a server has at once; each stays until there have been `expected`, and a moment more."""
+
+    def __init__(self, expected: int) -> None:
+        self.expected, self.now, self.most, self.changed = expected, 0, 0, threading.Condition()
+
+    def stay(self) -> None:
+        with self.changed:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            self.changed.notify_all()
+            self.changed.wait_for(lambda: self.most >= self.expected, timeout=60)
+        time.sleep(0.02)  # room for one more to come
+        with self.changed:
+            self.now -= 1
+
+
+@pytest.fixture
+def under_way():
+    return UnderWay

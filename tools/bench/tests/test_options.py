@@ -2,7 +2,6 @@
 
 import csv
 import json
-import threading
 import time
 
 import pytest
@@ -42,23 +41,16 @@ def test_a_dry_run_asks_nothing_and_says_the_most_it_can_cost(base, tmp_path):
     assert "at most 0.6 in cost" in done.output  # 30 items, 2 draws, 1,000 tokens, 10 for a million
 
 
-def test_batch_size_is_how_many_are_under_way(serve, tmp_path):
-    under_way, most, changed = [0], [0], threading.Condition()
+def test_batch_size_is_how_many_are_under_way(serve, under_way, tmp_path):
+    requests = under_way(5)
 
     def count(path, body, number):
-        with changed:
-            under_way[0] += 1
-            most[0] = max(most[0], under_way[0])
-            changed.notify_all()
-            changed.wait_for(lambda: most[0] >= 5, timeout=60)
-        time.sleep(0.02)  # room for a sixth to come
-        with changed:
-            under_way[0] -= 1
+        requests.stay()
         return reply("25")
 
     words = ["run", "--model-name", "m", "--endpoint", f"{serve(count).url}/v1", "--output-dir", tmp_path]
     assert bench(*words, "--batch-size", "5").exit_code == 0
-    assert most[0] == 5
+    assert requests.most == 5
 
 
 def test_replies_that_were_paid_for_are_within_any_budget(base):

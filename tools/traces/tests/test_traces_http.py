@@ -1,9 +1,7 @@
 """Attempts from a server: what has come is in the journal, whatever becomes of the server."""
 
 import json
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -17,41 +15,20 @@ DATA = "demo://problems?split=train&size=24"
 
 
 @pytest.fixture
-def serve():
-    """`serve(answer)` starts a server: `answer(number)` is the text of a reply, or None for a request that is refused;
-    gives its address and the list of the request bodies."""
-    servers = []
+def say(serve):
+    """`say(answer)` starts a server: `answer(number)` is the text of a reply, or None for a request that is refused;
+    gives its address and the list of what it was asked."""
 
     def start(answer):
-        asked, lock = [], threading.Lock()
+        def reply(path, body, number):
+            text = answer(number)
+            choices = [{"message": {"content": text}, "finish_reason": "stop"}]
+            return 200 if text is not None else 403, {"choices": choices}, {}
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+        asked = serve(reply)
+        return f"{asked.url}/v1", asked
 
-            def do_POST(self):
-                with lock:
-                    asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                    number = len(asked)
-                text = answer(number)
-                raw = json.dumps({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}).encode()
-                self.send_response(200 if text is not None else 403)
-                self.send_header("Content-Length", str(len(raw)))
-                self.end_headers()
-                self.wfile.write(raw)
-
-            def log_message(self, *args):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{server.server_address[1]}/v1", asked
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    return start
 
 
 def over_http(folder, plain, endpoint, **options):
@@ -60,8 +37,8 @@ def over_http(folder, plain, endpoint, **options):
     )  # fmt: skip
 
 
-def test_replies_that_came_before_a_server_failed_are_not_asked_for_again(serve, tmp_path, plain):
-    endpoint, asked = serve(lambda number: None if number == 15 else "Some words. The answer is 5.")
+def test_replies_that_came_before_a_server_failed_are_not_asked_for_again(say, tmp_path, plain):
+    endpoint, asked = say(lambda number: None if number == 15 else "Some words. The answer is 5.")
     with pytest.raises(Incomplete, match="403"):
         over_http(tmp_path / "run", plain, endpoint, max_attempts=1, batch_size=1)
     assert len(asked) == 15
@@ -71,7 +48,7 @@ def test_replies_that_came_before_a_server_failed_are_not_asked_for_again(serve,
     assert len(read_attempts(tmp_path / "run" / FILE)) == 24
 
 
-def test_each_reply_is_in_the_journal_at_once(serve, tmp_path, plain):
+def test_each_reply_is_in_the_journal_at_once(say, tmp_path, plain):
     """All first attempts are one list for a server: a kill in the middle must find those that have come."""
     journal, seen = tmp_path / "run.partial" / FILE, []
 
@@ -82,28 +59,21 @@ def test_each_reply_is_in_the_journal_at_once(serve, tmp_path, plain):
             seen.extend([1] if len(journal.read_text().splitlines()) >= 8 else [])
         return "Some words. The answer is 5."
 
-    endpoint, _ = serve(answer)
+    endpoint, _ = say(answer)
     over_http(tmp_path / "run", plain, endpoint, max_attempts=1, batch_size=1)
     assert seen
 
 
-def test_batch_size_is_how_many_requests_are_under_way(serve, tmp_path, plain):
-    under_way, most, changed = [0], [0], threading.Condition()
+def test_batch_size_is_how_many_requests_are_under_way(say, under_way, tmp_path, plain):
+    requests = under_way(3)
 
     def answer(number):
-        with changed:
-            under_way[0] += 1
-            most[0] = max(most[0], under_way[0])
-            changed.notify_all()
-            changed.wait_for(lambda: most[0] >= 3, timeout=60)
-        time.sleep(0.02)  # room for a fourth to come
-        with changed:
-            under_way[0] -= 1
+        requests.stay()
         return "Some words. The answer is 5."
 
-    endpoint, asked = serve(answer)
+    endpoint, asked = say(answer)
     over_http(tmp_path / "run", plain, endpoint, max_attempts=2, batch_size=3)
-    assert most[0] == 3
+    assert requests.most == 3
     rows = [json.loads(line) for line in (tmp_path / "run" / "traces.jsonl").read_text().splitlines()]
     assert [row["id"] for row in rows] == [problem.id for problem in read_problems(DATA).items]
     assert sum(row["n_attempts"] for row in rows) == len(asked)
