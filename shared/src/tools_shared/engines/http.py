@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from tools_shared.engines.base import Completion, SamplingParams, draw_key
 from tools_shared.engines.reply_cache import ReplyCache
-from tools_shared.engines.stream import ByPrompt, Draw, OnDraw, Take
+from tools_shared.engines.stream import Draw, OnDraw, Take, all_by_stream
 from tools_shared.engines.transport import Reply, Request, Server, post_stream
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.prompts import Prompt
@@ -132,15 +132,7 @@ class HttpEngine:
         if params.logprobs:
             raise ToolError("--engine http draws without logprobs; use another engine for them")
         names = keys if keys is not None else [str(i) for i in range(len(prompts))]
-        samples = range(first_sample, first_sample + params.n)
-        drawn = ByPrompt(len(prompts), samples, on_done)
-        draws = (Draw(prompt, names[i], k, i) for i, prompt in enumerate(prompts) for k in samples)
-
-        def note(draw: Draw, completion: Completion) -> None:
-            drawn.add(draw.index, draw.sample, completion)
-
-        self.stream(lambda: next(draws, None), params, note, self.server.concurrency)
-        return drawn.in_order()
+        return all_by_stream(self, prompts, params, names, first_sample, on_done, self.server.concurrency)
 
     def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
         """See `Engine.stream`: `n_slots` requests are under way."""

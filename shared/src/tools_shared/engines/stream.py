@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,27 @@ class ByPrompt:
 
     def _of(self, index: int) -> list[Completion]:
         return [self.found[index][sample] for sample in self.samples]
+
+
+def all_by_stream(
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    params: SamplingParams,
+    names: Sequence[str],
+    first_sample: int,
+    on_done: Callable[[int, list[Completion]], None] | None,
+    n_slots: int,
+) -> list[list[Completion]]:
+    """`Engine.generate` of an engine that streams: every draw of every prompt, `n_slots` under way."""
+    samples = range(first_sample, first_sample + params.n)
+    drawn = ByPrompt(len(prompts), samples, on_done)
+    draws = (Draw(prompt, names[i], k, i) for i, prompt in enumerate(prompts) for k in samples)
+
+    def note(draw: Draw, completion: Completion) -> None:
+        drawn.add(draw.index, draw.sample, completion)
+
+    engine.stream(lambda: next(draws, None), params, note, n_slots)
+    return drawn.in_order()
 
 
 def in_waves(engine: Engine, take: Take, params: SamplingParams, on_draw: OnDraw) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_shared.engines.base import Completion, LocalEngineConfig, SamplingParams, check_fits, draw_key, stop_ids
-from tools_shared.engines.stream import ByPrompt, Draw, OnDraw, Take
+from tools_shared.engines.stream import Draw, OnDraw, Take, all_by_stream
 from tools_shared.engines.vllm_process import EndWithMe, own_gpu
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.hidden.vllm import OUTPUT, PATH, storing_options
@@ -164,15 +164,7 @@ class VllmEngine:
         """See `Engine.generate`."""
         names = keys if keys is not None else [str(i) for i in range(len(prompts))]
         check_fits(prompts, names, self.context_length, params.max_new_tokens)
-        samples = range(first_sample, first_sample + params.n)
-        drawn = ByPrompt(len(prompts), samples, on_done)
-        draws = (Draw(prompt, names[i], k, i) for i, prompt in enumerate(prompts) for k in samples)
-
-        def note(draw: Draw, completion: Completion) -> None:
-            drawn.add(draw.index, draw.sample, completion)
-
-        self.stream(lambda: next(draws, None), params, note, UNDER_WAY)
-        return drawn.in_order()
+        return all_by_stream(self, prompts, params, names, first_sample, on_done, UNDER_WAY)
 
     def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = UNDER_WAY) -> None:
         """See `Engine.stream`. Raises ToolError for log-probabilities that vLLM, as it was started, does not give;
