@@ -7,10 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tools_shared.engines import EngineConfig, SamplingParams, open_engine
-from tools_shared.engines.http import ChatReply, HttpEngine, chat_url, read_chat, whole_text
-from tools_shared.engines.reply_cache import ReplyCache
+from tools_shared.engines.http.address import chat_url
+from tools_shared.engines.http.chat import ChatReply, HttpEngine, read_chat, whole_text
+from tools_shared.engines.http.reply_cache import ReplyCache
+from tools_shared.engines.http.transport import Server
 from tools_shared.engines.stream import Draw
-from tools_shared.engines.transport import Server
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.prompts import PROFILES, render_question
 

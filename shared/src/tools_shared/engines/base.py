@@ -156,7 +156,7 @@ class EngineConfig(LocalEngineConfig):
 def check_address(endpoint: str | None) -> None:
     """Raises ToolError for a server's address that is none, or that would bring a password into the run's files."""
     if endpoint is not None:
-        from tools_shared.engines.http import address_parts
+        from tools_shared.engines.http.address import address_parts
 
         address_parts(endpoint)
 
@@ -185,8 +185,9 @@ def check_engine(config: LocalEngineConfig) -> None:
 
 
 def _http_engine(config: EngineConfig) -> Engine:
-    from tools_shared.engines.http import HttpEngine, chat_url, read_api_key
-    from tools_shared.engines.transport import Server
+    from tools_shared.engines.http.address import chat_url, read_api_key
+    from tools_shared.engines.http.chat import HttpEngine
+    from tools_shared.engines.http.transport import Server
 
     if config.endpoint is None:
         raise ToolError("--engine http needs --endpoint, such as http://localhost:8000/v1")

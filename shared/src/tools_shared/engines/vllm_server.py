@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_shared.engines.base import Completion, SamplingParams, check_fits, draw_key, stop_ids
+from tools_shared.engines.http.transport import Reply, Request, Server, post_all, post_plain
 from tools_shared.engines.stream import ByPrompt, OnDraw, Take, in_waves
-from tools_shared.engines.transport import Reply, Request, Server, post_all, post_plain
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.prompts import Prompt
 

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from tools_bench.items import Item, messages_of
 from tools_shared.engines import SamplingParams
-from tools_shared.engines.http import address_parts, chat_body, chat_url, read_chat
+from tools_shared.engines.http.address import address_parts, chat_url
+from tools_shared.engines.http.chat import chat_body, read_chat
 from tools_shared.errors import ToolError
 from tools_shared.prompts import Profile
 

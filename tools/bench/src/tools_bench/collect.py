@@ -13,8 +13,8 @@ from tools_bench.journal import Journal, Response
 from tools_shared.cli import progress
 from tools_shared.engines import Engine, SamplingParams
 from tools_shared.engines.base import check_fits
-from tools_shared.engines.reply_cache import ReplyCache
-from tools_shared.engines.transport import Reply, Request, Server, post_all
+from tools_shared.engines.http.reply_cache import ReplyCache
+from tools_shared.engines.http.transport import Reply, Request, Server, post_all
 from tools_shared.errors import Incomplete
 from tools_shared.prompts import Profile, render_prompt
 

@@ -19,7 +19,7 @@ from tools_bench.grade import Graded, visible
 from tools_bench.items import Item
 from tools_bench.journal import DrawKey, Response
 from tools_shared.engines import SamplingParams
-from tools_shared.engines.http import chat_body, read_chat
+from tools_shared.engines.http.chat import chat_body, read_chat
 from tools_shared.prompts import Profile
 from tools_shared.records import Message
 

@@ -15,8 +15,8 @@ from tools_bench.sides import read_results
 from tools_bench.suite import Suite, load_suite, with_datasets
 from tools_shared.cli import say
 from tools_shared.engines import SamplingParams
-from tools_shared.engines.http import read_api_key
-from tools_shared.engines.transport import Server
+from tools_shared.engines.http.address import read_api_key
+from tools_shared.engines.http.transport import Server
 from tools_shared.errors import ToolError
 from tools_shared.prompts import DEFAULT_PROFILE, Profile, load_profile
 

@@ -25,8 +25,8 @@ from tools_bench.results import as_csv, as_text, headline_metrics, summarize
 from tools_bench.sides import ITEMS, read_side
 from tools_shared.cli import Invocation, say
 from tools_shared.config import digest
-from tools_shared.engines.http import chat_url, read_api_key
-from tools_shared.engines.reply_cache import ReplyCache
+from tools_shared.engines.http.address import chat_url, read_api_key
+from tools_shared.engines.http.reply_cache import ReplyCache
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, write_json, write_jsonl
 from tools_shared.runs import Draft, draft, finished, read_manifest

@@ -194,8 +194,8 @@ def open_policy(run: Draft, loaded: Loaded, config: GrpoConfig, prompts: Sequenc
 
 @contextmanager
 def _served(loaded: Loaded, config: GrpoConfig, folder: Path) -> Iterator[Policy]:
-    from tools_shared.engines.http import read_api_key
-    from tools_shared.engines.transport import Server
+    from tools_shared.engines.http.address import read_api_key
+    from tools_shared.engines.http.transport import Server
     from tools_shared.engines.vllm_server import VllmServerEngine
 
     server = Server(config.endpoint, read_api_key(config.api_key_env), concurrency=UNDER_WAY, timeout=PATIENCE)

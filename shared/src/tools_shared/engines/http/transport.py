@@ -18,7 +18,7 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
-from tools_shared.engines.reply_cache import ReplyCache
+from tools_shared.engines.http.reply_cache import ReplyCache
 from tools_shared.errors import Incomplete, ToolError
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Servers: what is posted to them, and what their replies say."""
