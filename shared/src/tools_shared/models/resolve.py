@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from tools_shared.runs.read import MANIFEST, Manifest, partial_dir, read_manifes
 
 NOTES = "tools.json"
 """Beside the weights: the prompt profile they were trained with, and the base that an adapter belongs to."""
+
+NAMED = {"smollm2": Path("models/smollm2")}
+"""Models that a make target of the same path makes, and that have a name of their own in every tool."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?\Z", re.ASCII)
 
@@ -41,7 +44,9 @@ class ModelRef:
 
 
 def resolve(spec: str) -> ModelRef:
-    """Find a hub id, a model folder, an adapter folder, a run directory (its `model/`), or `demo`.
+    """Find a hub id, a model folder, an adapter folder, a run directory (its `model/`), a GGUF file, or a name.
+
+    The names are `demo` and those in NAMED.
 
     Raises ToolError when a folder holds no model, a run is unfinished or its adapter's base is gone.
     """
@@ -50,6 +55,10 @@ def resolve(spec: str) -> ModelRef:
     path = Path(spec)
     if path.is_dir():
         return _folder(spec, path)
+    if spec in NAMED:
+        return _named(spec, NAMED[spec])
+    if path.suffix == ".gguf" and path.is_file():
+        return _gguf(spec, path)
     if partial_dir(path).is_dir():
         read_manifest(path)  # says which run has to be finished first
     if ":" in spec and not path.exists():
@@ -67,6 +76,18 @@ def _demo() -> ModelRef:
     from tools_shared.demo import model_path
 
     return ModelRef("demo", str(model_path()), "demo")
+
+
+def _named(spec: str, path: Path) -> ModelRef:
+    if not path.is_dir():
+        raise ToolError(f"{spec}: {path} is not here; run `make {path}` in the checkout, or name a model folder")
+    return replace(_folder(spec, path), weights_name=spec)
+
+
+def _gguf(spec: str, path: Path) -> ModelRef:
+    from tools_shared.models.gguf import converted
+
+    return replace(_folder(spec, converted(path)), weights_name=str(path.resolve()))
 
 
 def _folder(spec: str, path: Path) -> ModelRef:
