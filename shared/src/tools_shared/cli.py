@@ -61,8 +61,28 @@ class _Failure(click.ClickException):
         processes.leave(error.exit_code)
 
 
+class _GivenTwice(click.ClickException):
+    """Wrong usage, said in one line."""
+
+    exit_code = 2
+
+
 class _EndsInOrder(click.Command):
-    """A command line whose process ends in order also when it is one of several."""
+    """A command line whose process ends in order also when it is one of several, and which takes no option twice."""
+
+    def make_parser(self, ctx: click.Context) -> Any:
+        """Click's parser, which refuses an option that is given twice and takes one value, instead of dropping one."""
+        parser = super().make_parser(ctx)
+        parse = parser.parse_args
+
+        def parse_once(args: list[str]) -> Any:
+            given = list(args)  # the parser empties its list
+            values, rest, order = parse(args)
+            _refuse_repeated(order, given)
+            return values, rest, order
+
+        parser.parse_args = parse_once
+        return parser
 
     def main(self, *args: Any, **settings: Any) -> Any:
         try:
@@ -70,6 +90,20 @@ class _EndsInOrder(click.Command):
         except SystemExit as done:
             processes.end(done.code if isinstance(done.code, int) else int(done.code is not None))
             raise
+
+
+def _refuse_repeated(order: list[click.Parameter], args: list[str]) -> None:
+    seen: set[str] = set()
+    for option in order:
+        if not isinstance(option, click.Option) or option.multiple or option.name in ("help", "version"):
+            continue
+        if option.name in seen:
+            spelled = [a for a in args if a.partition("=")[0] in (*option.opts, *option.secondary_opts)]
+            takes = "is a switch" if option.is_flag else "takes one value"
+            raise _GivenTwice(
+                f"{option.opts[0]} is given twice ({' and '.join(spelled[:2])}) and {takes}; give it once"
+            )
+        seen.add(str(option.name))
 
 
 class ToolCommand(_EndsInOrder):

@@ -36,7 +36,7 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         # "x" and not a mkstemp file: the result then has the usual permissions, not 0600.
         file = temporary.open(mode.replace("w", "x"), **({} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}))
     except OSError as error:
-        raise _unwritable(target, error) from error
+        raise unwritable(target, error) from error
     try:
         with file:
             yield file
@@ -45,7 +45,7 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         _replace(temporary, target)
     except OSError as error:
         if error.errno in _DISK_FULL:
-            raise _unwritable(target, error) from error
+            raise unwritable(target, error) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -63,7 +63,7 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
     try:
         draft.mkdir(parents=True)
     except OSError as error:
-        raise _unwritable(target, error) from error
+        raise unwritable(target, error) from error
     try:
         yield draft
         if not target.exists():
@@ -77,14 +77,20 @@ def _replace(temporary: Path, target: Path) -> None:
         temporary.replace(target)
     except IsADirectoryError as error:
         raise ToolError(f"{target}: cannot write here (it is a folder); name a file") from error
-    folder = os.open(target.parent, os.O_RDONLY)
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's names to the disk: without it a power cut may take a rename back."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)  # without it a power cut may take the rename back
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
-def _unwritable(target: Path, error: OSError) -> ToolError:
+def unwritable(target: Path, error: OSError) -> ToolError:
+    """What the user can do about a file that could not be written."""
     if error.errno in _DISK_FULL:
         return Incomplete(f"{target}: the disk is full and this file was not written; free space and run again")
     return ToolError(f"{target}: cannot write here ({error.strerror}); choose another path")

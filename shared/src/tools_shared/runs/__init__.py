@@ -2,7 +2,8 @@
 
 A run is written to `OUTPUT_DIR.partial/` and renamed when it is whole, its manifest (`run.json`) last; so a folder
 with a `run.json` is a finished run. A killed run is taken up again by the same command, or refused with a sentence
-that says what differs. A finished run is not overwritten unless `--overwrite` says so.
+that says what differs. A finished run is not overwritten unless `--overwrite` says so,
+and then only where its folder holds nothing but what that run wrote (`replace`).
 """
 
 from tools_shared.runs.config import RunConfig, check_file_name, default_output_dir

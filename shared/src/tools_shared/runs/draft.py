@@ -21,9 +21,8 @@ from tools_shared.runs.card import card
 from tools_shared.runs.config import RunConfig
 from tools_shared.runs.read import MANIFEST, SCHEMA_VERSION, Manifest, read_manifest
 from tools_shared.runs.refuse import refuse_difference
+from tools_shared.runs.replace import LOCK, STATE, publish
 
-STATE = "draft.json"
-LOCK = ".lock"
 CHECKPOINTS = "checkpoints"
 REJECTED = "rejected.jsonl"
 
@@ -117,7 +116,7 @@ class Draft:
         (self.path / "README.md").write_text(card(self.final.name, manifest), encoding="utf-8")
         manifest["outputs"] = self._outputs()
         write_json(self.path / MANIFEST, manifest)
-        publish(self.path, self.final)
+        publish(self.path, self.final, self.config.overwrite)
         published = read_manifest(self.final)
         processes.share(published.to_json())
         return published
@@ -215,18 +214,6 @@ class Draft:
         return {
             p.relative_to(self.path).as_posix(): {"bytes": p.stat().st_size, "sha256": sha256_file(p)} for p in paths
         }
-
-
-def publish(partial: Path, final: Path) -> None:
-    """Give the whole draft its final name; an older run there is set aside first and deleted last."""
-    old = final.with_name(final.name + ".old")
-    if final.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        final.rename(old)
-    partial.rename(final)
-    shutil.rmtree(old, ignore_errors=True)
-    for name in (STATE, LOCK):
-        (final / name).unlink(missing_ok=True)
 
 
 def _yaml(values: Mapping[str, Any]) -> str:
