@@ -195,13 +195,15 @@ def load_profile(name_or_file: str) -> Profile:
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """A prompt as the model sees it. `opens_thinking`: its last words are the opening thinking tag. `messages` are what
-    it was made from, for servers that render them themselves; `think` are the profile's tags of the reasoning."""
+    it was made from, and `template_options` the profile's, for servers that render them themselves; `think` are the
+    profile's tags of the reasoning."""
 
     text: str
     token_ids: tuple[int, ...]
     opens_thinking: bool = False
     messages: tuple[Message, ...] = ()
     think: tuple[str, str] | None = None
+    template_options: Mapping[str, Any] = dataclasses.field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,17 +225,17 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase | None, profile: Profile, m
     the system message, then `Question:` and `Answer:` lines.
     """
     if tokenizer is None:
-        return Prompt(_plain(messages), (), messages=tuple(messages), think=profile.think)
+        return Prompt(plain_text(messages), (), False, tuple(messages), profile.think, profile.template_options)
     if tokenizer.chat_template:
         text = _apply_template(tokenizer, profile, messages, add_generation_prompt=True)
         token_ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     else:
-        text = _plain(messages)
+        text = plain_text(messages)
         token_ids = tokenizer(text)["input_ids"]
         if token_ids and token_ids[-1] == tokenizer.eos_token_id and token_ids[-1] != tokenizer.bos_token_id:
             token_ids = token_ids[:-1]
     opens = profile.think is not None and text.rstrip().endswith(profile.think[0])
-    return Prompt(text, tuple(token_ids), opens, tuple(messages), profile.think)
+    return Prompt(text, tuple(token_ids), opens, tuple(messages), profile.think, profile.template_options)
 
 
 def render_question(tokenizer: PreTrainedTokenizerBase | None, profile: Profile, question: str) -> Prompt:
@@ -287,11 +289,16 @@ def _apply_template(
     except TemplateError:
         if messages[0].role != "system" or len(messages) < 2:
             raise
-        # Templates without a system role (Gemma's) refuse one: its text then opens the user's turn.
-        first = Message("user", f"{messages[0].content}\n\n{messages[1].content}")
-        return render([first, *messages[2:]])
+        return render(fold_system(messages))
 
 
-def _plain(messages: Sequence[Message]) -> str:
+def fold_system(messages: Sequence[Message]) -> list[Message]:
+    """Messages for a model without a system role (Gemma's templates refuse one): its text opens the user's turn."""
+    first = Message("user", f"{messages[0].content}\n\n{messages[1].content}")
+    return [first, *messages[2:]]
+
+
+def plain_text(messages: Sequence[Message]) -> str:
+    """The layout for models without a chat template."""
     labels = {"user": "Question: ", "assistant": "Answer: ", "system": ""}
     return "\n\n".join(labels[m.role] + m.content for m in messages) + "\n\nAnswer:\n"

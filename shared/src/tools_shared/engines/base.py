@@ -18,6 +18,8 @@ from tools_shared.records import Problem
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from tools_shared.engines.http.chat import Extras
+
 FinishReason = Literal["stop", "length"]
 
 
@@ -58,6 +60,7 @@ class Completion:
 
     `logprobs` (on request), one a token: under the model at the sampling temperature (1 when greedy), before
     top-k, top-p and min-p. `states` (on request) is the file of its hidden states: `tools_shared.hidden.vllm.taken`.
+    `n_told` is how many tokens a server counted, which sends no token ids.
     """
 
     text: str
@@ -65,6 +68,12 @@ class Completion:
     finish_reason: FinishReason
     logprobs: tuple[float, ...] | None = None
     states: Path | None = None
+    n_told: int | None = None
+
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens it has: counted here, or where it comes from a server, there (0 where that does not say)."""
+        return len(self.token_ids) or self.n_told or 0
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Completion:
@@ -75,6 +84,7 @@ class Completion:
             tuple(values["token_ids"]),
             values["finish_reason"],
             None if logprobs is None else tuple(logprobs),
+            n_told=values.get("n_told"),
         )
 
 
@@ -147,10 +157,28 @@ class EngineConfig(LocalEngineConfig):
     timeout: float = option(300.0, "Seconds that a server may take for one try.", minimum=0.01, identity=False)
     max_retries: int = option(4, "Further tries of a server after a failure that may pass.", minimum=0, identity=False)
     rate_limit: float | None = option(None, "Requests a second to a server, at most.", minimum=0.001, identity=False)
+    stop: tuple[str, ...] = option(
+        (), "Text that ends a server's reply, and what follows it is not read; \\n is a line end. Repeatable."
+    )
+    extra_body: str | None = option(
+        None,
+        "JSON object merged into every request to a server, such as '{\"top_k\": 20}'; it wins over the tool's own.",
+    )
+    drop: tuple[str, ...] = option((), "Key left out of every request, for servers that refuse it. Repeatable.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_address(self.endpoint)
+        if self.endpoint is None and (self.stop or self.extra_body is not None or self.drop):
+            raise ToolError("--stop, --extra-body and --drop are about requests to a server; give --endpoint too")
+        extras_of(self)
+
+
+def extras_of(config: EngineConfig) -> Extras:
+    """What the options add to every request; raises ToolError for what cannot be added."""
+    from tools_shared.engines.http.chat import Extras
+
+    return Extras.parse(config.stop, config.extra_body, config.drop)
 
 
 def check_address(endpoint: str | None) -> None:
@@ -185,8 +213,10 @@ def check_engine(config: LocalEngineConfig) -> None:
 
 
 def _http_engine(config: EngineConfig) -> Engine:
+    from tools_shared.cli import say
     from tools_shared.engines.http.address import chat_url, read_api_key
     from tools_shared.engines.http.chat import HttpEngine
+    from tools_shared.engines.http.habits import Habits
     from tools_shared.engines.http.transport import Server
 
     if config.endpoint is None:
@@ -197,8 +227,9 @@ def _http_engine(config: EngineConfig) -> Engine:
         timeout=config.timeout,
         max_retries=config.max_retries,
         rate_limit=config.rate_limit,
+        habits=Habits(say),
     )
-    return HttpEngine(server, config.model_name)
+    return HttpEngine(server, config.model_name, extras=extras_of(config))
 
 
 def prompts_of(

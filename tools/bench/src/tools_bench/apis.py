@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from tools_bench.items import Item, messages_of
 from tools_shared.engines import SamplingParams
-from tools_shared.engines.http.address import address_parts, chat_url
-from tools_shared.engines.http.chat import chat_body, read_chat
+from tools_shared.engines.http.address import address_parts, chat_url, dialect_of
+from tools_shared.engines.http.chat import ChatApi, Extras, refusal_of
+from tools_shared.engines.http.failures import Failure
+from tools_shared.engines.http.replies import ChatReply
 from tools_shared.errors import ToolError
 from tools_shared.prompts import Profile
 
@@ -20,7 +22,8 @@ ApiName = Literal["auto", "openai", "chat", "template"]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply read: the model's text, how it ended, and what else the server said."""
+    """A reply read: the model's text, how it ended, and what else the server said. `refusal` is True where the model
+    refused in a field of its own or a content filter withheld the reply; `why_empty` what stands instead of a text."""
 
     text: str
     finish_reason: str = "stop"
@@ -29,18 +32,46 @@ class Answer:
     tokens_in: int | None = None
     tokens_out: int | None = None
     opens_thinking: bool = False
+    why_empty: str | None = None
+
+    @classmethod
+    def of_chat(cls, chat: ChatReply) -> Answer:
+        return cls(
+            chat.text,
+            chat.finish_reason,
+            chat.reasoning,
+            chat.refusal,
+            chat.tokens_in,
+            chat.tokens_out,
+            why_empty=chat.why_empty if chat.is_empty else None,
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.text.strip() and not self.refusal
+
+
+def answer_to(failure: Failure) -> Answer | None:
+    """What a failed request still says about the model: a content filter refused it. None for any other failure."""
+    refused = refusal_of(failure)
+    return None if refused is None else Answer.of_chat(refused)
 
 
 @dataclass(frozen=True)
 class Api:
     """One of the ways to ask. `template` is the parsed request template, `response_path` where the text stands in a
-    reply (`choices.0.message.content`)."""
+    reply (`choices.0.message.content`); `extras` are what the user adds to every request."""
 
     name: str
     url: str
     model: str | None = None
     template: Any = None
     response_path: str | None = None
+    extras: Extras = field(default_factory=Extras)
+
+    @property
+    def chat(self) -> ChatApi:
+        return ChatApi(self.url, self.model, self.extras)
 
     @property
     def tells_format(self) -> bool:
@@ -50,10 +81,10 @@ class Api:
     def body(self, item: Item, profile: Profile, params: SamplingParams, draw: int) -> dict[str, Any]:
         """The JSON to post for one draw."""
         if self.name == "chat":
-            return _tutor_body(item)
+            return self.extras.onto(_tutor_body(item))
         messages = messages_of(item, profile)
         if self.name == "openai":
-            return chat_body(self.model, messages, params, f"{item.task}/{item.id}", draw)
+            return self.chat.body(messages, params, f"{item.task}/{item.id}", draw, profile.template_options)
         words = {
             "system": "\n".join(m.content for m in messages if m.role == "system"),
             "prompt": messages[-1].content,
@@ -62,40 +93,58 @@ class Api:
             "grade": grade_label(item.grade),
             "mode": item.mode or "explain",
         }
-        return _filled(self.template, words)
+        filled = _filled(self.template, words)
+        return self.extras.onto(filled) if isinstance(filled, Mapping) else filled
 
     def read(self, data: Any) -> Answer:
         """Take a reply apart; raises ValueError saying what is wrong with it."""
         if self.name == "openai":
-            chat = read_chat(data)
-            return Answer(
-                chat.text, chat.finish_reason, chat.reasoning, tokens_in=chat.tokens_in, tokens_out=chat.tokens_out
-            )
+            return Answer.of_chat(self.chat.read(data))
         if self.name == "template":
-            return Answer(_at(data, self.response_path or ""))
+            return self._cut(_at(data, self.response_path or ""))
         if not isinstance(data, Mapping) or not isinstance(data.get("response"), str):
             raise ValueError("no text under 'response' in the reply")
         refusal = data.get("refusal")
-        return Answer(data["response"], refusal=refusal if isinstance(refusal, bool) else None)
+        return replace(self._cut(data["response"]), refusal=refusal if isinstance(refusal, bool) else None)
+
+    def worth_keeping(self, data: Any) -> bool:
+        """Whether a reply may be given again to the same request: not an empty or unreadable one."""
+        try:
+            return not self.read(data).is_empty
+        except ValueError:
+            return False
+
+    def _cut(self, text: str) -> Answer:
+        cut = self.extras.cut(text)
+        return Answer(text if cut is None else cut)
 
 
-def choose_api(name: ApiName, endpoint: str, model: str | None, template: str | None, response_path: str | None) -> Api:
-    """The API that the options describe. `auto`: the tutor's where the address ends with `/chat`, else OpenAI's.
+def choose_api(
+    name: ApiName,
+    endpoint: str,
+    model: str | None,
+    template: str | None,
+    response_path: str | None,
+    extras: Extras | None = None,
+) -> Api:
+    """The API that the options describe. `auto`: the tutor's where the address ends with `/chat` (but not with Ollama's
+    `/api/chat`), else OpenAI's or Ollama's, as its address says.
 
     Raises ToolError when a template is needed and not given, or does not parse.
     """
+    more = {"extras": extras or Extras()}
     if name == "auto":
-        is_tutor = address_parts(endpoint).path.rstrip("/").endswith("/chat")
+        is_tutor = address_parts(endpoint).path.rstrip("/").endswith("/chat") and dialect_of(endpoint) != "ollama"
         name = "template" if template else "chat" if is_tutor else "openai"
     if name != "template" and (template or response_path):
         raise ToolError(f"--request-template and --response-path are for --api template, not {name}")
     if name == "openai":
-        return Api("openai", chat_url(endpoint), model)
+        return Api("openai", chat_url(endpoint), model, **more)
     if name == "chat":
-        return Api("chat", endpoint, model)
+        return Api("chat", endpoint, model, **more)
     if not template or not response_path:
         raise ToolError("--api template needs --request-template and --response-path")
-    return Api("template", endpoint, model, _parsed(template), response_path)
+    return Api("template", endpoint, model, _parsed(template), response_path, **more)
 
 
 def grade_label(grade: str | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tools_bench.apis import Answer
+from tools_bench.apis import Answer, answer_to
 from tools_bench.items import Item, messages_of
 from tools_bench.journal import Journal, Response
 from tools_shared.cli import progress
@@ -146,6 +146,8 @@ def from_endpoint(
 def _response(key: tuple[str, str, int], reply: Reply, api: Asks) -> Response:
     told = {"attempts": reply.attempts, "seconds": round(reply.seconds, 4), "cached": reply.cached}
     if reply.failure is not None:
+        if (answer := answer_to(reply.failure)) is not None:
+            return _with(key, answer, told)
         return Response(*key, error=reply.failure.kind, message=reply.failure.message, **told)
     try:
         answer = api.read(reply.data)
@@ -164,6 +166,7 @@ def _with(key: tuple[str, str, int], answer: Answer, told: Mapping[str, float]) 
         opens_thinking=answer.opens_thinking,
         tokens_in=answer.tokens_in,
         tokens_out=answer.tokens_out,
+        message=answer.why_empty,
         **told,
     )
 

@@ -19,7 +19,7 @@ from tools_bench.grade import Graded, visible
 from tools_bench.items import Item
 from tools_bench.journal import DrawKey, Response
 from tools_shared.engines import SamplingParams
-from tools_shared.engines.http.chat import chat_body, read_chat
+from tools_shared.engines.http.chat import ChatApi
 from tools_shared.prompts import Profile
 from tools_shared.records import Message
 
@@ -48,7 +48,7 @@ class JudgeApi:
     """The judge as an API to collect from: a request is about a stored response. `schema`: the server is asked to
     force the rubric's form, which not every server can."""
 
-    model: str | None
+    chat: ChatApi
     responses: Mapping[DrawKey, Response]
     schema: bool = False
 
@@ -64,12 +64,11 @@ class JudgeApi:
         # As JSON, so that no reply can end its own quotation.
         question = json.dumps({k: v for k, v in said.items() if v is not None}, ensure_ascii=False, indent=1)
         messages = [Message("system", rubric(item.kind)), Message("user", question)]
-        body = chat_body(self.model, messages, params, f"{item.task}/{item.id}", draw)
+        body = self.chat.body(messages, params, f"{item.task}/{item.id}", draw)
         return body | {"response_format": form(item.kind)} if self.schema else body
 
     def read(self, data: Any) -> Answer:
-        chat = read_chat(data)
-        return Answer(chat.text, chat.finish_reason, tokens_in=chat.tokens_in, tokens_out=chat.tokens_out)
+        return Answer.of_chat(self.chat.read(data))
 
 
 def rubric(kind: str) -> str:

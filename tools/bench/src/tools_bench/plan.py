@@ -15,7 +15,9 @@ from tools_bench.sides import read_results
 from tools_bench.suite import Suite, load_suite, with_datasets
 from tools_shared.cli import say
 from tools_shared.engines import SamplingParams
+from tools_shared.engines.base import extras_of
 from tools_shared.engines.http.address import read_api_key
+from tools_shared.engines.http.habits import Habits
 from tools_shared.engines.http.transport import Server
 from tools_shared.errors import ToolError
 from tools_shared.prompts import DEFAULT_PROFILE, Profile, load_profile
@@ -99,7 +101,12 @@ def folder_name(name: str) -> str:
 
 def api_of(config: BenchConfig) -> Api:
     return choose_api(
-        config.api, config.endpoint or "", config.model_name, config.request_template, config.response_path
+        config.api,
+        config.endpoint or "",
+        config.model_name,
+        config.request_template,
+        config.response_path,
+        extras_of(config),
     )
 
 
@@ -111,6 +118,7 @@ def server_of(config: BenchConfig) -> Server:
         timeout=config.timeout,
         max_retries=config.max_retries,
         rate_limit=config.rate_limit,
+        habits=Habits(say),
     )
 
 

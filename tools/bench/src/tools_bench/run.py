@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from tools_bench.sides import ITEMS, read_side
 from tools_shared.cli import Invocation, say
 from tools_shared.config import digest
 from tools_shared.engines.http.address import chat_url, read_api_key
+from tools_shared.engines.http.chat import ChatApi
 from tools_shared.engines.http.reply_cache import ReplyCache
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, write_json, write_jsonl
@@ -94,16 +95,20 @@ def _collect(config: BenchConfig, run: Draft, plan: Plan, journal: Journal) -> G
     if config.model_path is not None:
         _from_model(config, run, plan, journal)
         return guard
-    with _reply_cache(config, run, display_name(config)) as cache:
-        from_endpoint(journal, plan.items, api_of(config), server_of(config), plan.profile, plan.params, guard, cache)
+    api = api_of(config)
+    with _reply_cache(config, run, display_name(config), api.worth_keeping) as cache:
+        from_endpoint(journal, plan.items, api, server_of(config), plan.profile, plan.params, guard, cache)
     return guard
 
 
 @contextmanager
-def _reply_cache(config: BenchConfig, run: Draft, scope: str) -> Iterator[ReplyCache | None]:
+def _reply_cache(
+    config: BenchConfig, run: Draft, scope: str, worth_keeping: Callable[[Any], bool]
+) -> Iterator[ReplyCache | None]:
     """The cache beside the run. Behind one address different models come and go: a reply belongs to the name (`scope`)
     that it was asked under."""
-    cache = ReplyCache(run.final.parent / ".cache" / "replies.sqlite", scope) if config.cache else None
+    path = run.final.parent / ".cache" / "replies.sqlite"
+    cache = ReplyCache(path, scope, worth_keeping) if config.cache else None
     try:
         yield cache
     finally:
@@ -121,8 +126,10 @@ def _judge(config: BenchConfig, run: Draft, plan: Plan, journal: Journal, spent:
     server = replace(
         server_of(config), url=chat_url(config.judge_endpoint), api_key=read_api_key(config.judge_api_key_env)
     )
-    api = JudgeApi(config.judge_model, journal.responses, config.judge_schema)
-    with Journal(run.path / JUDGEMENTS) as judged, _reply_cache(config, run, f"judge {config.judge_model}") as cache:
+    chat = ChatApi(server.url, config.judge_model)
+    api = JudgeApi(chat, journal.responses, config.judge_schema)
+    scope = f"judge {config.judge_model}"
+    with Journal(run.path / JUDGEMENTS) as judged, _reply_cache(config, run, scope, chat.worth_keeping) as cache:
         prices = Prices(config.price_in, config.price_out, left)
         guard = Guard(judged, len(items) * params.n, config.max_error_rate, prices)
         from_endpoint(judged, items, api, server, plan.profile, params, guard, cache)

@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from tools_shared.errors import ToolError
 
+Dialect = Literal["chat", "text", "ollama"]
+
 
 def chat_url(endpoint: str) -> str:
-    """The address to post to, from the base address that users know (`http://host:8000/v1`); raises ToolError for what
-    is no address. What stands behind a question mark stays there."""
+    """The address to post to, from the base address that users know; raises ToolError for what is no address.
+
+    `http://host:8000` and `http://host:8000/v1` are OpenAI's chat completions under /v1, `.../completions` and Ollama's
+    `.../api/chat` are taken as they are, any other path gets `/chat/completions`. What stands behind a question mark
+    stays there.
+    """
     parts = address_parts(endpoint)
-    path = parts.path.rstrip("/")
-    return urlunsplit(parts._replace(path=path if path.endswith("/completions") else f"{path}/chat/completions"))
+    path = parts.path.rstrip("/") or "/v1"
+    if path.endswith("/api"):
+        path += "/chat"
+    if dialect_of(path) == "chat" and not path.endswith("/chat/completions"):
+        path += "/chat/completions"
+    return urlunsplit(parts._replace(path=path))
+
+
+def dialect_of(url: str) -> Dialect:
+    """How the server at an address is spoken to: OpenAI's chat completions, OpenAI's text completions (for models
+    without a chat template), or Ollama's own chat."""
+    path = urlsplit(url).path.rstrip("/")
+    if path.endswith("/api/chat"):
+        return "ollama"
+    return "text" if path.endswith("/completions") and not path.endswith("/chat/completions") else "chat"
 
 
 def address_parts(endpoint: str) -> SplitResult:
     """A server's address taken apart; raises ToolError for what is none, and for one with a password in it."""
     try:
         parts = urlsplit(endpoint)
+        _ = parts.port
     except ValueError as error:
         raise ToolError(f"endpoint '{endpoint}' is no address ({error}); such as http://localhost:8000/v1") from error
     if "@" in parts.netloc:
@@ -27,6 +48,8 @@ def address_parts(endpoint: str) -> SplitResult:
             f"endpoint at {parts.netloc.rpartition('@')[2]}: a name or password in the address would be written into "
             "the run; leave it out and name a variable that holds the key (--api-key-env)"
         )
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ToolError(f"endpoint '{endpoint}' is no address: it begins with http:// or https:// and names a host")
     return parts
 
 

@@ -1,84 +1,151 @@
-"""Sampling from a server that speaks OpenAI's chat API: vLLM, SGLang, llama.cpp, Ollama, TGI, or a paid one."""
+"""Sampling from a server that speaks OpenAI's chat API (vLLM, SGLang, llama.cpp, Ollama, TGI, or a paid one), OpenAI's
+text completions, or Ollama's own."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tools_shared.engines.base import Completion, SamplingParams, draw_key
+from tools_shared.engines.http.address import dialect_of
+from tools_shared.engines.http.failures import Failure
+from tools_shared.engines.http.habits import NEUTRAL
+from tools_shared.engines.http.replies import ChatReply, read_chat
 from tools_shared.engines.http.reply_cache import ReplyCache
 from tools_shared.engines.http.transport import Reply, Request, Server, post_stream
 from tools_shared.engines.stream import Draw, OnDraw, Take, all_by_stream
 from tools_shared.errors import Incomplete, ToolError
-from tools_shared.prompts import Prompt
+from tools_shared.prompts import Prompt, plain_text
 from tools_shared.records import Message
 
-
-@dataclass(frozen=True, slots=True)
-class ChatReply:
-    """What a server answered. `reasoning` is what servers with a reasoning parser take out of the text; token counts
-    are None where the server does not tell them."""
-
-    text: str
-    finish_reason: str
-    reasoning: str | None = None
-    tokens_in: int | None = None
-    tokens_out: int | None = None
+_ASKED = ("messages", "prompt", "n")
+"""Keys of a request that are the question itself."""
 
 
-def chat_body(
-    model: str | None, messages: Sequence[Message], params: SamplingParams, key: str, draw: int
-) -> dict[str, Any]:
-    """The request for one draw. The seed is that of (seed, key, draw), as with every engine."""
-    body: dict[str, Any] = {
-        "messages": [{"role": m.role, "content": m.content} for m in messages],
-        "temperature": params.temperature,
-        "max_tokens": params.max_new_tokens,
-        "seed": draw_key(params.seed, key, draw) % 2**31,
-    }
-    if model:
-        body = {"model": model, **body}
-    # Only what differs from the default: servers refuse names that they do not know.
-    for name, neutral in (("top_p", 1.0), ("top_k", 0), ("min_p", 0.0)):
-        if getattr(params, name) != neutral:
-            body[name] = getattr(params, name)
-    return body
+@dataclass(frozen=True)
+class Extras:
+    """What a user adds to every request: texts that end a reply (`stop`), a JSON object merged into the body, and keys
+    left out of it, the last of all."""
+
+    stop: tuple[str, ...] = ()
+    body: Mapping[str, Any] = field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, stop: Sequence[str], body: str | None, drop: Sequence[str]) -> Extras:
+        """From the options; raises ToolError for a body that is no JSON object, or that would ask something else."""
+        try:
+            found = json.loads(body) if body is not None else {}
+        except ValueError as error:
+            raise ToolError(f"--extra-body {body[:60]}: not JSON ({error}); such as '{{\"top_k\": 20}}'") from error
+        if not isinstance(found, dict):
+            raise ToolError(
+                f"--extra-body {body[:60]}: is {type(found).__name__}, not an object; write '{{\"key\": value}}'"
+            )
+        if taken := next((name for name in _ASKED if name in found or name in drop), None):
+            raise ToolError(f"--extra-body and --drop leave '{taken}' alone: it is what is asked; name another key")
+        if "" in stop:
+            raise ToolError("--stop: an empty text ends every reply at once; name one, or leave it out")
+        return cls(tuple(word.replace("\\n", "\n").replace("\\t", "\t") for word in stop), found, tuple(drop))
+
+    def onto(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        merged = _merged(body, self.body)
+        return {name: value for name, value in merged.items() if name not in self.drop}
+
+    def cut(self, text: str) -> str | None:
+        """The text before the first stop in it, for servers that write on; None where there is none."""
+        found = [at for word in self.stop if (at := text.find(word)) >= 0]
+        return text[: min(found)] if found else None
 
 
-def read_chat(data: Any) -> ChatReply:
-    """Take a reply apart; raises ValueError saying what is missing."""
-    if not isinstance(data, Mapping) or not isinstance(choices := data.get("choices"), list) or not choices:
-        raise ValueError("no 'choices' in the reply")
-    message = choices[0].get("message") if isinstance(choices[0], Mapping) else None
-    if not isinstance(message, Mapping):
-        raise ValueError("no 'message' in the first choice")
-    content, reasoning = message.get("content"), message.get("reasoning_content") or message.get("reasoning")
-    if content is not None and not isinstance(content, str):
-        raise ValueError(f"'content' is {type(content).__name__}, not text")
-    usage = data["usage"] if isinstance(data.get("usage"), Mapping) else {}
-    return ChatReply(
-        text=content or "",
-        finish_reason="length" if choices[0].get("finish_reason") == "length" else "stop",
-        reasoning=reasoning if isinstance(reasoning, str) else None,
-        tokens_in=_count(usage.get("prompt_tokens")),
-        tokens_out=_count(usage.get("completion_tokens")),
-    )
+def _merged(body: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """`more` over `body`, objects in both key by key."""
+    found = dict(body)
+    for name, value in more.items():
+        both = isinstance(value, Mapping) and isinstance(found.get(name), Mapping)
+        found[name] = _merged(found[name], value) if both else value
+    return found
 
 
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else None
+@dataclass(frozen=True)
+class ChatApi:
+    """How a server at `url` is asked for `model`, and how its replies are read."""
+
+    url: str
+    model: str | None = None
+    extras: Extras = field(default_factory=Extras)
+
+    def body(
+        self,
+        messages: Sequence[Message],
+        params: SamplingParams,
+        key: str,
+        draw: int,
+        template_options: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """The request for one draw, with everything that decides it: a server fills what is missing from the model's
+        generation config, and a local engine does not. The seed is that of (seed, key, draw), as with every engine."""
+        dialect = dialect_of(self.url)
+        sampling: dict[str, Any] = {
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "top_k": params.top_k or NEUTRAL["top_k"],
+            "min_p": params.min_p,
+            "seed": draw_key(params.seed, key, draw) % 2**31,
+        }
+        if self.extras.stop:
+            sampling["stop"] = list(self.extras.stop)
+        asked: dict[str, Any] = {"model": self.model} if self.model else {}
+        if dialect == "text":
+            asked["prompt"] = plain_text(messages)
+        else:
+            asked["messages"] = [{"role": m.role, "content": m.content} for m in messages]
+        options = dict(template_options or {})
+        if dialect == "ollama":
+            asked["stream"] = False
+            if "enable_thinking" in options:
+                asked["think"] = options["enable_thinking"]
+            more = {"top_k": params.top_k, "repeat_penalty": 1.0, "num_predict": params.max_new_tokens}
+            return self.extras.onto({**asked, "options": sampling | more})
+        asked |= sampling | {"repetition_penalty": 1.0, "max_tokens": params.max_new_tokens}
+        if options and dialect == "chat":
+            asked["chat_template_kwargs"] = options
+        return self.extras.onto(asked)
+
+    def read(self, data: Any) -> ChatReply:
+        """Take a reply apart; raises ValueError saying what is missing."""
+        reply = read_chat(data)
+        cut = self.extras.cut(reply.text)
+        return reply if cut is None else replace(reply, text=cut, finish_reason="stop")
+
+    def worth_keeping(self, data: Any) -> bool:
+        """Whether a reply may be given again to the same request: not one with nothing in it, as a server has in a bad
+        hour, nor one that cannot be read."""
+        try:
+            return not self.read(data).is_empty
+        except ValueError:
+            return False
+
+
+def refusal_of(failure: Failure) -> ChatReply | None:
+    """The reply that a content filter's refusal of a request amounts to; None for any other failure."""
+    return ChatReply(failure.message, "content_filter", refusal=True) if failure.filtered else None
 
 
 class HttpEngine:
     """The `Engine` of a server. Prompts are sent as messages and rendered there, so there is no tokenizer here and
-    `Completion.token_ids` are empty."""
+    `Completion.token_ids` are empty; `n_told` is what the server counted."""
 
     tokenizer = None
     context_length = None
 
-    def __init__(self, server: Server, model: str | None, cache: ReplyCache | None = None) -> None:
+    def __init__(
+        self, server: Server, model: str | None, cache: ReplyCache | None = None, extras: Extras | None = None
+    ) -> None:
         self.server, self.model, self.cache = server, model, cache
+        self.api = ChatApi(server.url, model, extras or Extras())
 
     def generate(
         self,
@@ -102,31 +169,38 @@ class HttpEngine:
         def next_request() -> Request | None:
             if (draw := take()) is None:
                 return None
-            body = chat_body(self.model, draw.prompt.messages, params, draw.key, draw.sample)
+            prompt = draw.prompt
+            body = self.api.body(prompt.messages, params, draw.key, draw.sample, prompt.template_options)
             return Request(draw, body, draw.sample)
 
         def on_reply(request: Request, reply: Reply) -> None:
             draw: Draw = request.key
             on_draw(draw, self._completion(draw.key, draw.prompt, reply))
 
-        post_stream(replace(self.server, concurrency=n_slots), next_request, on_reply, self.cache)
+        server = replace(self.server, concurrency=n_slots)
+        post_stream(server, next_request, on_reply, self.cache)
 
     def _completion(self, name: str, prompt: Prompt, reply: Reply) -> Completion:
-        if reply.failure is not None:
+        read = refusal_of(reply.failure) if reply.failure is not None else None
+        if reply.failure is not None and read is None:
             raise Incomplete(
                 f"{self.server.url}: prompt {name}: {reply.failure.kind}: {reply.failure.message} "
                 f"(after {reply.attempts} tries); run the same command again to go on"
             )
         try:
-            read = read_chat(reply.data)
+            read = read or self.api.read(reply.data)
         except ValueError as error:
             raise ToolError(f"{self.server.url}: {error}; is this an OpenAI-compatible chat endpoint?") from error
-        return Completion(whole_text(read, prompt.think), (), "length" if read.finish_reason == "length" else "stop")
+        ending = "length" if read.finish_reason == "length" else "stop"
+        return Completion(whole_text(read, prompt.think), (), ending, n_told=read.tokens_out)
 
 
 def whole_text(reply: ChatReply, think: tuple[str, str] | None) -> str:
     """What the model wrote: reasoning that a server's parser took out stands in its place again, in the profile's tags
-    (`think`; None where it has none). Reasoning that was cut off stays open, as the model left it."""
+    (`think`; None where it has none). Reasoning that was cut off stays open, as the model left it. An opening tag that
+    the server's template wrote for the model stands there too."""
+    if think and think[1] in reply.text and think[0] not in reply.text:
+        return f"{think[0]}{reply.text}"
     if not reply.reasoning or (think and (think[0] in reply.text or think[1] in reply.text)):
         return reply.text
     opening, closing = think or ("", "\n")

@@ -1,7 +1,7 @@
 """Replies that were paid for once: a small SQLite file, keyed by address, scope, body and draw.
 
 The scope is what the body does not say, such as the name under which a model is benchmarked: a tutor's endpoint has
-the same address and requests whatever model stands behind it. Only successes are kept.
+the same address and requests whatever model stands behind it. Only successes are kept, and of those what is worth it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import json
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ _COMMIT_EVERY = 0.5  # seconds; a kill loses at most so much of the cache, and n
 
 
 class ReplyCache:
-    """Replies by request. Several processes may share the file. Raises ToolError when the file is none of ours."""
+    """Replies by request. Several processes may share the file. A reply that is not `worth_keeping` is neither written
+    nor given again. Raises ToolError when the file is none of ours."""
 
-    def __init__(self, path: Path, scope: str) -> None:
+    def __init__(self, path: Path, scope: str, worth_keeping: Callable[[Any], bool] = lambda reply: True) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.scope = scope
+        self.scope, self.worth_keeping = scope, worth_keeping
         self._written = time.monotonic()
         try:
             self._db = sqlite3.connect(path, timeout=30)
@@ -34,9 +36,12 @@ class ReplyCache:
 
     def get(self, url: str, body: dict[str, Any], draw: int) -> Any | None:
         found = self._db.execute("SELECT reply FROM replies WHERE key = ?", (self._key(url, body, draw),)).fetchone()
-        return None if found is None else json.loads(found[0])
+        reply = None if found is None else json.loads(found[0])
+        return reply if reply is not None and self.worth_keeping(reply) else None
 
     def put(self, url: str, body: dict[str, Any], draw: int, reply: Any) -> None:
+        if not self.worth_keeping(reply):
+            return
         row = (self._key(url, body, draw), json.dumps(reply, ensure_ascii=False))
         self._db.execute("INSERT OR REPLACE INTO replies VALUES (?, ?)", row)
         if time.monotonic() - self._written > _COMMIT_EVERY:

@@ -1,7 +1,8 @@
 """Many JSON requests to one server: side by side, retried, paced, remembered, and never louder than asked.
 
 A request that fails is a result with a reason (`Reply.failure`), not an exception: who asks decides what a failure
-costs. Retried is what may pass (429, 408, 5xx, a closed connection, a timeout, half a body); other 4xx are not.
+costs. Retried is what may pass (429, 408, 5xx, a closed connection, a timeout, half a body), also where it comes as an
+error inside a 200; other 4xx are not.
 aiohttp and not httpx: `tests/benchmarks/test_bench_http.py` measures both on the same server.
 """
 
@@ -16,19 +17,21 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from tools_shared.engines.http.address import address_parts
+from tools_shared.engines.http.failures import EXCERPT, Failure, failure_in, http_failure
+from tools_shared.engines.http.habits import Habits
 from tools_shared.engines.http.reply_cache import ReplyCache
+from tools_shared.engines.http.streams import Unfinished, whole
 from tools_shared.errors import Incomplete, ToolError
 
 if TYPE_CHECKING:
     import aiohttp
 
-FailureKind = Literal["http", "timeout", "connection", "invalid", "too_large"]
 LONGEST_WAIT = 60.0
-"""Seconds: no pause between two tries is longer, whatever the server asks for."""
-_RETRIED = {408, 425, 429, 500, 502, 503, 504}
-_EXCERPT = 300
+"""Seconds: no pause of our own choice between two tries is longer. What a server asks for is kept up to --timeout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +41,6 @@ class Request:
     key: Any
     body: dict[str, Any]
     draw: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why there is no data. `status` is the HTTP status where there was one."""
-
-    kind: FailureKind
-    message: str
-    status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +59,8 @@ class Server:
     """Where requests go and how hard to try.
 
     `timeout` is for one try, in seconds; `rate_limit` in requests a second; `max_bytes` the longest body that is
-    read. `api_key` goes into the Authorization header and is blotted out of whatever the server says.
+    read. `api_key` goes into the Authorization header (Azure's own too) and is blotted out of whatever the server says.
+    With `habits` requests are fitted to what the server turned out to take.
     """
 
     url: str
@@ -77,6 +72,7 @@ class Server:
     max_bytes: int = 64 * 1024 * 1024
     backoff: float = 0.5
     headers: dict[str, str] = field(default_factory=dict)
+    habits: Habits | None = None
 
 
 def post_all(
@@ -132,7 +128,7 @@ async def _post_plain(server: Server, body: dict[str, Any]) -> tuple[int, str]:
         session.post(server.url, data=json.dumps(body).encode(), allow_redirects=False) as response,
     ):
         raw = await _read(response, server.max_bytes) or b""
-    text = " ".join(raw.decode("utf-8", "replace").split())[:_EXCERPT]
+    text = " ".join(raw.decode("utf-8", "replace").split())[:EXCERPT]
     return response.status, text.replace(server.api_key, "***") if server.api_key else text
 
 
@@ -141,14 +137,15 @@ def _check(server: Server) -> None:
         import aiohttp  # noqa: F401 - fail before the loop starts
     except ImportError:
         raise ToolError("requests over HTTP need aiohttp: pip install 'tools-shared[http]'") from None
-    if not server.url.startswith(("http://", "https://")):
-        raise ToolError(f"endpoint '{server.url}' is no address: it begins with http:// or https://")
+    address_parts(server.url)
 
 
 def _headers(server: Server) -> dict[str, str]:
     headers = {**server.headers, "Content-Type": "application/json"}
     if server.api_key:
         headers["Authorization"] = f"Bearer {server.api_key}"
+        if (urlsplit(server.url).hostname or "").endswith(".azure.com"):
+            headers["api-key"] = server.api_key
     return headers
 
 
@@ -208,29 +205,35 @@ async def _post_all(
 
 
 async def _ask(session: aiohttp.ClientSession, server: Server, request: Request, pace: _Pace, rng: Random) -> Reply:
-    began = time.monotonic()
-    body = json.dumps(request.body, ensure_ascii=False).encode("utf-8", "replace")
-    for attempt in range(1, server.max_retries + 2):
+    began, attempt = time.monotonic(), 0
+    while True:
+        sent = server.habits.fit(request.body) if server.habits else request.body
         await pace.wait()
-        data, failure, retry_after = await _once(session, server, body)
-        if failure is None or not _may_pass(failure) or attempt > server.max_retries:
-            break
-        # Full jitter (Brooker 2015, AWS Architecture Blog), but never sooner than the server asks.
-        jittered = rng.uniform(0, min(LONGEST_WAIT, server.backoff * 2**attempt))
-        await asyncio.sleep(min(LONGEST_WAIT, max(jittered, (retry_after or 0.0) + 0.1 * jittered)))
-    return Reply(data, failure, attempt, time.monotonic() - began)
+        attempt += 1
+        data, failure = await _once(session, server, json.dumps(sent, ensure_ascii=False).encode("utf-8", "replace"))
+        if failure is not None and server.habits:
+            if server.habits.learn(request.body, sent, failure):
+                continue
+            failure = server.habits.explain(sent, failure)
+        if failure is None or not failure.may_pass or attempt > server.max_retries:
+            return Reply(data, failure, attempt, time.monotonic() - began)
+        await asyncio.sleep(_pause(server, failure, attempt, rng))
 
 
-def _may_pass(failure: Failure) -> bool:
-    if failure.kind == "http":
-        return failure.status in _RETRIED or (failure.status or 0) >= 500
-    return failure.kind in ("timeout", "connection", "invalid") and not failure.message.startswith("TLS")
+def _pause(server: Server, failure: Failure, attempt: int, rng: Random) -> float:
+    """Seconds until the next try: full jitter (Brooker 2015, AWS Architecture Blog), but never sooner than the server
+    asks. Raises Incomplete when it asks for longer than a try may take."""
+    if failure.wait is not None and failure.wait > server.timeout:
+        raise Incomplete(
+            f"{server.url}: {failure.message}: asks for {failure.wait:.0f} s of patience, more than --timeout "
+            f"{server.timeout:g}; run the same command again then to go on, or raise --timeout"
+        )
+    jittered = rng.uniform(0, min(LONGEST_WAIT, server.backoff * 2**attempt))
+    return max(jittered, (failure.wait or 0.0) + 0.1 * jittered)
 
 
-async def _once(
-    session: aiohttp.ClientSession, server: Server, body: bytes
-) -> tuple[Any, Failure | None, float | None]:
-    """One try: the parsed body, or a failure and the seconds that the server asks to wait."""
+async def _once(session: aiohttp.ClientSession, server: Server, body: bytes) -> tuple[Any, Failure | None]:
+    """One try: the parsed body, or a failure."""
     import aiohttp
 
     try:
@@ -238,30 +241,34 @@ async def _once(
         async with session.post(server.url, data=body, allow_redirects=False) as response:
             raw = await _read(response, server.max_bytes)
             if raw is None:
-                return None, Failure("too_large", f"more than {server.max_bytes} bytes", response.status), None
+                return None, Failure("too_large", f"more than {server.max_bytes} bytes", response.status)
             if server.api_key:
                 raw = raw.replace(server.api_key.encode(), b"***")
-            if response.status != 200:
-                excerpt = " ".join(raw[:_EXCERPT].decode("utf-8", "replace").split())
-                return None, Failure("http", f"{response.status} {excerpt}", response.status), _retry_after(response)
+            if not 200 <= response.status < 300:
+                return None, http_failure(response.status, raw, _retry_after(response))
     except (TimeoutError, aiohttp.ServerTimeoutError):
-        return None, Failure("timeout", f"no answer within {server.timeout:g} s"), None
+        return None, Failure("timeout", f"no answer within {server.timeout:g} s", may_pass=True)
     except aiohttp.InvalidURL as error:
         raise ToolError(f"endpoint '{server.url}' is no address ({error})") from error
     except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as error:
-        return None, Failure("connection", f"TLS: {_brief(error)}"), None
+        return None, Failure("connection", f"TLS: {_brief(error)}")
     except (aiohttp.ClientError, OSError) as error:
-        return None, Failure("connection", _brief(error)), None
+        return None, Failure("connection", _brief(error), may_pass=True)
     try:
-        return _parsed(raw), None, None
+        data = _parsed(raw)
+    except Unfinished:
+        return None, Failure("connection", "the stream ended before the reply did", 200, may_pass=True)
     except (ValueError, RecursionError):
-        return None, Failure("invalid", f"not JSON: {raw[:80].decode('utf-8', 'replace')!r}", 200), None
+        excerpt = raw[:80].decode("utf-8", "replace")
+        return None, Failure("invalid", f"not JSON: {excerpt!r}", 200, may_pass=True)
+    failure = failure_in(data)
+    return (data, None) if failure is None else (None, failure)
 
 
 def _parsed(raw: bytes) -> Any:
-    """JSON in which half a surrogate pair, as a server makes of an emoji that it cut in two, is U+FFFD: no file could
-    hold it. Raises ValueError and RecursionError."""
-    data = json.loads(raw)
+    """JSON (see `whole`) in which half a surrogate pair, as a server makes of an emoji that it cut in two, is U+FFFD:
+    no file could hold it. Raises ValueError, RecursionError and Unfinished."""
+    data = whole(raw)
     try:
         json.dumps(data, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -283,11 +290,14 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
 
 
 def _brief(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:_EXCERPT]
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:EXCERPT]
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:
-    """Seconds from the Retry-After header: a number, or a date (RFC 9110, section 10.2.3)."""
+    """Seconds from the Retry-After header: a number, or a date (RFC 9110, section 10.2.3); OpenAI's in milliseconds."""
+    exact = response.headers.get("retry-after-ms", "").strip()
+    if exact.replace(".", "", 1).isdecimal():
+        return float(exact) / 1000
     value = response.headers.get("Retry-After", "").strip()
     if value.replace(".", "", 1).isdecimal():
         return float(value)
