@@ -1,6 +1,6 @@
 """Time of a GRPO step: stock TRL with its own `generate`, and tools-grpo, taking turns in one process.
 
-    TOOLS_GRPO_MODEL=artifacts/prep_sft pytest tests/benchmarks/test_grpo_speed.py -s
+    GRPO_SPEED_MODEL=artifacts/prep_sft pytest tests/benchmarks/test_grpo_speed.py -s
 
 prints sampling and training apart, medians over rounds; `--benchmark-json` has the ratios as `extra_info`. GRPO_ROUNDS
 changes how often they take turns; nothing is asserted on time. Each run's first step is a warm-up and does not count.
@@ -64,7 +64,7 @@ def times_faster(rounds: list[dict[str, list[float]]], column: int) -> list[floa
 def test_step(size, beside, benchmark, tmp_path):
     """Stock trains in each round's setup, so that the two take turns; what pytest-benchmark times is all of our run."""
     model = (
-        os.environ.get("TOOLS_GRPO_MODEL", "demo") if size == "demo" else str(beside.save_random(tmp_path / "random"))
+        os.environ.get("GRPO_SPEED_MODEL", "demo") if size == "demo" else str(beside.save_random(tmp_path / "random"))
     )
     more, steps = (DEMO, 4) if size == "demo" else (RANDOM, 2)
     logs = []

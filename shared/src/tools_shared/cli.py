@@ -25,6 +25,7 @@ from click.core import ParameterSource
 from tools_shared import config as configs
 from tools_shared import processes
 from tools_shared.config import Config
+from tools_shared.environment import EnvironmentOption, check_names, value_of, with_sources
 from tools_shared.errors import Incomplete, ToolError
 
 C = TypeVar("C", bound=Config)
@@ -55,8 +56,8 @@ class Invocation:
 class _Failure(click.ClickException):
     """A ToolError on its way out: one line on stderr and the error's exit code."""
 
-    def __init__(self, error: ToolError) -> None:
-        super().__init__(" ".join(str(error).split()))
+    def __init__(self, error: ToolError, ctx: click.Context) -> None:
+        super().__init__(with_sources(" ".join(str(error).split()), ctx))
         self.exit_code = error.exit_code
         processes.leave(error.exit_code)
 
@@ -110,25 +111,25 @@ class ToolCommand(_EndsInOrder):
     """A command whose ToolErrors become one line and an exit code, and which stops in order on SIGTERM."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        _setup_logging()
+        _setup(ctx)
         # Said before torch is imported: threads that wait by spinning take cores from those that they wait for.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         signal.signal(signal.SIGTERM, _stop_on_sigterm)
         try:
             result = super().invoke(ctx)
         except ToolError as error:
-            raise _Failure(error) from error
+            raise _Failure(error, ctx) from error
         except KeyboardInterrupt as error:
             stopped = Incomplete("stopped by Ctrl-C; run the same command again to go on from what is finished")
-            raise _Failure(stopped) from error
+            raise _Failure(stopped, ctx) from error
         except RuntimeError as error:
             if (gone := processes.lost(error)) is None:
                 raise
-            raise _Failure(gone) from error
+            raise _Failure(gone, ctx) from error
         except OSError as error:
             if (told := _told(error)) is None:
                 raise
-            raise _Failure(told) from error
+            raise _Failure(told, ctx) from error
         processes.leave(0)
         return result
 
@@ -177,8 +178,16 @@ def _stop_on_sigterm(signum: int, frame: Any) -> None:
     raise Incomplete("stopped by SIGTERM; run the same command again to go on from what is finished")
 
 
-def _setup_logging() -> None:
-    level = os.environ.get("TOOLS_LOG_LEVEL", "WARNING").upper()
+def _setup(ctx: click.Context) -> None:
+    """Check the environment's variables and begin logging."""
+    try:
+        root = ctx.find_root()
+        # A verb below another command that does something itself was checked with it.
+        for warning in check_names(root.command) if ctx is root or not isinstance(root.command, ToolCommand) else ():
+            say(warning)
+        level = value_of("TOOLS_LOG_LEVEL") or "WARNING"
+    except ToolError as error:
+        raise _Failure(error, ctx) from error
     # The hub's package tells of each of its tries to reach it; the error that follows tells it once.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
@@ -225,7 +234,7 @@ def _load_defaults(ctx: click.Context, path: Path | None, config_class: type[Con
     try:
         ctx.default_map = configs.read_yaml(path, config_class)
     except ToolError as error:
-        raise _Failure(error) from error
+        raise _Failure(error, ctx) from error
 
 
 def _click_option(field: dataclasses.Field, config_class: type[Config]) -> Callable:
@@ -252,7 +261,7 @@ def _click_option(field: dataclasses.Field, config_class: type[Config]) -> Calla
         settings["type"] = hint
     if meta["flag_value"] is not None:
         settings |= {"is_flag": False, "flag_value": meta["flag_value"]}
-    return click.option(*names, **settings)
+    return click.option(*names, cls=EnvironmentOption, **settings)
 
 
 def resolve(config_class: type[C], options: Mapping[str, Any], version: str) -> tuple[C, Invocation]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import warnings
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tools_shared.config import Config, option
+from tools_shared.environment import value_of
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
 from tools_shared.models.resolve import ModelRef
@@ -58,7 +58,7 @@ def pick_device(device: str) -> str:
     import torch
 
     if device == "auto":
-        device = os.environ.get("TOOLS_DEVICE", "auto")
+        device = value_of("TOOLS_DEVICE") or "auto"
     if device == "cpu":
         return device
     with warnings.catch_warnings(record=True) as complaints:

@@ -28,6 +28,7 @@ from typing import Any
 from tools_bench.metrics import check_choice
 from tools_bench.pins import HUB, check_rows
 from tools_shared.config import nearest
+from tools_shared.environment import value_of
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
 
@@ -97,7 +98,7 @@ class Suite:
 
 def data_dir() -> Path:
     """Where fetched data lies."""
-    if given := os.environ.get("TOOLS_BENCH_DATA"):
+    if given := value_of("TOOLS_BENCH_DATA"):
         return Path(given)
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tools-bench" / "data"
 
