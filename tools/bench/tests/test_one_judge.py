@@ -34,7 +34,7 @@ def test_evaluate_and_run_give_equal_rates_on_the_same_completions(profile, open
         grade(Problem(str(i), "?", gold), Prompt("", (), opened), Completion(text, (1,), finish), profile)
         for i, (gold, text, finish) in enumerate(REPLIES)
     ]
-    items = [Item("math", str(i), "math", "?", answer=gold) for i, (gold, _, _) in enumerate(REPLIES)]
+    items = [Item("math", "math", str(i), "?", answer=gold) for i, (gold, _, _) in enumerate(REPLIES)]
     responses = {
         ("math", str(i), 0): Response("math", str(i), 0, text, finish, opens_thinking=opened)
         for i, (_, text, finish) in enumerate(REPLIES)

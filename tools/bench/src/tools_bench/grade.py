@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import tools_shared.answers
+import tools_shared.blocks
 import tools_shared.prompts
 from tools_bench import detectors
 from tools_bench.detectors import is_socratic, refuses, reveals_answer, suits_grade
@@ -30,7 +31,7 @@ THINK = ("<think>", "</think>")
 
 @dataclass
 class Graded:
-    """One draw, judged. `outcome`: `correct`, `wrong`, `no_answer`, `truncated`, `empty`, `error_*` for math;
+    """One draw, judged. `outcome`: `correct`, `wrong`, `no_answer`, `truncated`, `empty`, `gold_invalid`, `error_*` for math;
     `answered`, `empty`, `truncated`, `error_*` for the others. A value is None where the metric does not apply."""
 
     item: Item
@@ -206,6 +207,6 @@ def grader_sha256() -> str:
     folders = [Path(tools_shared.answers.__file__).parent, Path(detectors.__file__).parent]
     files = [path for folder in folders for path in sorted(folder.glob("*.py"))]
     digest = hashlib.sha256()
-    for path in [*files, Path(tools_shared.prompts.__file__), Path(__file__)]:
+    for path in [*files, Path(tools_shared.blocks.__file__), Path(tools_shared.prompts.__file__), Path(__file__)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
