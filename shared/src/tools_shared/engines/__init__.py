@@ -8,6 +8,7 @@ from tools_shared.engines.base import (
     SamplingParams,
     check_address,
     check_engine,
+    check_served,
     open_engine,
 )
 
@@ -19,5 +20,6 @@ __all__ = [
     "SamplingParams",
     "check_address",
     "check_engine",
+    "check_served",
     "open_engine",
 ]

@@ -71,9 +71,9 @@ class Completion:
     n_told: int | None = None
 
     @property
-    def n_tokens(self) -> int:
-        """How many tokens it has: counted here, or where it comes from a server, there (0 where that does not say)."""
-        return len(self.token_ids) or self.n_told or 0
+    def n_tokens(self) -> int | None:
+        """How many tokens it has, as a server counted them where it comes from one; None where that does not say."""
+        return len(self.token_ids) if self.token_ids else self.n_told
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Completion:
@@ -172,6 +172,15 @@ class EngineConfig(LocalEngineConfig):
         if self.endpoint is None and (self.stop or self.extra_body is not None or self.drop):
             raise ToolError("--stop, --extra-body and --drop are about requests to a server; give --endpoint too")
         extras_of(self)
+
+
+def check_served(config: EngineConfig) -> None:
+    """Raises ToolError unless --engine http and --endpoint are given both or neither, for commands where --engine says
+    which of a model that is here and a server it is."""
+    if config.engine == "http" and config.endpoint is None:
+        raise ToolError("--engine http needs --endpoint, such as http://localhost:8000/v1")
+    if config.engine != "http" and config.endpoint is not None:
+        raise ToolError(f"--endpoint {config.endpoint}: is asked with --engine http only; add it")
 
 
 def extras_of(config: EngineConfig) -> Extras:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 from tools_bench.apis import Answer, answer_to
 from tools_bench.items import Item, messages_of
 from tools_bench.journal import Journal, Response
-from tools_shared.cli import progress
+from tools_shared.cli import progress, say
 from tools_shared.engines import Engine, SamplingParams
 from tools_shared.engines.base import check_fits
 from tools_shared.engines.http.reply_cache import ReplyCache
@@ -140,7 +141,18 @@ def from_endpoint(
             guard.note(response, most.pop(request.key))
 
         post_all(server, guard.within_budget(wanted()), on_reply, cache)
+    say_empty(journal)
     guard.check_end(journal)
+
+
+def say_empty(journal: Journal) -> None:
+    """Say how many replies are empty and what most of them had instead of a text: a server's doing more often than a
+    model's, and nothing that a rate shows."""
+    why = Counter(r.message for r in journal.responses.values() if r.error is None and r.message and not r.text.strip())
+    if why:
+        reason, n = why.most_common(1)[0]
+        most = "" if n == why.total() else f" in {n}"
+        say(f"{why.total()} of {len(journal.responses)} replies are empty:{most} {reason}")
 
 
 def _response(key: tuple[str, str, int], reply: Reply, api: Asks) -> Response:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from tools_bench.metrics import check_metric
 from tools_shared.config import Config, option
-from tools_shared.engines import EngineConfig, check_address
+from tools_shared.engines import EngineConfig, check_address, check_served
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
 from tools_shared.runs import RunConfig, check_file_name
@@ -41,8 +41,7 @@ class EvaluateConfig(EvalConfig, EngineConfig, RunConfig):
             check_file_name("--output-file", self.output_file, taken=("samples.jsonl",))
         if self.scorer is not None and self.samples is None:
             raise ToolError("--scorer votes among samples; give --samples K too")
-        if self.engine == "http" or self.endpoint is not None:
-            raise ToolError("evaluate works on a model that is here; for a server use tools-bench run --endpoint")
+        check_served(self)
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tools_bench.config import EvaluateConfig
 from tools_bench.votes import vote
 from tools_shared.cli import Invocation, say
-from tools_shared.engines import open_engine
+from tools_shared.config import digest
+from tools_shared.engines import Engine, open_engine
+from tools_shared.engines.http.chat import HttpEngine
+from tools_shared.engines.http.reply_cache import ReplyCache
 from tools_shared.evaluation import describe, evaluate, read_test_problems, sampling_params, write_evaluation
-from tools_shared.models import choose_profile, resolve, weights_sha256
-from tools_shared.runs import default_output_dir, draft, finished
+from tools_shared.models import ModelRef, choose_profile, resolve, weights_sha256
+from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.lineage import undeduplicated, warning
 from tools_shared.runs.read import Manifest
 
@@ -24,14 +29,40 @@ def run_evaluation(config: EvaluateConfig, invocation: Invocation) -> Manifest:
     profile = choose_profile(ref, config.profile)
     tests = read_test_problems(config)
     with draft(output_dir, config, invocation, "eval") as run:
-        engine = open_engine(ref, config)
-        run.add_input("model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
+        _note_model(run, config, ref)
         run.add_input("eval", config.eval_file, tests.sha256, n_read=tests.n_read, n_used=len(tests.items))
         run.reject(tests.rejected)
         if said := warning(undeduplicated(run.inputs)):
             say(said)
-        evaluation = evaluate(engine, tests.items, profile, sampling_params(config))
-        write_evaluation(run, evaluation, csv_path=run.path / config.output_file if config.output_file else None)
-        metrics = evaluation.metrics | vote(run, engine, tests.items, profile, config)
+        with _engine(run, config, ref) as engine:
+            evaluation = evaluate(engine, tests.items, profile, sampling_params(config))
+            write_evaluation(run, evaluation, csv_path=run.path / config.output_file if config.output_file else None)
+            metrics = evaluation.metrics | vote(run, engine, tests.items, profile, config)
         say(describe(metrics))
         return run.finish(metrics, seed=config.seed, profile=profile.name)
+
+
+def _note_model(run: Draft, config: EvaluateConfig, ref: ModelRef) -> None:
+    if config.engine == "http":
+        where = f"{config.endpoint} {config.model_name or ''}".strip()
+        run.add_input("model", where, digest(where))
+    else:
+        run.add_input("model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
+
+
+@contextmanager
+def _engine(run: Draft, config: EvaluateConfig, ref: ModelRef) -> Iterator[Engine]:
+    """The engine; one that asks a server keeps its replies in the draft until the run is complete, so that a run which
+    a server's failure ended goes on from there."""
+    engine = open_engine(ref, config)
+    if not isinstance(engine, HttpEngine):
+        yield engine
+        return
+    path = run.path / "replies.sqlite"
+    engine.cache = ReplyCache(path, config.model_name or "", engine.api.worth_keeping)
+    try:
+        yield engine
+    finally:
+        engine.cache.close()
+    for file in run.path.glob(f"{path.name}*"):
+        file.unlink()

@@ -49,8 +49,15 @@ def hashes(config: BenchConfig, plan: Plan) -> dict[str, Any]:
             "top_p": params.top_p,
             "max_new_tokens": params.max_new_tokens,
             "samples": params.n,
+            **_asked_otherwise(config),
         },
     }
+
+
+def _asked_otherwise(config: BenchConfig) -> dict[str, Any]:
+    """What a user added to every request or left out of it; nothing where nothing was."""
+    given = {"stop": list(config.stop), "extra_body": config.extra_body, "drop": sorted(config.drop)}
+    return {name: value for name, value in given.items() if value}
 
 
 def effort(replies: Mapping[DrawKey, Response], spent: float) -> dict[str, Any]:

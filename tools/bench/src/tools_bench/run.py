@@ -27,6 +27,7 @@ from tools_shared.cli import Invocation, say
 from tools_shared.config import digest
 from tools_shared.engines.http.address import chat_url, read_api_key
 from tools_shared.engines.http.chat import ChatApi
+from tools_shared.engines.http.habits import Habits
 from tools_shared.engines.http.reply_cache import ReplyCache
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, write_json, write_jsonl
@@ -124,7 +125,10 @@ def _judge(config: BenchConfig, run: Draft, plan: Plan, journal: Journal, spent:
     left = None if config.budget is None else config.budget - spent
     params = replace(JUDGING, n=plan.params.n)
     server = replace(
-        server_of(config), url=chat_url(config.judge_endpoint), api_key=read_api_key(config.judge_api_key_env)
+        server_of(config),
+        url=chat_url(config.judge_endpoint),
+        api_key=read_api_key(config.judge_api_key_env),
+        habits=Habits(say, may_drop=("temperature",)),
     )
     chat = ChatApi(server.url, config.judge_model)
     api = JudgeApi(chat, journal.responses, config.judge_schema)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from tools_shared.config import option, parse_shard
-from tools_shared.engines import EngineConfig
+from tools_shared.engines import EngineConfig, check_served
 from tools_shared.errors import ToolError
 from tools_shared.ray_map import RayConfig
 from tools_shared.runs import RunConfig, check_file_name
@@ -128,6 +128,7 @@ class TracesConfig(OutputConfig, EngineConfig, RayConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         _ = self.shard_of, self.source, self.layer_numbers
+        check_served(self)
         parse_delimiter(self.hidden_delimiter)
         if self.record_hidden:
             self._check_recording()

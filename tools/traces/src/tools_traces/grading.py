@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from tools_shared.engines import Completion
 from tools_shared.engines.stream import Draw
@@ -17,8 +16,6 @@ def grader(profile: Profile, with_token_ids: bool) -> Callable[[Problem, Prompt,
     """What grades: verified is what the reward `verified` pays for, and has reasoning to learn from."""
 
     def graded(problem: Problem, prompt: Prompt, draw: Draw, completion: Completion) -> Attempt:
-        if _server_opened(profile, prompt, completion.text):
-            prompt = replace(prompt, opens_thinking=True)
         result = grade(problem, prompt, completion, profile)
         opened = profile.think[0] if prompt.opens_thinking and profile.think else ""
         return Attempt(
@@ -30,16 +27,8 @@ def grader(profile: Profile, with_token_ids: bool) -> Callable[[Problem, Prompt,
             verdict=str(result.verdict),
             verified=result.correct and result.well_formed and result.has_thinking,
             finish_reason=completion.finish_reason,
-            n_tokens=len(completion.token_ids),
+            n_tokens=completion.n_tokens or 0,
             token_ids=completion.token_ids if with_token_ids else None,
         )
 
     return graded
-
-
-def _server_opened(profile: Profile, prompt: Prompt, text: str) -> bool:
-    """Whether a server's template opened the thinking tag. A prompt without tokens was rendered there, out of our
-    sight: reasoning that is closed and was never opened says so."""
-    return (
-        not prompt.token_ids and profile.think is not None and profile.think[0] not in text and profile.think[1] in text
-    )

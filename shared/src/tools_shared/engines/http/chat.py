@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tools_shared.cli import say
 from tools_shared.engines.base import Completion, SamplingParams, draw_key
 from tools_shared.engines.http.address import dialect_of
 from tools_shared.engines.http.failures import Failure
@@ -146,6 +147,7 @@ class HttpEngine:
     ) -> None:
         self.server, self.model, self.cache = server, model, cache
         self.api = ChatApi(server.url, model, extras or Extras())
+        self._said_empty = False
 
     def generate(
         self,
@@ -191,6 +193,9 @@ class HttpEngine:
             read = read or self.api.read(reply.data)
         except ValueError as error:
             raise ToolError(f"{self.server.url}: {error}; is this an OpenAI-compatible chat endpoint?") from error
+        if read.is_empty and not self._said_empty:
+            self._said_empty = True
+            say(f"{self.server.url}: prompt {name} has an empty reply: {read.why_empty} (only the first is said)")
         ending = "length" if read.finish_reason == "length" else "stop"
         return Completion(whole_text(read, prompt.think), (), ending, n_told=read.tokens_out)
 

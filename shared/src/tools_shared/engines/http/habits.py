@@ -8,7 +8,7 @@ as the local engine puts it, a stream. A parameter that the user chose and the s
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,9 @@ _FREE: Mapping[str, str] = {
 }
 _COMPLAINT = re.compile(
     r"unsupported|not supported|n.t support|unknown|unrecogni[sz]ed|unexpected|extra|"
-    r"not (permitted|allowed|implemented|available|support)|forbidden|invalid|cannot find|must be|should be|cannot (both )?be|no such|only the default",
+    r"not (permitted|allowed|implemented|available|support)|forbidden|invalid|cannot find|must be|should be|"
+    r"cannot (both )?be|no such|only the default|deprecated|no longer|additional propert|"
+    r"not (defined|recogni[sz]ed|accepted|a valid|valid)",
     re.IGNORECASE,
 )
 _CHOICES = re.compile(
@@ -47,14 +49,16 @@ _STREAM = re.compile(
     r"streaming (is )?(required|only)|non.?stream\w*.{0,20}\bnot\b",
     re.IGNORECASE,
 )
+_NEEDED = {"messages", "model", "prompt", "max_tokens", "max_completion_tokens"}
 _STATUS = {None, 400, 404, 422, 500, 501}
 
 
 class Habits:
-    """One server's refusals. `say` is told of each change, once; `told` keeps what was said."""
+    """One server's refusals. `say` is told of each change, once; `told` keeps what was said. `may_drop` are further
+    parameters that may be left out, where it is not this server's model that is measured."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.say, self.told = say, []
+    def __init__(self, say: Callable[[str], None], may_drop: Collection[str] = ()) -> None:
+        self.say, self.may_drop, self.told = say, frozenset(may_drop), list[str]()
         self.dropped: set[str] = set()
         self.folds_system = self.renames_length = self.streams = False
 
@@ -75,20 +79,20 @@ class Habits:
     def learn(self, body: Mapping[str, Any], sent: Mapping[str, Any], failure: Failure) -> bool:
         """Learn from the failure of what was `sent` for `body`; returns whether it is worth another try, other than it
         was."""
-        if failure.kind in ("http", "invalid") and failure.status in _STATUS and not failure.filtered:
-            self._learn(sent, failure)
+        if failure.kind not in ("http", "invalid") or failure.status not in _STATUS or failure.filtered:
+            return False
+        self._learn(sent, failure)
         return self.fit(body) != sent
 
     def explain(self, sent: Mapping[str, Any], failure: Failure) -> Failure:
         """The failure with what a user can do about a parameter that the server refuses."""
         if failure.status not in _STATUS or failure.filtered:
             return failure
-        refused = [name for name in _refused(sent, failure) if name not in ("messages", "model", "prompt")]
+        refused = [name for name in _refused(sent, failure) if name not in _NEEDED]
         if not refused:
             return failure
         name = refused[0]
-        advice = f"{failure.message} (--drop {name} sends requests without {name}: {sent[name]!r})"
-        return replace(failure, message=advice)
+        return replace(failure, message=f"{failure.message} (--drop {name} asks without {name} {sent[name]!r})")
 
     def _learn(self, sent: Mapping[str, Any], failure: Failure) -> None:
         said = failure.message
@@ -105,7 +109,7 @@ class Habits:
             self._tell("takes no system message; it opens the user's turn, as with the local engine")
             return
         for name in _refused(sent, failure):
-            if name in _FREE or (name in NEUTRAL and NEUTRAL[name] == sent[name]):
+            if name in _FREE or name in self.may_drop or (name in NEUTRAL and NEUTRAL[name] == sent[name]):
                 self.dropped.add(name)
                 self._tell(f"does not take {name}: {_FREE.get(name, 'its own value is what counts there')}")
 
