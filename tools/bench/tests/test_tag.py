@@ -91,7 +91,7 @@ def test_a_file_that_stands_there_is_kept_when_there_is_nothing_to_write(tmp_pat
     (tmp_path / "in.jsonl").write_text('{"text": "What is 1/2 + 1/3?"}\n')
     (tmp_path / "out.jsonl").write_text("before\n")
     words = ["tag", "--input", str(tmp_path / "in.jsonl"), "--output"]
-    done = CliRunner().invoke(main, [*words, str(tmp_path / "out.jsonl")], catch_exceptions=False)
+    done = CliRunner().invoke(main, [*words, str(tmp_path / "out.jsonl"), "--overwrite"], catch_exceptions=False)
     assert done.exit_code == 1
     assert "1 rejected; first: " in done.output
     assert (tmp_path / "out.jsonl").read_text() == "before\n"

@@ -46,7 +46,7 @@ def test_scores_never_replace_what_is_read(trained, tmp_path):
     rows.write_text('{"question": "1+1?", "response": "2"}\n')
     for given, output in ((rows, rows), (data, data / "manifest.json"), (tmp_path / "*.jsonl", rows)):
         before = output.read_bytes()
-        with pytest.raises(ToolError, match="is a file of --input too"):
+        with pytest.raises(ToolError, match="is an input too"):
             score(ScoreConfig(scorer=str(run), input=str(given), output_file=str(output)))
         assert output.read_bytes() == before
 

@@ -20,12 +20,14 @@ from tools_shared.sources.shapes import (
     procedure_text,
     split_gsm8k,
 )
+from tools_shared.sources.spec import files_among
 
 __all__ = [
     "Collected",
     "as_list",
     "conversation_from",
     "detect_shape",
+    "files_among",
     "id_of",
     "lookup",
     "problem_from",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import glob
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -58,6 +58,15 @@ def files_of(spec: str) -> list[Path]:
     for file in found:
         _check_file(file)
     return found
+
+
+def files_among(*specs: str | None) -> Iterator[Path]:
+    """The files that addresses name and that are there, resolved; None and what is no path name none."""
+    for spec in specs:
+        if spec and "://" not in spec and spec != STDIN:
+            path = Path(spec).expanduser()
+            found = [path] if path.exists() else glob.glob(str(path), recursive=True)  # noqa: PTH207 - as above
+            yield from (Path(p).resolve() for p in found)
 
 
 def _check_file(path: Path) -> None:

@@ -11,6 +11,7 @@ from tools_shared.config import Config, option
 from tools_shared.engines import EngineConfig, check_address, check_served
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
+from tools_shared.outputs import OverwriteConfig
 from tools_shared.runs import RunConfig, check_file_name
 
 
@@ -202,7 +203,7 @@ class DataConfig(Config):
 
 
 @dataclass(frozen=True)
-class ReportConfig(Config):
+class ReportConfig(OverwriteConfig):
     """Make the dashboard."""
 
     TOOL: ClassVar[str] = "bench"
@@ -217,7 +218,7 @@ class ReportConfig(Config):
 
 
 @dataclass(frozen=True)
-class TagConfig(Config):
+class TagConfig(OverwriteConfig):
     """Tag problems with curriculum topics and a grade band."""
 
     TOOL: ClassVar[str] = "bench"

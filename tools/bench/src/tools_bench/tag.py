@@ -19,8 +19,9 @@ from tools_bench.config import TagConfig
 from tools_bench.items import grade_of
 from tools_shared.errors import ToolError
 from tools_shared.files import write_jsonl
+from tools_shared.outputs import output_files
 from tools_shared.records import Rejected, Row
-from tools_shared.sources import read_rows
+from tools_shared.sources import files_among, read_rows
 
 TAXONOMY = Path(__file__).parent / "taxonomy.yaml"
 LONGEST = 20_000
@@ -122,20 +123,21 @@ def run_tag(config: TagConfig) -> str:
         return json.dumps(tag(config.question, config.grade).to_json(), ensure_ascii=False, indent=2)
     if config.input is None or config.output is None:
         raise ToolError("give --input and --output, or --question TEXT")
-    output = Path(config.output)
-    if output.is_dir():
-        raise ToolError(f"--output {config.output}: is a folder; name a file in it")
     if config.grade is not None:
         band_of(config.grade)
+    output = Path(config.output)
+    paths = {"rows": output, "rejected": output.with_name(f"{output.name}.rejected.jsonl")}
     rejected: list[Rejected] = []
-    tagged = _tagged(read_rows(config.input), config, rejected)
-    if (first := next(tagged, None)) is None:
-        why = f"; first: {rejected[0].origin}: {rejected[0].reason}" if rejected else ""
-        raise ToolError(f"{config.input}: no row to tag; pass --question-key ({len(rejected)} rejected{why})")
-    n = write_jsonl(output, chain([first], tagged))
-    path = output.with_name(f"{output.name}.rejected.jsonl")
-    write_jsonl(path, (row.to_json() for row in rejected))
-    return f"{config.output}: {n} rows tagged, {len(rejected)} rejected ({path.name})"
+    with output_files(
+        "tools-bench tag", paths, flag="--output", inputs=files_among(config.input), overwrite=config.overwrite
+    ) as files:
+        tagged = _tagged(read_rows(config.input), config, rejected)
+        if (first := next(tagged, None)) is None:
+            why = f"; first: {rejected[0].origin}: {rejected[0].reason}" if rejected else ""
+            raise ToolError(f"{config.input}: no row to tag; pass --question-key ({len(rejected)} rejected{why})")
+        n = write_jsonl(files["rows"], chain([first], tagged))
+        write_jsonl(files["rejected"], (row.to_json() for row in rejected))
+    return f"{config.output}: {n} rows tagged, {len(rejected)} rejected ({paths['rejected'].name})"
 
 
 def _tagged(rows: Iterable[Row | Rejected], config: TagConfig, rejected: list[Rejected]) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ from tools_dedup.config import DedupConfig
 from tools_dedup.contents import Content, Keys
 from tools_dedup.evidence import Terms, count_terms
 from tools_dedup.judge import Judged, by_terms, by_vectors, exact_matches, judge
+from tools_dedup.outputs import opened_embeddings
 from tools_dedup.plan import Plan, choose
 from tools_dedup.rows import Scan, Source, scan
 from tools_dedup.search import check_search, searchable
@@ -220,10 +221,10 @@ def _vectors(result: Analysis, saved: SavedEmbeddings | None) -> tuple[Vectors, 
         result.model_key, result.n_encoded = embedder.key, embedder.n_encoded
         result.n_truncated, result.n_test_truncated = (found.n_truncated for found in both)
     if config.save_embeddings and not config.dry_run:
-        save_embeddings(
-            config.save_embeddings, result.model_key, both[0], train.text_ids, train.texts, both[1], test_rows,
-            result.test_texts,
-        )  # fmt: skip
+        with opened_embeddings(config) as path:
+            save_embeddings(
+                path, result.model_key, both[0], train.text_ids, train.texts, both[1], test_rows, result.test_texts
+            )
     return both
 
 

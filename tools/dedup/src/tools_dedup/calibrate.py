@@ -18,16 +18,17 @@ from tools_dedup.config import DedupConfig
 from tools_dedup.contents import Content, Keys, content_of
 from tools_dedup.evidence import FEATURES, Terms, count_terms, nearest_by_terms, pair_features, too_short
 from tools_dedup.models import ModelRef, find_model
-from tools_dedup.outputs import files_among, refuse_inputs
+from tools_dedup.outputs import TOOL
 from tools_dedup.rows import Scan, open_source, scan
 from tools_dedup.search import nearest, searchable
 from tools_dedup.vectors import Embedder
 from tools_shared.cli import say
-from tools_shared.config import Config, option
+from tools_shared.config import option
 from tools_shared.errors import ToolError
 from tools_shared.files import write_json
+from tools_shared.outputs import OverwriteConfig, output_files
 from tools_shared.records import Row
-from tools_shared.sources import lookup
+from tools_shared.sources import files_among, lookup
 from tools_shared.stats import wilson
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ CURVE_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 
 
 @dataclass(frozen=True)
-class CalibrateConfig(Config):
+class CalibrateConfig(OverwriteConfig):
     """Where the labelled pairs are, what stands for clean data, and how much of it may be flagged."""
 
     TOOL: ClassVar[str] = "dedup_calibrate"
@@ -77,7 +78,16 @@ def calibrate(config: CalibrateConfig) -> dict[str, Any]:
         if not getattr(config, name):
             raise ToolError(f"--{name.replace('_', '-')} is needed")
     sources = (config.pairs_path, config.background_path, config.test_path)
-    refuse_inputs([Path(config.output_path)], files_among(*sources))
+    with output_files(
+        f"{TOOL} calibrate", {"calibration": Path(config.output_path)}, flag="--output-path",
+        inputs=files_among(*sources), overwrite=config.overwrite,
+    ) as files:  # fmt: skip
+        content = _calibration(config)
+        write_json(files["calibration"], content)
+    return content
+
+
+def _calibration(config: CalibrateConfig) -> dict[str, Any]:
     model = find_model(config.model) if config.model else None
     tests = _texts(config.test_path, config.text_key) if config.test_path else []
     background = _texts(config.background_path, config.text_key)
@@ -89,9 +99,7 @@ def calibrate(config: CalibrateConfig) -> dict[str, Any]:
     pairs = _read_pairs(config, tests)
     figures = _figures(config, model, background, pairs, tests)
     result, report = _measure(config, model, figures, len(background), pairs)
-    content = result.to_json() | report
-    write_json(config.output_path, content)
-    return content
+    return result.to_json() | report
 
 
 def _texts(spec: str, key: str | None) -> list[str]:

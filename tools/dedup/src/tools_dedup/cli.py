@@ -14,6 +14,7 @@ from tools_dedup.calibrate import CalibrateConfig
 from tools_dedup.config import DedupConfig
 from tools_dedup.rethreshold import RethresholdConfig
 from tools_shared.cli import DefaultGroup, Invocation, config_options, resolve
+from tools_shared.outputs import OVERWRITE
 from tools_shared.runs.card import show_metric
 
 
@@ -98,8 +99,9 @@ def rethreshold_command(as_json: bool, **options) -> None:
 @main.command("merge")
 @click.argument("run_paths", nargs=-1, required=True, metavar="SHARD.run.json...")
 @click.option("--output-path", required=True, help="The rows that stay, of all shards together.")
+@click.option("--overwrite", is_flag=True, help=OVERWRITE)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def merge_command(run_paths: tuple[str, ...], output_path: str, as_json: bool) -> None:
+def merge_command(run_paths: tuple[str, ...], output_path: str, overwrite: bool, as_json: bool) -> None:
     """Join the shards of a run.
 
     \b
@@ -108,4 +110,4 @@ def merge_command(run_paths: tuple[str, ...], output_path: str, as_json: bool) -
     from tools_dedup.merge import merge
 
     invocation = Invocation("tools-dedup", __version__, ("tools-dedup", *sys.argv[1:]))
-    _show(merge(run_paths, output_path, invocation), as_json)
+    _show(merge(run_paths, output_path, invocation, overwrite), as_json)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from tools_shared.config import option, parse_shard
 from tools_shared.errors import ToolError
+from tools_shared.outputs import OverwriteConfig
 from tools_shared.ray_map import RayConfig
 
 DEFAULT_MODEL = "Qwen/Qwen3-Embedding-0.6B"
@@ -15,7 +16,7 @@ DEFAULT_MODEL_THRESHOLD = 0.65
 
 
 @dataclass(frozen=True)
-class DedupConfig(RayConfig):
+class DedupConfig(OverwriteConfig, RayConfig):
     """Which rows are read, what they are compared by, and when one goes.
 
     Of the fields, all but the paths also hold for a call of `decontaminate` from Python.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tools_dedup import __version__
+from tools_dedup.outputs import OutputPaths
 from tools_shared.cli import Invocation, say
 from tools_shared.config import Config
 from tools_shared.errors import ToolError
-from tools_shared.files import sha256_file, write_json
+from tools_shared.files import write_json
+from tools_shared.outputs import describe
 from tools_shared.runs import facts
 from tools_shared.runs.read import SCHEMA_VERSION
 
@@ -20,16 +22,18 @@ MANY_REMOVED = 0.2
 
 
 def write_manifest(
-    path: Path,
+    paths: OutputPaths,
+    drafts: OutputPaths,
     config: Config,
     invocation: Invocation,
     inputs: list[dict[str, Any]],
-    outputs: Mapping[str, Path],
+    outputs: Iterable[str],
     metrics: Mapping[str, Any],
     started: datetime,
     **more: Any,
 ) -> dict[str, Any]:
-    """Write it last, so that a manifest means a whole run; returns it. Raises ToolError when rows are missing."""
+    """Write it last, so that a manifest means a whole run; returns it. `outputs` names the files that were written, now
+    among `drafts` and soon at `paths`. Raises ToolError when rows are missing."""
     check_sum(metrics)
     values = config.to_dict()
     manifest = {
@@ -43,7 +47,7 @@ def write_manifest(
         "identity": config.identity(),
         "seed": values.get("seed"),
         "inputs": inputs,
-        "outputs": {name: _describe(path, one) for name, one in outputs.items()},
+        "outputs": {name: describe(paths.manifest, getattr(paths, name), getattr(drafts, name)) for name in outputs},
         "metrics": dict(metrics),
         **more,
         "started": started.isoformat(timespec="seconds"),
@@ -53,15 +57,8 @@ def write_manifest(
         "packages": facts.package_versions(),
         "git": facts.git_state(),
     }
-    write_json(path, manifest)
+    write_json(drafts.manifest, manifest)
     return manifest
-
-
-def _describe(manifest: Path, path: Path) -> dict[str, Any]:
-    """Relative to the manifest where it can be, so that a folder may move as a whole."""
-    here, there = manifest.resolve().parent, path.resolve()
-    name = there.relative_to(here).as_posix() if there.is_relative_to(here) else str(there)
-    return {"path": name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
 
 
 def check_sum(metrics: Mapping[str, Any]) -> None:

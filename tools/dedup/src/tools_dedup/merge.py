@@ -5,25 +5,27 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tools_dedup.config import DedupConfig
 from tools_dedup.manifest import check_sum, metric_warnings, read_manifest, say_warnings, write_manifest
-from tools_dedup.outputs import files_among, output_paths, refuse_inputs
+from tools_dedup.outputs import opened_outputs, output_paths
 from tools_dedup.report import Digest
 from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, sha256_file
+from tools_shared.sources import files_among
 
 _SUMMED = ("n_rows", "n_kept", "n_removed", "n_rejected", "n_not_sampled", "n_kept_by_guard", "n_verdicts", "n_encoded",
            "n_truncated")  # fmt: skip
 _NAMES = ("kept", "removed", "matches", "rejected")
 
 
-def merge(run_paths: Sequence[str], output_path: str, invocation: Invocation) -> dict[str, Any]:
+def merge(
+    run_paths: Sequence[str], output_path: str, invocation: Invocation, overwrite: bool = False
+) -> dict[str, Any]:
     """Join shards, given by their OUTPUT.run.json in any order; returns the manifest.
 
     Raises ToolError when one is missing, doubled, changed, or of another run.
@@ -36,24 +38,23 @@ def merge(run_paths: Sequence[str], output_path: str, invocation: Invocation) ->
         | {"shard": None, "output_path": output_path, "removed_path": None, "matches_path": None}
     )
     paths = output_paths(output_path, None, None)
-    refuse_inputs((getattr(paths, field.name) for field in fields(paths)), _used(shards))
-    names = [*_NAMES, "review"] if config.review else list(_NAMES)
-    written = {name: getattr(paths, name) for name in names}
-    for name, target in written.items():
-        _join([_part(path, manifest, name) for path, manifest in shards], target)
     metrics = _metrics([manifest["metrics"] for _, manifest in shards])
     check_sum(metrics)
-    digest = Digest(config.review_band)
-    with paths.matches.open(encoding="utf-8") as lines:
-        for line in lines:
-            digest.add(json.loads(line))
-    written |= digest.write(paths, first["rules"], metrics)
-    inputs = [
-        {**entry, "n_read": metrics["n_rows"]} if entry["name"] == "train" else entry for entry in first["inputs"]
-    ]
-    warnings = say_warnings(_warnings([manifest for _, manifest in shards], metrics))
-    about = {"rules": first["rules"], "model": first["model"], "warnings": warnings}
-    return write_manifest(paths.manifest, config, invocation, inputs, written, metrics, started, **about)
+    with opened_outputs(paths, overwrite, _used(shards)) as drafts:
+        written = [*_NAMES, "review"] if config.review else list(_NAMES)
+        for name in written:
+            _join([_part(path, manifest, name) for path, manifest in shards], getattr(drafts, name))
+        digest = Digest(config.review_band)
+        with drafts.matches.open(encoding="utf-8") as lines:
+            for line in lines:
+                digest.add(json.loads(line))
+        written += digest.write(drafts, paths.kept.name, first["rules"], metrics)
+        inputs = [
+            {**entry, "n_read": metrics["n_rows"]} if entry["name"] == "train" else entry for entry in first["inputs"]
+        ]
+        warnings = say_warnings(_warnings([manifest for _, manifest in shards], metrics))
+        about = {"rules": first["rules"], "model": first["model"], "warnings": warnings}
+        return write_manifest(paths, drafts, config, invocation, inputs, written, metrics, started, **about)
 
 
 def _in_order(shards: list[tuple[Path, dict[str, Any]]]) -> list[tuple[Path, dict[str, Any]]]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from tools_dedup.config import DedupConfig
 from tools_shared.errors import ToolError
+from tools_shared.outputs import check_places, output_files
+from tools_shared.sources import files_among
+
+TOOL = "tools-dedup"
 
 
 @dataclass(frozen=True)
@@ -51,27 +56,29 @@ def output_paths(output: str, removed: str | None, matches: str | None) -> Outpu
         clusters=beside(".clusters.jsonl"),
         review=beside(".review.jsonl"),
     )
-    _refuse_collisions(paths)
+    check_places(vars(paths), "--output-path")
     return paths
 
 
-def _refuse_collisions(paths: OutputPaths) -> None:
-    seen: dict[Path, str] = {}
-    for field in fields(paths):
-        path = getattr(paths, field.name)
-        if other := seen.get(path.resolve()):
-            raise ToolError(f"{path}: would be written twice, as {other} and as {field.name}; give one another path")
-        seen[path.resolve()] = field.name
-        if path.is_dir():
-            raise ToolError(f"{path}: is a folder; name a file")
+@contextmanager
+def opened_outputs(
+    paths: OutputPaths, overwrite: bool, inputs: Iterable[Path] = (), replaces: Path | None = None
+) -> Iterator[OutputPaths]:
+    """Where to write each file, until all are published as one set."""
+    with output_files(
+        TOOL, vars(paths), flag="--output-path", inputs=inputs, overwrite=overwrite, record="manifest",
+        replaces=replaces,
+    ) as files:  # fmt: skip
+        yield OutputPaths(**files)
 
 
-def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Raises ToolError when an output is an input; `inputs` are resolved."""
-    used = set(inputs)
-    for path in outputs:
-        if path.resolve() in used:
-            raise ToolError(f"{path}: is an input too; give --output-path another name")
+@contextmanager
+def opened_embeddings(config: DedupConfig) -> Iterator[Path]:
+    """Where to write the file of --save-embeddings, until it is published."""
+    flag = "--save-embeddings"
+    paths = {"embeddings": Path(str(config.save_embeddings))}
+    with output_files(f"{TOOL} {flag}", paths, flag=flag, overwrite=config.overwrite) as files:
+        yield files["embeddings"]
 
 
 def check_inputs(config: DedupConfig, paths: OutputPaths) -> None:
@@ -98,14 +105,6 @@ def check_inputs(config: DedupConfig, paths: OutputPaths) -> None:
             raise ToolError(f"{path}: --in-place replaces one file of JSON lines; write to another path")
     if config.save_embeddings and Path(config.save_embeddings).resolve() in {p.resolve() for p in outputs[:-1]}:
         raise ToolError(f"--save-embeddings {config.save_embeddings}: is another output too; give another path")
-
-
-def files_among(*specs: str | None) -> Iterable[Path]:
-    """The files among some addresses, resolved."""
-    import glob
-
-    for spec in specs:
-        if spec and "://" not in spec and spec != "-":
-            path = Path(spec).expanduser()
-            found = [path] if path.exists() else glob.glob(str(path), recursive=True)  # noqa: PTH207 - may be absolute
-            yield from (Path(p).resolve() for p in found)
+    if config.save_embeddings and not config.dry_run:
+        with opened_embeddings(config):
+            pass  # what stands in its way is said before anything is encoded

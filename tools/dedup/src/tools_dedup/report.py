@@ -9,7 +9,6 @@ import heapq
 import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from tools_dedup import chart
@@ -58,15 +57,15 @@ class Digest:
             self._n_left_out += 1
 
     def write(
-        self, paths: OutputPaths, rules: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]
-    ) -> dict[str, Path]:
-        """Write the chart and the report; returns where they are."""
+        self, drafts: OutputPaths, title: str, rules: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]
+    ) -> list[str]:
+        """Write the chart and the report; returns their names."""
         threshold = rules[0]["threshold"] if rules else None
         label = _label(rules[0]) if rules else "score"
-        chart.draw(self._scores, threshold, label, paths.chart)
+        chart.draw(self._scores, threshold, label, drafts.chart)
         near = [match for _, _, match in sorted(self._near, reverse=True)]
         content = {
-            "title": paths.kept.name,
+            "title": title,
             "score": label,
             "threshold": threshold,
             "metrics": dict(metrics),
@@ -75,9 +74,9 @@ class Digest:
             "n_left_out": self._n_left_out,
             "pairs": [_pair(match) for match in (*self._removed, *near)],
         }
-        with atomic_write(paths.report) as file:
+        with atomic_write(drafts.report) as file:
             file.write(render(content))
-        return {"chart": paths.chart, "report": paths.report}
+        return ["chart", "report"]
 
 
 def _label(rule: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,22 +18,23 @@ from typing import Any, ClassVar
 from tools_dedup.config import DedupConfig
 from tools_dedup.manifest import check_sum, metric_warnings, read_manifest, say_warnings, write_manifest
 from tools_dedup.outcome import in_band, shaped
-from tools_dedup.outputs import OutputPaths, files_among, output_paths, refuse_inputs
+from tools_dedup.outputs import OutputPaths, opened_outputs, output_paths
 from tools_dedup.report import Digest
 from tools_dedup.rows import as_line, open_source
 from tools_dedup.words import shared_numbers, shared_spans
 from tools_shared.cli import Invocation
-from tools_shared.config import Config, option
+from tools_shared.config import option
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, sha256_file
+from tools_shared.outputs import OverwriteConfig
 from tools_shared.records import Row
-from tools_shared.sources import procedure_text
+from tools_shared.sources import files_among, procedure_text
 
 SCORED = ("semantic", "lexical")
 
 
 @dataclass(frozen=True)
-class RethresholdConfig(Config):
+class RethresholdConfig(OverwriteConfig):
     """The run whose matches are taken, and the threshold that they are asked with."""
 
     TOOL: ClassVar[str] = "dedup_rethreshold"
@@ -56,20 +57,20 @@ def rethreshold(config: RethresholdConfig, invocation: Invocation) -> dict[str, 
     rules = _rules(before, config)
     paths = output_paths(config.output_path, config.removed_path, config.matches_path)
     stored = _stored(config, before, "matches")
-    refuse_inputs((getattr(paths, field.name) for field in fields(paths)), _used(before, config))
-    digest, counts = Digest(given.review_band), Counter()
-    written = _write(given, stored, config.threshold, paths, digest, counts)
-    written["rejected"] = _copy_rejected(_stored(config, before, "rejected"), paths.rejected)
-    metrics = _metrics(before["metrics"], counts)
-    check_sum(metrics)
-    written |= digest.write(paths, rules, metrics)
     inputs = [*before["inputs"], {"name": "matches", "path": str(stored), "sha256": sha256_file(stored)}]
-    about = {
-        "rules": rules,
-        "model": before["model"],
-        "warnings": say_warnings(metric_warnings(metrics, before["model"])),
-    }
-    return write_manifest(paths.manifest, config, invocation, inputs, written, metrics, started, **about)
+    with opened_outputs(paths, config.overwrite, _used(before, config)) as drafts:
+        digest, counts = Digest(given.review_band), Counter()
+        written = _write(given, stored, config.threshold, drafts, digest, counts)
+        _copy(_stored(config, before, "rejected"), drafts.rejected)
+        metrics = _metrics(before["metrics"], counts)
+        check_sum(metrics)
+        written += ["rejected", *digest.write(drafts, paths.kept.name, rules, metrics)]
+        about = {
+            "rules": rules,
+            "model": before["model"],
+            "warnings": say_warnings(metric_warnings(metrics, before["model"])),
+        }
+        return write_manifest(paths, drafts, config, invocation, inputs, written, metrics, started, **about)
 
 
 def _options(before: Mapping[str, Any], config: RethresholdConfig) -> DedupConfig:
@@ -112,7 +113,7 @@ def _used(before: Mapping[str, Any], config: RethresholdConfig) -> Iterator[Path
 
 def _write(
     given: DedupConfig, stored: Path, threshold: float, paths: OutputPaths, digest: Digest, counts: Counter
-) -> dict[str, Path]:
+) -> list[str]:
     with ExitStack() as stack:
         lines = stack.enter_context(stored.open(encoding="utf-8"))
         kept, removed, matches = (
@@ -125,7 +126,7 @@ def _write(
             counts[goes or "kept"] += 1
             (removed if goes else kept).write(as_line(row.data if goes else shaped(row.data, given.output_format)))
             matches.write(json.dumps(match, ensure_ascii=False) + "\n" if changed else line)
-    return {"kept": paths.kept, "removed": paths.removed, "matches": paths.matches}
+    return ["kept", "removed", "matches"]
 
 
 def _rows_of(given: DedupConfig, lines: Iterable[str]) -> Iterator[tuple[Row, dict[str, Any], str]]:
@@ -160,10 +161,9 @@ def decide(match: dict[str, Any], threshold: float, given: DedupConfig) -> bool:
     return match["removed_by"] != before
 
 
-def _copy_rejected(source: Path, target: Path) -> Path:
+def _copy(source: Path, target: Path) -> None:
     with atomic_write(target, "wb") as file:
         file.write(source.read_bytes())
-    return target
 
 
 def _metrics(before: Mapping[str, Any], counts: Counter) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tools_dedup.analyse import Analysis, analyse
 from tools_dedup.config import DedupConfig
 from tools_dedup.manifest import check_sum, metric_warnings, say_warnings, write_manifest
 from tools_dedup.outcome import Outcome, in_band, outcomes, shaped
-from tools_dedup.outputs import OutputPaths, check_inputs, output_paths
+from tools_dedup.outputs import OutputPaths, check_inputs, opened_outputs, output_paths
 from tools_dedup.report import Digest
 from tools_dedup.rows import Source, as_line, no_cycles, open_source, source_of_rows
 from tools_shared.cli import Invocation
@@ -77,31 +77,42 @@ def run(config: DedupConfig, invocation: Invocation) -> dict[str, Any]:
         raise ToolError("--test-path is needed")
     paths = output_paths(config.output_path, config.removed_path, config.matches_path)
     check_inputs(config, paths)
-    tests = {name: open_source(spec) for name, spec in config.named_tests().items()}
-    analysis = _analyse(open_source(config.train_path), tests, config)
-    counts = Tally()
-    digest = Digest(config.review_band)
     if config.dry_run:
-        for outcome in outcomes(analysis):
-            counts.add(outcome)
+        return _counted(config)
+    with opened_outputs(paths, config.overwrite, replaces=paths.kept if config.in_place else None) as drafts:
+        analysis = _read_and_decide(config)
+        counts, digest = Tally(), Digest(config.review_band)
+        written = _write(analysis, drafts, counts, digest)
         metrics = counts.metrics(analysis)
-        say_warnings(_warnings(analysis, metrics))
-        return {"metrics": metrics}
-    written = _write(analysis, paths, counts, digest)
+        check_sum(metrics)
+        written += digest.write(drafts, paths.kept.name, rule_facts(analysis), metrics)
+        warnings = say_warnings(_warnings(analysis, metrics))
+        about = {"rules": rule_facts(analysis), "model": analysis.model_key, "warnings": warnings}
+        inputs = _inputs(analysis)
+        return write_manifest(paths, drafts, config, invocation, inputs, written, metrics, started, **about)
+
+
+def _counted(config: DedupConfig) -> dict[str, Any]:
+    """What --dry-run says."""
+    analysis, counts = _read_and_decide(config), Tally()
+    for outcome in outcomes(analysis):
+        counts.add(outcome)
     metrics = counts.metrics(analysis)
-    check_sum(metrics)
-    written |= digest.write(paths, rule_facts(analysis), metrics)
-    warnings = say_warnings(_warnings(analysis, metrics))
-    about = {"rules": rule_facts(analysis), "model": analysis.model_key, "warnings": warnings}
-    return write_manifest(paths.manifest, config, invocation, _inputs(analysis), written, metrics, started, **about)
+    say_warnings(_warnings(analysis, metrics))
+    return {"metrics": metrics}
+
+
+def _read_and_decide(config: DedupConfig) -> Analysis:
+    tests = {name: open_source(spec) for name, spec in config.named_tests().items()}
+    return _analyse(open_source(config.train_path), tests, config)
 
 
 def _analyse(train: Source, tests: Mapping[str, Source], config: DedupConfig) -> Analysis:
     return analyse(train, tests, config, lambda row: shaped(row.data, config.output_format))
 
 
-def _write(analysis: Analysis, paths: OutputPaths, counts: Tally, digest: Digest) -> dict[str, Any]:
-    """One pass over the training set into all files at once; each appears only when all are whole."""
+def _write(analysis: Analysis, paths: OutputPaths, counts: Tally, digest: Digest) -> list[str]:
+    """One pass over the training set into all files at once; returns their names."""
     config = analysis.config
     with no_cycles(), ExitStack() as stack:
         kept, removed, matches = (
@@ -118,12 +129,10 @@ def _write(analysis: Analysis, paths: OutputPaths, counts: Tally, digest: Digest
             if review and in_band(config, outcome.match["score"]):
                 review.write(line)
     write_jsonl(paths.rejected, (row.to_json() for row in all_rejected(analysis)))
-    written = {"kept": paths.kept, "removed": paths.removed, "matches": paths.matches, "rejected": paths.rejected}
-    if config.review:
-        written["review"] = paths.review
+    written = ["kept", "removed", "matches", "rejected", *(["review"] if config.review else [])]
     if config.within:
         write_jsonl(paths.clusters, clusters(analysis))
-        written["clusters"] = paths.clusters
+        written.append("clusters")
     return written
 
 

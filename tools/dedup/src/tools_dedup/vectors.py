@@ -141,7 +141,7 @@ class Embedder:
 
 
 def save_embeddings(
-    path: str, key: dict[str, Any], train: Vectors, train_rows: Sequence[int], train_texts: Sequence[str],
+    path: str | Path, key: dict[str, Any], train: Vectors, train_rows: Sequence[int], train_texts: Sequence[str],
     tests: Vectors, test_rows: Sequence[int], test_texts: Sequence[str],
 ) -> None:  # fmt: skip
     """Write `train_emb` and `test_emb`, one vector a row, with the texts' hashes and the model they belong to."""

@@ -10,6 +10,7 @@ from tools_grpo import __version__
 from tools_grpo.config import GrpoConfig
 from tools_shared.cli import DefaultGroup, config_options, resolve, show_run
 from tools_shared.launch import launched
+from tools_shared.outputs import OVERWRITE
 
 
 @click.group(cls=DefaultGroup, default="train")
@@ -43,7 +44,8 @@ def train_command(as_json: bool, **options) -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--shown", default=3, show_default=True, type=click.IntRange(1), help="Rollouts in each list.")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write it as one HTML file, with curves.")
-def inspect_command(run: Path, shown: int, html: Path | None) -> None:
+@click.option("--overwrite", is_flag=True, help=OVERWRITE)
+def inspect_command(run: Path, shown: int, html: Path | None, overwrite: bool) -> None:
     """Show a run's best, worst and most surprising rollouts, and how reward and length went.
 
     \b
@@ -53,10 +55,10 @@ def inspect_command(run: Path, shown: int, html: Path | None) -> None:
     from tools_grpo.inspection import inspect
     from tools_grpo.inspection_html import as_html
     from tools_grpo.inspection_text import as_text
-    from tools_shared.files import atomic_write
+    from tools_shared.outputs import output_files
 
     found = inspect(run, shown)
     click.echo(as_text(found))
     if html is not None:
-        with atomic_write(html) as file:
-            file.write(as_html(found))
+        with output_files("tools-grpo inspect", {"page": html}, flag="--html", overwrite=overwrite) as files:
+            files["page"].write_text(as_html(found), encoding="utf-8")

@@ -14,11 +14,12 @@ from tools_scorer.hidden import Hidden
 from tools_scorer.inputs import TracesFile
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write
+from tools_shared.outputs import output_files
 
 KEYS = ("select_hidden_states", "full_input_ids", "full_forward_text", "original_response", "question", "is_correct")
 
 
-def export_pt(hidden: Hidden, traces: TracesFile, start: int, end: int) -> Path:
+def export_pt(hidden: Hidden, traces: TracesFile, start: int, end: int, overwrite: bool = False) -> Path:
     """Write `PREFIX_hiddenstates_START_END.pt` beside the folder PREFIX; returns its path.
 
     `select_hidden_states` is [n_steps, hidden] in fp16, as that pipeline has it. Raises ToolError when a shard of
@@ -26,12 +27,14 @@ def export_pt(hidden: Hidden, traces: TracesFile, start: int, end: int) -> Path:
     """
     import torch
 
-    entries = list(_entries(hidden, traces, start, end))
-    if len(entries) != end - start:
-        raise ToolError(f"{hidden.path}: {end - start - len(entries)} traces of {start} to {end} are not extracted yet")
     path = hidden.path.with_name(f"{hidden.path.name}_hiddenstates_{start}_{end}.pt")
-    with atomic_write(path, "wb") as file:
-        torch.save(entries, file)
+    with output_files("tools-scorer extract", {"states": path}, flag="--output-path", overwrite=overwrite) as files:
+        entries = list(_entries(hidden, traces, start, end))
+        if len(entries) != end - start:
+            missing = end - start - len(entries)
+            raise ToolError(f"{hidden.path}: {missing} traces of {start} to {end} are not extracted yet")
+        with atomic_write(files["states"], "wb") as file:
+            torch.save(entries, file)
     return path
 
 

@@ -25,6 +25,7 @@ from tools_shared.hidden.shards import (
     write_manifest,
     write_shard,
 )
+from tools_shared.locks import locked
 from tools_shared.models import resolve
 from tools_shared.ray_map import check_ray
 from tools_shared.reading import layer_indices, reader_sha256, tokenizer_sha256
@@ -57,6 +58,11 @@ def extract(config: ExtractConfig) -> Hidden:
     if (job.folder / MANIFEST).exists():
         write_manifest(job.folder, job.manifest)
         check_room(job.folder, mine)
+    elif job.folder.exists() and (other := next((p.name for p in job.folder.iterdir() if p.name[0] != "."), None)):
+        raise ToolError(
+            f"{job.folder}: holds '{other}' and no {MANIFEST}, so it is no folder of hidden states; choose another "
+            "--output-path"
+        )
     todo = [span for span in mine if config.overwrite or not _finished(job, *span)]
     if len(todo) < len(mine):
         say(f"{job.folder}: {len(mine) - len(todo)} of {len(mine)} shards are finished")
@@ -66,7 +72,7 @@ def extract(config: ExtractConfig) -> Hidden:
     if config.export == "pt":
         from tools_scorer.exports import export_pt
 
-        say(str(export_pt(hidden, job.traces, start, end)))
+        say(str(export_pt(hidden, job.traces, start, end, config.overwrite)))
     return hidden
 
 
@@ -197,9 +203,13 @@ def _parts(job: Job, todo: list[tuple[int, int]], config: ExtractConfig) -> Iter
 
 
 def make_shard(job: Job, reader: Reader, start: int, end: int) -> int:
-    """Read traces `start` to `end` and write their shard; returns how many there were."""
-    traces = list(job.traces.read(start, end))
-    write_shard(job.folder, start, end, [trace.info for trace in traces], read_rows(reader, traces, job.manifest))
+    """Read traces `start` to `end` and write their shard; returns how many there were. Raises ToolError when another
+    process is at it."""
+    path = shard_path(job.folder, start, end)
+    busy = f"{path}: another process is writing this shard; give each its own --shard, or wait for it"
+    with locked(path.with_name(f".{path.name}.lock"), busy):
+        traces = list(job.traces.read(start, end))
+        write_shard(job.folder, start, end, [trace.info for trace in traces], read_rows(reader, traces, job.manifest))
     return len(traces)
 
 

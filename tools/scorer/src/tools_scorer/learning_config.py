@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from tools_shared.config import Config, nearest, option
 from tools_shared.errors import ToolError
+from tools_shared.outputs import OverwriteConfig
 from tools_shared.runs import RunConfig
 from tools_shared.scoring import Features
 
@@ -92,7 +93,7 @@ class ReadingConfig(Config):
 
 
 @dataclass(frozen=True)
-class ScoreConfig(ReadingConfig):
+class ScoreConfig(OverwriteConfig, ReadingConfig):
     """Score traces."""
 
     input: str | None = option(

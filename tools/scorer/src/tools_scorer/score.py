@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from tools_shared.cli import progress, say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_jsonl
 from tools_shared.hidden.shards import MANIFEST, READER_FIELDS
+from tools_shared.outputs import output_files
 from tools_shared.records import Rejected, Row
 from tools_shared.scoring import TraceScore, load_scorer, summarize
-from tools_shared.sources import lookup, read_rows
-from tools_shared.sources.spec import STDIN, files_of, scheme_of
+from tools_shared.sources import files_among, lookup, read_rows
 from tools_shared.text_scoring import Response, TextScorer, open_text_scorer
 
 _AT_ONCE = 256
@@ -33,8 +33,6 @@ def score(config: ScoreConfig) -> dict[str, Any]:
         raise ToolError(
             "--scorer (a run of tools-scorer train) and --input (hidden states, or rows with text) are needed"
         )
-    _refuse_own_input(config)
-    made = _of_states(config) if (Path(config.input) / MANIFEST).exists() else _of_text(config)
     counts = {"n_scored": 0, "n_without": 0}
 
     def counted() -> Iterator[dict[str, Any]]:
@@ -42,7 +40,12 @@ def score(config: ScoreConfig) -> dict[str, Any]:
             counts["n_without" if row.get("score") is None else "n_scored"] += 1
             yield row
 
-    write_jsonl(config.output_file, counted())
+    with output_files(
+        "tools-scorer score", {"scores": Path(config.output_file)}, flag="--output-file", inputs=_inputs(config.input),
+        overwrite=config.overwrite,
+    ) as files:  # fmt: skip
+        made = _of_states(config) if (Path(config.input) / MANIFEST).exists() else _of_text(config)
+        write_jsonl(files["scores"], counted())
     if not counts["n_scored"]:
         raise ToolError(
             f"{config.input}: none of its {counts['n_without']} traces could be scored; see {config.output_file}"
@@ -51,17 +54,9 @@ def score(config: ScoreConfig) -> dict[str, Any]:
     return {"path": config.output_file, **counts}
 
 
-def _refuse_own_input(config: ScoreConfig) -> None:
-    """Raises ToolError when the output would replace what is read."""
-    output = Path(config.output_file).resolve()
-    given = Path(config.input).expanduser()
-    files = given.iterdir() if given.is_dir() else _files(config.input)
-    if output in {path.resolve() for path in files}:
-        raise ToolError(f"--output-file {config.output_file}: is a file of --input too; choose another")
-
-
-def _files(spec: str) -> list[Path]:
-    return [] if spec == STDIN or scheme_of(spec) else files_of(spec)
+def _inputs(spec: str) -> Iterable[Path]:
+    folder = Path(spec).expanduser()
+    return folder.iterdir() if folder.is_dir() else files_among(spec)
 
 
 def _of_states(config: ScoreConfig) -> Iterator[dict[str, Any]]:

@@ -17,17 +17,20 @@ from tools_bench.report.graph import budgets, lineage
 from tools_bench.verdicts import Verdict, judge
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write
+from tools_shared.outputs import output_files
 
 HERE = Path(__file__).parent
 
 
 def run_report(config: ReportConfig) -> Path:
     """Write the dashboard of the runs in `config.folders`; returns its path. Raises ToolError when there is none."""
-    entries = read_entries(find_runs(config.folders), config.max_examples)
-    page = render(page_data(entries, config), config.title)
     path = Path(config.output_file)
-    with atomic_write(path) as file:
-        file.write(page)
+    with (
+        output_files("tools-bench report", {"report": path}, flag="--output-file", overwrite=config.overwrite) as files,
+        atomic_write(files["report"]) as file,
+    ):
+        entries = read_entries(find_runs(config.folders), config.max_examples)
+        file.write(render(page_data(entries, config), config.title))
     return path
 
 
