@@ -1,5 +1,6 @@
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import pytest
 
@@ -7,6 +8,7 @@ from tools_shared.errors import ToolError
 from tools_shared.prompts import PROFILES
 from tools_shared.records import Problem
 from tools_shared.rewards import SCORES, check_rewards, load_rewards
+from tools_shared.rewards.check import UNANSWERED
 
 TAGS = PROFILES["gsm8k-tags"]
 GOLD = TAGS.completion("6 * 3 = 18", "18")
@@ -98,6 +100,82 @@ def test_a_row_whose_gold_answer_cannot_be_read_is_left_out():
     assert score("verified", GOLD, answer="1/0") == [None]
     assert score("correct", GOLD, answer="") == [None]
     assert score("tiered-answer", GOLD, "no tags", answer="1e99999999") == [None, None]
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+@pytest.mark.parametrize(
+    "evasion", ["", "...", "your answer", "\\text{answer}", "\\square", "twice", "other", "inside"]
+)
+def test_evading_a_single_answer_never_pays_more_than_a_wrong_number(profile, evasion):
+    block = f"{profile.answer[0]}\\frac{{\\pi}}{{6}}{profile.answer[1]}"
+    text = {
+        "twice": profile.completion("so", "\\frac{\\pi}{6}") + block,
+        "other": profile.completion("so", "5") + block,
+        "inside": profile.completion(f"so {block}", ""),
+    }.get(evasion, profile.completion("so", evasion))
+    columns = {"answer": "\\frac{\\pi}{6}", "profile": profile}
+    wrong, evaded = score("gsm8k-tiered", profile.completion("so", "-7/3"), text, **columns)
+    assert evaded <= wrong
+    assert score("format", text, **columns) == score("verified", text, **columns) == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("gold", "given"),
+    [
+        (72, "72"),
+        (72.0, "72"),
+        (0.5, "1/2"),
+        (-3, "-3"),
+        (["72"], "72"),
+        ((5,), "5"),
+        (Fraction(3, 4), "0.75"),
+        (10**20, "1e20"),
+    ],
+)
+def test_gold_answers_that_are_numbers_or_a_list_of_one(gold, given):
+    assert score("verified", TAGS.completion("so", given), TAGS.completion("so", "41"), answer=gold) == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("gold", [None, float("nan"), float("inf"), "", "1/0", []])
+@pytest.mark.parametrize("text", [GOLD, "", TAGS.completion("so", ""), TAGS.completion("so", "1/0"), "no tags"])
+def test_there_is_no_reward_where_there_is_no_gold_answer(gold, text):
+    if gold == []:
+        with pytest.raises(ToolError, match="a gold answer is list"):
+            score("verified", text, answer=gold)
+        return
+    for name in ("verified", "correct", "tiered-answer"):
+        assert score(name, text, answer=gold) == [None]
+
+
+@pytest.mark.parametrize("gold", [["2", "3"], {"value": 3}, object()])
+def test_a_gold_answer_that_cannot_be_read_is_one_sentence(gold):
+    with pytest.raises(ToolError, match=r"a gold answer is .*; give one text or number a row") as error:
+        score("correct", GOLD, answer=gold)
+    assert "\n" not in str(error.value)
+
+
+def test_completions_that_are_none_or_in_parts():
+    parts = [
+        {"type": "thinking", "thinking": "17"},
+        {"type": "text", "text": GOLD[:20]},
+        {"type": "text", "text": GOLD[20:]},
+    ]
+    messages = [
+        None,
+        [],
+        [{"role": "assistant", "content": None, "tool_calls": []}],
+        [{"role": "assistant", "content": parts}],
+        {"role": "assistant", "content": GOLD},
+    ]
+    assert score("verified", *messages) == [0.0, 0.0, 0.0, 1.0, 1.0]
+    for broken in (7, [GOLD], [{"role": "assistant", "content": 7}]):
+        with pytest.raises(ToolError, match="completion is .*; give text"):
+            score("verified", broken)
+
+
+def test_what_follows_the_end_of_the_turn_is_not_rewarded():
+    for token in ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "</s>", "<|endoftext|>", "<|end|>"):
+        assert score("verified", GOLD + token, GOLD + token + "\n" + WRONG, WRONG + token + GOLD) == [1.0, 1.0, 0.0]
 
 
 def test_completions_as_chat_messages():
@@ -229,3 +307,26 @@ def test_the_check_warns_of_what_is_allowed_but_seldom_meant(reward_file):
     assert (check.skipped, check.n_problems) == (1, 3)
     assert check.warnings == ("1 gold answers cannot be judged; their completions get no reward",)
     check_rewards(load_rewards([f"{reward_file}:logging", "verified:1000"], TAGS), PROBLEMS, TAGS)
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
+def test_the_check_probes_for_evasion(profile):
+    problems = [*PROBLEMS, Problem("d", "Solve.", "\\frac{\\pi}{2}"), Problem("e", "Where?", "(2,-3)")]
+    check = check_rewards(load_rewards(["gsm8k-tiered"], profile), problems, profile)
+    assert check.warnings == ()
+    assert max(check.means[probe] for probe in UNANSWERED) <= check.means["wrong number"]
+    assert check.means["answer repeated"] < check.means["wrong number"]
+
+
+def test_the_check_warns_of_a_reward_that_pays_for_evasion(tmp_path):
+    path = tmp_path / "soft.py"
+    path.write_text(
+        "def soft(prompts, completions, answer, **columns):\n"
+        "    return [max(2.0 * (f'N>{a}<' in c), 1.0 * ('N><' in c)) for c, a in zip(completions, answer)]\n"
+    )
+    check = check_rewards(load_rewards([f"{path}:soft"], TAGS), PROBLEMS, TAGS)
+    assert check.warnings == tuple(
+        f"the probe '{probe}' scores more than a wrong number on 3 of 3 problems"
+        for probe in UNANSWERED
+        if probe != "two answers"
+    )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tools_shared import processes
-from tools_shared.answers import equal, extract
+from tools_shared.answers import judge
 from tools_shared.cli import progress, say
 from tools_shared.config import option
 from tools_shared.engines import Completion, Engine, LocalEngineConfig, SamplingParams, check_engine, open_engine
@@ -228,23 +228,24 @@ def _make_room(loaded: Loaded) -> None:
 
 def grade(problem: Problem, prompt: Prompt, completion: Completion, profile: Profile) -> Graded:
     """Take a completion apart and compare its answer with the gold one, strictly and leniently."""
-    opened = prompt.opens_thinking
-    parsed = profile.parse(completion.text, opened)
-    strict = extract(completion.text, profile, opened=opened)
-    lenient = extract(completion.text, profile, opened=opened, lenient=True)
-    verdict = equal(problem.answer, strict.answer) if strict.answer is not None else None
-    same = verdict is not None and lenient.answer == strict.answer
-    lenient_verdict = verdict if same else equal(problem.answer, lenient.answer) if lenient.answer is not None else None
+    judged = judge(
+        completion.text,
+        problem.answer,
+        profile,
+        opened=prompt.opens_thinking,
+        truncated=completion.finish_reason == "length",
+    )
+    verdict = judged.strict_verdict
     return Graded(
         problem=problem,
         completion=completion,
-        thinking=parsed.thinking,
-        answer=strict.answer,
-        verdict=verdict.status if verdict else "no_answer",
-        method=verdict.method if verdict else strict.method,
-        well_formed=parsed.well_formed,
-        lenient_answer=lenient.answer,
-        lenient_correct=lenient_verdict is not None and lenient_verdict.status == "correct",
+        thinking=judged.thinking,
+        answer=judged.strict.answer,
+        verdict="gold_invalid" if judged.gold_invalid else verdict.status if verdict else "no_answer",
+        method=verdict.method if verdict else judged.strict.method,
+        well_formed=judged.well_formed,
+        lenient_answer=judged.lenient.answer,
+        lenient_correct=judged.lenient_correct,
     )
 
 

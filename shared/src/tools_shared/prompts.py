@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tools_shared.blocks import BOXED, blocks, last_filled, said
 from tools_shared.errors import ToolError
 from tools_shared.records import Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-BOXED = ("\\boxed{", "}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +26,17 @@ class Parsed:
     """A completion taken apart.
 
     `thinking` and `answer` are None when the completion does not carry them; `answer_span` is the half-open
-    character range of `answer` in the text. `well_formed`: one reasoning block, closed, then the answer, and
-    nothing that the profile does not allow.
+    character range of `answer` in the text. `well_formed`: one reasoning block, closed, then the answer, once, and
+    nothing that the profile does not allow. An empty block and a placeholder (`your answer`) are no answer.
+    `block_start` is where the answer's opening tag begins, `n_blocks` how many blocks there are behind the reasoning.
     """
 
     thinking: str | None
     answer: str | None
     answer_span: tuple[int, int] | None
     well_formed: bool
+    block_start: int | None = None
+    n_blocks: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,21 +61,27 @@ class Profile:
         return f"{start}{reasoning}{self.think[1]}{self.answer[0]}{answer}{self.answer[1]}"
 
     def parse(self, text: str, opened: bool = False) -> Parsed:
-        """Take a completion apart. With `opened` it begins inside the reasoning, because the prompt opened the tag."""
+        """Take a completion apart. With `opened` it begins inside the reasoning, because the prompt opened the tag.
+
+        What follows the token that ends the turn is not looked at.
+        """
+        text = said(text, (*(self.think or ()), *self.answer))
         if self.think is None:
             thinking, rest_start, closed_once = None, 0, True
         else:
             thinking, rest_start, closed_once = _thinking(text, *self.think, opened=opened)
             if rest_start is None:
                 return Parsed(thinking, None, None, False)
-        span = last_block(text, *self.answer, start=rest_start)
+        found = list(blocks(text, *self.answer, start=rest_start))
+        span = last_filled(text, found)
         if span is None:
             return Parsed(thinking, None, None, False)
+        block_start = text.rfind("\\", 0, span[0]) if self.answer == BOXED else span[0] - len(self.answer[0])
         if self.think is None:  # all that stands before the answer is the reasoning
-            rest_start = span[0] - len(self.answer[0])
-            thinking = text[:rest_start].strip() or None
-        tidy = closed_once and (self.answer == BOXED or _only_block(text, span, rest_start, self.answer))
-        return Parsed(thinking, text[span[0] : span[1]].strip(), span, tidy and bool(thinking and thinking.strip()))
+            rest_start, thinking = block_start, text[:block_start].strip() or None
+        once = len(found) == 1 and (self.answer == BOXED or _only_block(text, span, rest_start, self.answer))
+        tidy = closed_once and once and bool(thinking)
+        return Parsed(thinking, text[span[0] : span[1]].strip(), span, tidy, block_start, len(found))
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -111,40 +119,6 @@ def _only_block(text: str, span: tuple[int, int], start: int, tags: tuple[str, s
     """Whether the answer block is the only thing after the reasoning."""
     before, after = text[start : span[0] - len(tags[0])], text[span[1] + len(tags[1]) :]
     return not before.strip() and not after.strip()
-
-
-def last_block(text: str, open_tag: str, close_tag: str, start: int = 0) -> tuple[int, int] | None:
-    """The content's character range of the last closed `open_tag ... close_tag` at or after `start`.
-
-    A closing brace (as of `\\boxed{`) is matched to its opening one; linear in the length of the text.
-    """
-    if close_tag == "}":
-        return _last_braced(text, open_tag, start)
-    end = text.rfind(close_tag, start)
-    if end < 0:
-        return None
-    begin = text.rfind(open_tag, start, end)
-    return None if begin < 0 else (begin + len(open_tag), end)
-
-
-def _last_braced(text: str, open_tag: str, start: int) -> tuple[int, int] | None:
-    """The last outermost `open_tag` whose brace is closed, in one pass from left to right."""
-    found, position = None, text.find(open_tag, start)
-    while position >= 0:
-        begin, depth, end = position + len(open_tag), 1, -1
-        for i in range(begin, len(text)):
-            if text[i] == "{":
-                depth += 1
-            elif text[i] == "}":
-                depth -= 1
-                if depth == 0:
-                    end = i
-                    break
-        if end < 0:
-            return found
-        found = (begin, end)
-        position = text.find(open_tag, end)
-    return found
 
 
 PROFILES: dict[str, Profile] = {

@@ -127,8 +127,7 @@ def reasoning(response: str, profile: Profile, prompt: Prompt, whole: bool = Fal
     Raises UnusableError when there is none; with `whole` the response itself is taken then.
     """
     if profile.think is None:
-        span = profile.parse(response).answer_span
-        text = response if span is None else response[: span[0] - len(profile.answer[0])]
+        text = response[: profile.parse(response).block_start]
     else:
         text = _tagged(response, *profile.think, prompt, whole)
     if not text.strip().removeprefix(profile.think[0] if profile.think else "").strip():

@@ -7,10 +7,13 @@ Nothing here evaluates text as code.
 
 from tools_shared.answers.equal import Status, Verdict, equal, equal_many
 from tools_shared.answers.extract import Extraction, extract, gold_answer
+from tools_shared.answers.judge import Case, Judgement, judge, judge_many, readable
 from tools_shared.answers.numbers import Number, OutOfBounds, parse_number
 
 __all__ = [
+    "Case",
     "Extraction",
+    "Judgement",
     "Number",
     "OutOfBounds",
     "Status",
@@ -19,5 +22,8 @@ __all__ = [
     "equal_many",
     "extract",
     "gold_answer",
+    "judge",
+    "judge_many",
     "parse_number",
+    "readable",
 ]

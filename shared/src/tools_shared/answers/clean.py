@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from tools_shared.prompts import BOXED, last_block
+from tools_shared.blocks import BOXED, last_block
 
 _VULGAR = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"
 _THIN = "\u2009"

@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 
 from tools_shared.answers.numbers import OutOfBounds, parse_number, simple_integer
-from tools_shared.prompts import BOXED, Profile, last_block
+from tools_shared.blocks import BOXED, blocks, last_filled, said
+from tools_shared.prompts import Profile
 
 MAX_LINE = 300
 
@@ -32,30 +33,35 @@ _NUMBER = re.compile(
 @dataclass(frozen=True, slots=True)
 class Extraction:
     """An answer, how it was found (`tags`, `boxed`, `hash`, `answer-line`, `last-number`, `none`), and the
-    half-open character range it was taken from. `answer` is None exactly when `method` is `none`."""
+    half-open character range it was taken from. `answer` is None exactly when `method` is `none`. `whole` is the
+    sentence that the answer was taken out of, None where it is the answer."""
 
     answer: str | None
     method: str
     span: tuple[int, int] | None
+    whole: str | None = None
 
 
 NONE = Extraction(None, "none", None)
 
 
-def extract(text: str, profile: Profile, *, opened: bool = False, lenient: bool = False) -> Extraction:
+def extract(
+    text: str, profile: Profile, *, opened: bool = False, lenient: bool = False, truncated: bool = False
+) -> Extraction:
     """The answer of a completion; never raises.
 
     With `opened` the prompt has already written the opening thinking tag. Lenient looks behind the
-    reasoning first and, where there is nothing, in the whole text.
+    reasoning first and, where there is nothing, in the whole text; where the text was `truncated`, for a box alone.
     """
     parsed = profile.parse(text, opened)
     if parsed.answer:
         return Extraction(parsed.answer, "boxed" if profile.answer == BOXED else "tags", parsed.answer_span)
+    text = said(text, (*(profile.think or ()), *profile.answer))
     start = _after_thinking(text, profile, opened)
     if not lenient or start is None:
         return NONE
-    found = _anywhere(text, start)
-    return found if found.answer is not None or start == 0 else _anywhere(text, 0)
+    found = _anywhere(text, start, truncated)
+    return found if found.answer is not None or start == 0 else _anywhere(text, 0, truncated)
 
 
 def gold_answer(text: str) -> str | None:
@@ -77,10 +83,12 @@ def _after_thinking(text: str, profile: Profile, opened: bool) -> int | None:
     return None if end < 0 else end + len(profile.think[1])
 
 
-def _anywhere(text: str, start: int) -> Extraction:
-    boxed = last_block(text, *BOXED, start=start)
-    if boxed and text[boxed[0] : boxed[1]].strip():
+def _anywhere(text: str, start: int, truncated: bool) -> Extraction:
+    boxed = last_filled(text, list(blocks(text, *BOXED, start=start)))
+    if boxed:
         return Extraction(text[boxed[0] : boxed[1]].strip(), "boxed", boxed)
+    if truncated:
+        return NONE
     return _hash(text, start) or _answer_line(text, start) or _last_number(text, start)
 
 

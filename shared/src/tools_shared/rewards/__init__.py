@@ -14,14 +14,19 @@ and `log_metric`. Weights are the trainer's to apply (TRL's `reward_weights`): a
 | `gsm8k-tiered` | the sum of the three below, as in the GRPO notebooks: 10 for a perfect completion |
 | `tiered-format` | 3 for a well-formed completion, else 0 |
 | `tiered-tags` | for each of the profile's tags +0.5 where it occurs exactly once, else -1 |
-| `tiered-answer` | 5 equal, 2 within 10 %, 1.5 within 20 %, -2.5 wrong, -4.5 not a number, -2 no answer |
+| `tiered-answer` | 5 equal, 2 within 10 %, 1.5 within 20 %, -2.5 wrong, -4.5 not a number, -2 no answer or several |
+
+An empty answer and a placeholder (`...`, `your answer`) are no answer, and a completion with one, or with two answers,
+is not well formed. Gold answers may be text, numbers or a list of one; where there is none that can be read, there is
+no reward (None).
 
 Nothing here catches an exception: a reward that fails stops the training instead of scoring 0.
 """
 
 from tools_shared.rewards.check import RewardCheck, check_rewards
+from tools_shared.rewards.inputs import completion_text
 from tools_shared.rewards.load import DEFAULT_REWARD, FileReward, load_rewards
-from tools_shared.rewards.named import DEFAULT_LENGTH_LIMIT, PRESETS, SCORES, NamedReward, Reward, completion_text
+from tools_shared.rewards.named import DEFAULT_LENGTH_LIMIT, PRESETS, SCORES, NamedReward, Reward
 
 __all__ = [
     "DEFAULT_LENGTH_LIMIT",

@@ -19,7 +19,19 @@ from tools_shared.prompts import Profile
 from tools_shared.records import Problem
 from tools_shared.rewards.named import Reward
 
-PROBES = ("gold", "wrong number", "no answer", "bad format")
+PROBES = (
+    "gold",
+    "wrong number",
+    "no answer",
+    "bad format",
+    "empty answer",
+    "answer inside the reasoning",
+    "two answers",
+    "answer repeated",
+    "gold followed by a wrong one",
+)
+UNANSWERED = ("empty answer", "answer inside the reasoning", "two answers", "gold followed by a wrong one")
+"""Probes that should not pay more than a wrong number: a model would learn to evade hard questions."""
 _FILLER = "Each step follows from the one before."
 
 
@@ -46,8 +58,8 @@ def check_rewards(
     opens_thinking: bool = False,
     limit: int = 64,
 ) -> RewardCheck:
-    """Score four completions for each of the first `limit` problems: the gold one, the same with a wrong answer,
-    one without an answer, one without the profile's tags.
+    """Score the completions of PROBES for each of the first `limit` problems: the gold one, the same with a wrong
+    answer, one without an answer, one without the profile's tags, and those that evade a single answer.
 
     Raises ToolError when there is no problem to check on, when no gold answer can be judged, when a score is
     not finite, when the weighted sum is the same for all of them, when a wrong answer gets more than the gold
@@ -69,10 +81,24 @@ def check_rewards(
 def _probes(problem: Problem, profile: Profile, opened: bool) -> list[str]:
     """Completions in the order of PROBES."""
     reasoning = problem.reasoning or _FILLER
-    gold = profile.completion(reasoning, problem.answer, opened)
-    wrong = profile.completion(reasoning, _wrong_answer(problem.answer), opened)
-    silent = gold[: gold.rfind(profile.answer[0])]
-    return [gold, wrong, silent, f"{reasoning}\nThe answer is {problem.answer}"]
+    other = _wrong_answer(problem.answer)
+    gold_block, other_block = (f"{profile.answer[0]}{a}{profile.answer[1]}" for a in (problem.answer, other))
+    gold, wrong, empty, both = (
+        profile.completion(reasoning, answer, opened)
+        for answer in (problem.answer, other, "", f"{problem.answer} or {other}")
+    )
+    inside = f"{reasoning} {gold_block}" if profile.think else f"{reasoning} It is {problem.answer}."
+    return [
+        gold,
+        wrong,
+        gold[: gold.rfind(profile.answer[0])],
+        f"{reasoning}\nThe answer is {problem.answer}",
+        empty,
+        profile.completion(inside, "", opened),
+        both,
+        gold + gold_block,
+        gold + other_block,
+    ]
 
 
 def _wrong_answer(answer: str) -> str:
@@ -135,7 +161,11 @@ def _refuse(names: Sequence[str], judged: Sequence[tuple[Problem, Sequence[float
 def _summary(judged: Sequence[tuple[Problem, Sequence[float]]], skipped: int) -> RewardCheck:
     means = {probe: fmean(row[i] for _, row in judged) for i, probe in enumerate(PROBES)}
     same = sum(row[0] == row[1] for _, row in judged)
-    warnings = []
+    warnings = [
+        f"the probe '{probe}' scores more than a wrong number on {n} of {len(judged)} problems"
+        for probe in UNANSWERED
+        if (n := sum(row[PROBES.index(probe)] > row[1] for _, row in judged))
+    ]
     if same:
         warnings.append(f"a wrong number scores as much as the gold answer on {same} of {len(judged)} problems")
     if skipped:

@@ -12,11 +12,11 @@ from typing import Any
 
 from tools_shared.errors import ToolError
 from tools_shared.prompts import Profile
+from tools_shared.rewards.inputs import Completion
 from tools_shared.rewards.named import (
     DEFAULT_LENGTH_LIMIT,
     PRESETS,
     SCORES,
-    Completion,
     NamedReward,
     Reward,
     Scores,

@@ -7,24 +7,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from tools_shared.answers import OutOfBounds, Status, equal, extract, parse_number
-from tools_shared.errors import ToolError
-from tools_shared.prompts import BOXED, Profile
+from tools_shared.answers import Judgement, OutOfBounds, Status, judge, parse_number
+from tools_shared.blocks import BOXED, said
+from tools_shared.prompts import Profile
+from tools_shared.rewards.inputs import Completion, Sample, read_samples
 
 DEFAULT_LENGTH_LIMIT = 1024
 
-Completion = str | Sequence[dict[str, str]]
 Scores = list[float | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One completion to be scored. `opened`: the prompt wrote the opening thinking tag. `n_tokens` is its length."""
-
-    text: str
-    gold: str
-    opened: bool
-    n_tokens: int
 
 
 @dataclass(frozen=True)
@@ -52,39 +42,25 @@ class NamedReward(Reward):
     length_limit: int = DEFAULT_LENGTH_LIMIT
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> Scores:
-        return [self.score(sample, self) for sample in _samples(self.name, completions, columns)]
+        return [self.score(sample, self) for sample in read_samples(self.name, completions, columns)]
 
 
-def completion_text(completion: Completion) -> str:
-    """The text of a completion that is a string, or the assistant's turns of one that is a list of chat messages."""
-    if isinstance(completion, str):
-        return completion
-    return "".join(m["content"] for m in completion if m["role"] == "assistant")
+def _judged(sample: Sample, reward: NamedReward) -> Judgement:
+    return judge(sample.text, sample.gold, reward.profile, opened=sample.opened, lenient=False)
 
 
-def _samples(name: str, completions: Sequence[Completion], columns: dict[str, Any]) -> list[Sample]:
-    if "answer" not in columns:
-        raise ToolError(f"the reward '{name}' needs the gold answers in a column 'answer', got {sorted(columns)}")
-    texts = [completion_text(completion) for completion in completions]
-    opened = columns.get("opens_thinking") or [False] * len(texts)
-    token_ids = columns.get("completion_ids")
-    n_tokens = [len(ids) for ids in token_ids] if token_ids is not None else [len(text.split()) for text in texts]
-    return [Sample(*row) for row in zip(texts, columns["answer"], opened, n_tokens, strict=True)]
+def _correct(sample: Sample, reward: NamedReward) -> float | None:
+    judged = _judged(sample, reward)
+    return None if judged.gold_invalid else float(judged.correct)
+
+
+def _verified(sample: Sample, reward: NamedReward) -> float | None:
+    judged = _judged(sample, reward)
+    return None if judged.gold_invalid else float(judged.correct and judged.well_formed)
 
 
 def _well_formed(sample: Sample, profile: Profile) -> bool:
     return profile.parse(sample.text, sample.opened).well_formed
-
-
-def _correct(sample: Sample, reward: NamedReward) -> float | None:
-    answer = extract(sample.text, reward.profile, opened=sample.opened).answer
-    status = equal(sample.gold, answer or "").status
-    return None if status is Status.GOLD_INVALID else float(status is Status.CORRECT)
-
-
-def _verified(sample: Sample, reward: NamedReward) -> float | None:
-    correct = _correct(sample, reward)
-    return correct if not correct or _well_formed(sample, reward.profile) else 0.0
 
 
 def _format(sample: Sample, reward: NamedReward) -> float:
@@ -102,25 +78,31 @@ def _tiered_format(sample: Sample, reward: NamedReward) -> float:
 def _tiered_tags(sample: Sample, reward: NamedReward) -> float:
     """A thinking tag that the prompt opened counts as one occurrence; of a box only the opening can be counted."""
     thinking, answer = reward.profile.think or (), reward.profile.answer
-    text = reward.profile.think[0] + sample.text if sample.opened and reward.profile.think else sample.text
+    text = said(sample.text, (*thinking, *answer))
+    if sample.opened and thinking:
+        text = thinking[0] + text
     return sum(
         0.5 if text.count(tag) == 1 else -1.0 for tag in (*thinking, *(answer[:1] if answer == BOXED else answer))
     )
 
 
 def _tiered_answer(sample: Sample, reward: NamedReward) -> float | None:
-    answer = extract(sample.text, reward.profile, opened=sample.opened).answer
-    status = equal(sample.gold, answer or "").status
-    if status is Status.GOLD_INVALID:
+    """Several answers are as good as none: else one could try again until one is right."""
+    judged = _judged(sample, reward)
+    if judged.gold_invalid:
         return None
-    if answer is None:
+    if judged.strict.answer is None or _answered_twice(sample, reward.profile):
         return -2.0
-    if status is Status.CORRECT:
+    if judged.correct:
         return 5.0
-    gold, given = _value(sample.gold), _value(answer)
+    gold, given = _value(sample.gold), _value(judged.strict.answer)
     if gold is not None and given is not None:
         return _by_distance(gold, given)
-    return -2.5 if status is Status.WRONG else -4.5
+    return -2.5 if judged.strict_verdict.status is Status.WRONG else -4.5
+
+
+def _answered_twice(sample: Sample, profile: Profile) -> bool:
+    return profile.parse(sample.text, sample.opened).n_blocks > 1
 
 
 def _by_distance(gold: Fraction, given: Fraction) -> float:

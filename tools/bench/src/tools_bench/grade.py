@@ -13,13 +13,14 @@ from functools import cache
 from pathlib import Path
 
 import tools_shared.answers
+import tools_shared.blocks
 import tools_shared.prompts
 from tools_bench import detectors
 from tools_bench.detectors import is_socratic, refuses, reveals_answer, suits_grade
 from tools_bench.items import Item
 from tools_bench.journal import DrawKey, Response
 from tools_bench.metrics import METRICS, metric_of
-from tools_shared.answers import OutOfBounds, Verdict, equal_many, extract, parse_number
+from tools_shared.answers import Case, Judgement, OutOfBounds, judge_many, parse_number
 from tools_shared.prompts import Profile
 from tools_shared.stats import pass_at_k
 from tools_shared.voting import elected, number_answers
@@ -30,7 +31,7 @@ THINK = ("<think>", "</think>")
 
 @dataclass
 class Graded:
-    """One draw, judged. `outcome`: `correct`, `wrong`, `no_answer`, `truncated`, `empty`, `error_*` for math;
+    """One draw, judged. `outcome`: `correct`, `wrong`, `no_answer`, `truncated`, `empty`, `gold_invalid`, `error_*` for math;
     `answered`, `empty`, `truncated`, `error_*` for the others. A value is None where the metric does not apply."""
 
     item: Item
@@ -61,45 +62,27 @@ def grade_all(items: Sequence[Item], responses: Mapping[DrawKey, Response], prof
 
 
 def _grade_math(pairs: Sequence[tuple[Item, Response]], profile: Profile) -> list[Graded]:
-    found = []
-    for item, response in pairs:
-        opened = response.opens_thinking
-        text = response.text
-        strict = extract(text, profile, opened=opened).answer
-        lenient = extract(text, profile, opened=opened, lenient=True).answer
-        found.append((item, response, strict, lenient))
-    asked = list({(i.answer or "", a): None for i, _, s, n in found for a in (s, n) if a is not None})
-    verdicts = dict(zip(asked, equal_many(asked), strict=True))
-    return [_math(item, response, strict, lenient, profile, verdicts) for item, response, strict, lenient in found]
+    cases = [Case(r.text, item.answer or "", r.opens_thinking, r.finish_reason == "length") for item, r in pairs]
+    judged = judge_many(cases, profile)
+    return [_math(item, response, one) for (item, response), one in zip(pairs, judged, strict=True)]
 
 
-def _math(
-    item: Item,
-    response: Response,
-    strict: str | None,
-    lenient: str | None,
-    profile: Profile,
-    verdicts: Mapping[tuple[str, str], Verdict],
-) -> Graded:
+def _math(item: Item, response: Response, judged: Judgement) -> Graded:
     gold = item.answer or ""
     if response.error is not None:
         return _failed(item, response, "math")
-    right = strict is not None and verdicts[gold, strict].correct
-    lenient_right = lenient is not None and verdicts[gold, lenient].correct
-    thinking = response.reasoning or profile.parse(response.text, response.opens_thinking).thinking
+    lenient, lenient_right = judged.lenient.answer, judged.lenient_correct
     values: Values = {
-        "accuracy": right,
+        "accuracy": judged.correct,
         "accuracy_lenient": lenient_right,
         "exact_match": lenient is not None and lenient.strip() == gold.strip(),
         "numeric_match": lenient_right if _applies("numeric_match", item) else None,
         "partial_match": lenient is not None and (lenient_right or _contains(lenient, gold)),
-        "thinking_proportion": bool(thinking),
-        "answer_proportion": strict is not None,
-        "truncated_proportion": response.finish_reason == "length",
+        "thinking_proportion": bool(response.reasoning or judged.thinking),
+        "answer_proportion": judged.strict.answer is not None,
+        "truncated_proportion": judged.truncated,
     }
-    outcome = _outcome(response) or ("correct" if lenient_right else "no_answer" if lenient is None else "wrong")
-    if outcome == "truncated" and lenient_right:
-        outcome = "correct"
+    outcome = "empty" if _outcome(response) == "empty" else judged.outcome
     return Graded(item, response, outcome, lenient, {name: float(v) for name, v in values.items() if v is not None})
 
 
@@ -224,6 +207,6 @@ def grader_sha256() -> str:
     folders = [Path(tools_shared.answers.__file__).parent, Path(detectors.__file__).parent]
     files = [path for folder in folders for path in sorted(folder.glob("*.py"))]
     digest = hashlib.sha256()
-    for path in [*files, Path(tools_shared.prompts.__file__), Path(__file__)]:
+    for path in [*files, Path(tools_shared.blocks.__file__), Path(tools_shared.prompts.__file__), Path(__file__)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from tools_shared.answers import Status, equal
+from tools_shared.answers import readable
 from tools_shared.cli import say
 from tools_shared.errors import ToolError
 from tools_shared.records import Origin, Problem, Rejected
@@ -49,7 +49,7 @@ def read_questions(config: TracesConfig) -> Questions:
 def _gradable(read: Collected[Problem]) -> tuple[list[Problem], list[Rejected]]:
     usable, rejected = [], list(read.rejected)
     for problem in read.items:
-        if equal(problem.answer, problem.answer).status is Status.GOLD_INVALID:
+        if not readable(problem.answer):
             rejected.append(_rejected(problem, f"the gold answer {problem.answer[:60]!r} cannot be read; fix the row"))
         else:
             usable.append(problem)

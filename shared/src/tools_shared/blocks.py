@@ -1,0 +1,114 @@
+"""Where the blocks of a reply are: the answer's tags, boxes, and the token that ends the turn.
+
+Plain search and one pass over the braces: linear in the length of the text, whatever the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+BOXED = ("\\boxed{", "}")
+
+Span = tuple[int, int]
+
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])[ \t]*")
+_BARE = re.compile(
+    r"[-+]?(?:[0-9][0-9.,/]*[0-9]|[0-9]|\\d?frac(?:[0-9]{2}|\{[^{}]*\}\{[^{}]*\})|\\sqrt(?:\{[^{}]*\}|[0-9]))"
+)
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_END_OF_TURN = re.compile(
+    r"<\|(?:im_end|eot_id|eom_id|eot|endoftext|end_of_text|end_of_turn|endofturn|END_OF_TURN_TOKEN|return|eos"
+    r"|end(?!\|><\|start\|>assistant))\|>"
+    r"|<end_of_turn>|<turn\|>|<eos>|<EOS>|<eot>|</s>|<\uff5cend\u2581of\u2581sentence\uff5c>|\[eos\]"
+    r"|<\|im_start\|>(?:user|system)|<\|start_header_id\|>(?:user|system)|<start_of_turn>user|<\|(?:user|system)\|>"
+)
+"""What the chat templates of the common model families write behind a reply, or before the next turn of a user."""
+_TEX_WORDS = re.compile(r"\\(?:text[a-z]{0,2}|mathrm|mathbf|mbox|textbf)(?![A-Za-z])")
+_NOTHING = re.compile(
+    r"(?:\\(?:[lc]?dots|dotsc|square|Box|phantom\{[^{}]*\}|q?quad|underline|[ ,;:!_])|--|[\s._?\u2026\u25a1~*{}$])*"
+)
+_PLACEHOLDER_WORD = frozenset("answer answers result solution value number final_answer ans".split())
+_AROUND_IT = frozenset("your the final my correct numerical numeric here goes insert put in a an only".split())
+
+
+def said(text: str, tags: Sequence[str] = ()) -> str:
+    """The reply itself: what comes before the token that ends the turn, unless that is one of the profile's `tags`."""
+    if "<" not in text and "[eos]" not in text:
+        return text
+    end = next((m.start() for m in _END_OF_TURN.finditer(text) if m[0] not in tags), len(text))
+    return text[:end]
+
+
+def blocks(text: str, open_tag: str, close_tag: str, start: int = 0) -> Iterator[Span]:
+    """The content's range of each closed block at or after `start`, the outermost ones, in order.
+
+    A closing brace is matched to its opening one. For BOXED, the other spellings of a box are read too: `\\fbox{18}`,
+    `\\boxed {18}` and `\\boxed 18`.
+    """
+    if close_tag == "}":
+        yield from _braced(text, open_tag, start)
+        return
+    end = text.find(close_tag, start)
+    while end >= 0:
+        begin = text.rfind(open_tag, start, end)
+        if begin >= 0:
+            yield begin + len(open_tag), end
+        start = end + len(close_tag)
+        end = text.find(close_tag, start)
+
+
+def last_block(text: str, open_tag: str, close_tag: str, start: int = 0) -> Span | None:
+    """The last of `blocks`, None where there is none."""
+    last = None
+    for last in blocks(text, open_tag, close_tag, start):  # noqa: B007 - the last one is wanted
+        pass
+    return last
+
+
+def last_filled(text: str, spans: Sequence[Span]) -> Span | None:
+    """The last span that holds an answer and not a placeholder of one."""
+    return next((span for span in reversed(spans) if not is_placeholder(text[span[0] : span[1]])), None)
+
+
+def is_placeholder(content: str) -> bool:
+    """Whether a block is empty or only says that an answer belongs there: `...`, `\\square`, `your answer`."""
+    if len(content) > 80:
+        return False
+    if _NOTHING.fullmatch(content):
+        return True
+    words = re.findall(r"[A-Za-z]+", _TEX_WORDS.sub(" ", content).replace("_", " ").lower())
+    rest = re.sub(r"[A-Za-z]+|[\s{}\[\]()<>_.:\\$*'\"-]", "", content)
+    asked = [word for word in words if word in _PLACEHOLDER_WORD]
+    return not rest and bool(asked) and all(word in _AROUND_IT or word in _PLACEHOLDER_WORD for word in words)
+
+
+def _braced(text: str, open_tag: str, start: int) -> Iterator[Span]:
+    opening = _BOX if open_tag == BOXED[0] else re.compile(re.escape(open_tag[:-1]))
+    first = opening.search(text, start)
+    if first is None:
+        return
+    closing = _closing_braces(text, first.start())
+    at = start
+    for match in opening.finditer(text, first.start()):
+        if match.start() < at:
+            continue
+        if text[match.end() : match.end() + 1] == "{":
+            end = closing.get(match.end())
+            if end is not None:
+                yield match.end() + 1, end
+                at = end
+        elif opening is _BOX and (bare := _BARE.match(text, match.end())):
+            yield bare.span()
+            at = bare.end()
+
+
+def _closing_braces(text: str, start: int) -> dict[int, int]:
+    """Where each brace that is closed closes; an escaped brace is a character like any other."""
+    closing, opened = {}, []
+    for match in _BRACE.finditer(text, start):
+        if match[0] == "{":
+            opened.append(match.start())
+        elif match[0] == "}" and opened:
+            closing[opened.pop()] = match.start()
+    return closing
