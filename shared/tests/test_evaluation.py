@@ -1,10 +1,10 @@
-import csv
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import ClassVar
 
 import pytest
 
+from tools_shared import csv_cells
 from tools_shared.cli import Invocation
 from tools_shared.engines import Completion, SamplingParams
 from tools_shared.errors import ToolError
@@ -85,7 +85,7 @@ def test_per_example_file_keeps_the_known_columns_and_any_text(tmp_path):
     results = [graded(text) for text in ('a "quoted", text\nwith lines', "=1+1", "\ufffd<SOLUTION>1000</SOLUTION>")]
     write_csv(tmp_path / "a.csv", results)
     with (tmp_path / "a.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = list(csv_cells.read_dicts(file))
     assert tuple(rows[0]) == COLUMNS
     assert [row["generated_text"] for row in rows] == [result.completion.text for result in results]
     assert [row["correct"] for row in read_csv(tmp_path / "a.csv")] == ["False", "False", "True"]

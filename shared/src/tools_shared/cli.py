@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import errno
 import inspect
-import json
 import logging
 import os
 import signal
 import sys
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from click.core import ParameterSource
 from tools_shared import config as configs
 from tools_shared import processes
 from tools_shared.config import Config
+from tools_shared.console import LogFormatter, show, show_json, show_traceback, shown, tell
 from tools_shared.environment import EnvironmentOption, check_names, value_of, with_sources
 from tools_shared.errors import Incomplete, ToolError
 
@@ -57,7 +58,7 @@ class _Failure(click.ClickException):
     """A ToolError on its way out: one line on stderr and the error's exit code."""
 
     def __init__(self, error: ToolError, ctx: click.Context) -> None:
-        super().__init__(with_sources(" ".join(str(error).split()), ctx))
+        super().__init__(shown(with_sources(" ".join(str(error).split()), ctx)))
         self.exit_code = error.exit_code
         processes.leave(error.exit_code)
 
@@ -66,6 +67,16 @@ class _GivenTwice(click.ClickException):
     """Wrong usage, said in one line."""
 
     exit_code = 2
+
+
+@contextmanager
+def _printable() -> Iterator[None]:
+    """What click says of a wrong command line quotes it, with all that it holds."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = shown(error.message)
+        raise
 
 
 class _EndsInOrder(click.Command):
@@ -84,6 +95,14 @@ class _EndsInOrder(click.Command):
 
         parser.parse_args = parse_once
         return parser
+
+    def make_context(self, *args: Any, **settings: Any) -> click.Context:
+        with _printable():
+            return super().make_context(*args, **settings)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _printable():
+            return super().invoke(ctx)
 
     def main(self, *args: Any, **settings: Any) -> Any:
         try:
@@ -190,7 +209,10 @@ def _setup(ctx: click.Context) -> None:
         raise _Failure(error, ctx) from error
     # The hub's package tells of each of its tries to reach it; the error that follows tells it once.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+    sys.excepthook = show_traceback
 
 
 def config_options(
@@ -282,19 +304,19 @@ def show_run(manifest: Any, as_json: bool) -> None:
         return
     if as_json:
         result = {"path": str(manifest.path), "kind": manifest.kind, "metrics": manifest.metrics}
-        click.echo(json.dumps(result, ensure_ascii=False))
+        show_json(result)
     else:
-        click.echo(manifest.path)
+        show(manifest.path)
 
 
 def say(message: str) -> None:
     """A line about what goes on, on stderr: stdout belongs to the result. Of several processes rank 0 speaks."""
     if processes.is_main():
-        click.echo(message, err=True)
+        tell(message)
 
 
 def progress(items: Iterable[T] | None = None, *, total: int | None = None, label: str = "", unit: str = "it") -> Any:
     """A progress bar on stderr, shown only on a terminal; the object is tqdm's."""
     from tqdm import tqdm
 
-    return tqdm(items, total=total, desc=label, unit=unit, disable=None, leave=False, dynamic_ncols=True)
+    return tqdm(items, total=total, desc=shown(label), unit=unit, disable=None, leave=False, dynamic_ncols=True)

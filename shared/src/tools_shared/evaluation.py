@@ -6,14 +6,13 @@ Every rate carries its 95 % Wilson interval and its n.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tools_shared import processes
+from tools_shared import csv_cells, processes
 from tools_shared.answers import judge
 from tools_shared.cli import progress, say
 from tools_shared.config import option
@@ -272,18 +271,15 @@ def write_evaluation(run: Draft, evaluation: Evaluation, ending: str = "", csv_p
 
 def write_csv(path: Path, graded: Sequence[Graded]) -> None:
     with atomic_write(path) as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(g.row() for g in graded)
+        csv_cells.Writer(file).rows(COLUMNS, (g.row() for g in graded))
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """The per-example rows of an evaluation, with `True` and `False` however a spreadsheet spelt them; raises ToolError
     when the file is not one, or a judgement neither."""
-    csv.field_size_limit(2**31 - 1)
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+            rows = list(csv_cells.read_dicts(file))
     except FileNotFoundError:
         raise ToolError(f"{path}: no such file") from None
     if not rows or not set(rows[0]) >= READ:

@@ -14,7 +14,6 @@ in float32: bfloat16 products are faster, but most of the time goes to small ele
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tools_shared.console import show, show_json
 from tools_shared.demo.lessons import Lesson, lesson
 from tools_shared.demo.tokenizer import VOCABULARY, train_tokenizer
 from tools_shared.errors import ToolError
@@ -206,13 +206,13 @@ def main(output_dir: Path, steps: int, seed: int) -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     config = PretrainConfig(steps=steps, seed=seed)
-    click.echo(json.dumps(asdict(config)))
-    model, tokenizer = pretrain(config, report=click.echo)
+    show_json(asdict(config))
+    model, tokenizer = pretrain(config, report=show)
     model.save_pretrained(output_dir)
     tokenizer.save_pretrained(output_dir)
     weights = output_dir / "model.safetensors"
     weights.chmod(0o644)
-    click.echo(f"{weights}: {weights.stat().st_size} bytes, sha256 {hashlib.sha256(weights.read_bytes()).hexdigest()}")
+    show(f"{weights}: {weights.stat().st_size} bytes, sha256 {hashlib.sha256(weights.read_bytes()).hexdigest()}")
 
 
 if __name__ == "__main__":

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import csv
 import io
 
 from tools_bench.budget_points import Budgets, Point
 from tools_bench.table import HEADINGS, markdown, show_rate, text
+from tools_shared import csv_cells
 from tools_shared.stats import Interval
 
 
 def as_csv(budgets: Budgets) -> str:
     """One row a way and budget; rates and differences as fractions, the seeds' own rates with spaces between."""
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
+    writer = csv_cells.Writer(file, "\n")
     columns = ["way", "rows_asked", "rows", "seeds", "questions"]
     for metric in HEADINGS:
         columns += [metric, f"{metric}_low", f"{metric}_high", f"{metric}_by_seed"]
         columns += [f"{metric}_difference", f"{metric}_difference_low", f"{metric}_difference_high"]
-    writer.writerow(columns)
+    writer.row(columns)
     for point in budgets.points:
         row = [point.way, point.asked, point.rows, " ".join(map(str, point.seeds)), budgets.n]
         for metric in HEADINGS:
             row += [*_ends(point.rates[metric]), " ".join(f"{rate:.6g}" for rate in point.by_seed[metric])]
             row += _ends(point.gains[metric]) if point.gains else ["", "", ""]
-        writer.writerow(row)
+        writer.row(row)
     return file.getvalue()
 
 

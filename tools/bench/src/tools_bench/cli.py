@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from tools_bench import __version__
@@ -18,6 +16,7 @@ from tools_bench.config import (
     TagConfig,
 )
 from tools_shared.cli import ToolGroup, config_options, resolve, show_run
+from tools_shared.console import show, show_either
 
 
 @click.group(cls=ToolGroup)
@@ -61,7 +60,7 @@ def run(as_json: bool, **options) -> None:
 
     config, invocation = resolve(BenchConfig, options, __version__)
     if config.dry_run:
-        click.echo(dry_run(config))
+        show(dry_run(config))
         return
     show_run(run_benchmark(config, invocation), as_json)
 
@@ -111,7 +110,7 @@ def report(as_json: bool, **options) -> None:
 
     config, _ = resolve(ReportConfig, options, __version__)
     path = run_report(config)
-    click.echo(json.dumps({"path": str(path)}) if as_json else path)
+    show_either({"path": str(path)}, path, as_json)
 
 
 @main.command()
@@ -146,7 +145,7 @@ def fetch_data(as_json: bool, **options) -> None:
 
     config, _ = resolve(DataConfig, options, __version__)
     lines = fetch(config.suite)
-    click.echo(json.dumps({"files": lines}) if as_json else "\n".join(lines))
+    show_either({"files": lines}, "\n".join(lines), as_json)
 
 
 @data.command("verify")
@@ -161,7 +160,7 @@ def verify_data(as_json: bool, **options) -> None:
 
     config, _ = resolve(DataConfig, options, __version__)
     lines = verify(config.suite)
-    click.echo(json.dumps({"files": lines}) if as_json else "\n".join(lines))
+    show_either({"files": lines}, "\n".join(lines), as_json)
 
 
 @main.command()
@@ -177,4 +176,4 @@ def tag(as_json: bool, **options) -> None:
 
     config, _ = resolve(TagConfig, options, __version__)
     result = run_tag(config)
-    click.echo(json.dumps({"result": result}) if as_json and config.question is None else result)
+    show_either({"result": result}, result, as_json and config.question is None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 from tools_bench.grade import Graded, metric_names
 from tools_bench.metrics import EVALUATIONS, headline, metric_of
+from tools_shared import csv_cells
 from tools_shared.runs.card import show_metric
 from tools_shared.stats import Interval, bootstrap_mean, wilson
 
@@ -148,11 +148,11 @@ def as_csv(graded: Sequence[Graded]) -> str:
     """Every draw on a row, with its values."""
     names = [n for kind in EVALUATIONS for n in metric_names(graded, kind)]
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*COLUMNS, *names])
+    writer = csv_cells.Writer(file)
+    writer.row([*COLUMNS, *names])
     for g in graded:
         r = g.response
-        writer.writerow(
+        writer.row(
             [
                 g.item.task, g.item.id, r.sample, g.item.kind, g.outcome, g.item.question,
                 g.item.answer or g.item.label, g.answer, r.text, r.finish_reason, r.error,

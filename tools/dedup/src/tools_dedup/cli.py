@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +13,7 @@ from tools_dedup.calibrate import CalibrateConfig
 from tools_dedup.config import DedupConfig
 from tools_dedup.rethreshold import RethresholdConfig
 from tools_shared.cli import DefaultGroup, Invocation, config_options, resolve
+from tools_shared.console import show, show_json
 from tools_shared.outputs import OVERWRITE
 from tools_shared.runs.card import show_metric
 
@@ -42,7 +42,7 @@ def run_command(as_json: bool, **options) -> None:
 
 def _show(manifest: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({k: manifest[k] for k in ("metrics", "outputs", "warnings") if k in manifest}))
+        show_json({k: manifest[k] for k in ("metrics", "outputs", "warnings") if k in manifest})
         return
     metrics = manifest["metrics"]
     why = ", ".join(f"{n} {rule}" for rule, n in metrics["removed_by"].items())
@@ -50,11 +50,11 @@ def _show(manifest: Mapping[str, Any], as_json: bool) -> None:
     counts.append(f"{metrics['n_rejected']} rejected")
     if metrics["n_not_sampled"]:
         counts.append(f"{metrics['n_not_sampled']} not sampled")
-    click.echo(f"{metrics['n_rows']} rows: {', '.join(counts)}")
+    show(f"{metrics['n_rows']} rows: {', '.join(counts)}")
     for rule in manifest.get("rules", ()):
-        click.echo(f"rule: {rule['method']}, a row goes at {rule['score']} >= {rule['threshold']:.4g}")
+        show(f"rule: {rule['method']}, a row goes at {rule['score']} >= {rule['threshold']:.4g}")
     for name, output in manifest.get("outputs", {}).items():
-        click.echo(f"{name + ':':10}{output['path']}")
+        show(f"{name + ':':10}{output['path']}")
 
 
 @main.command("calibrate")
@@ -71,15 +71,15 @@ def calibrate_command(as_json: bool, **options) -> None:
     config, _ = resolve(CalibrateConfig, options, __version__)
     content = calibrate(config)
     if as_json:
-        click.echo(json.dumps(content))
+        show_json(content)
         return
     for name in ("recall", "flagged", "precision_on_pairs"):
         if name in content["measured"]:
-            click.echo(f"{name}: {show_metric(content['measured'][name])}")
-    click.echo(f"threshold: {content['threshold']}")
-    click.echo("flagged  threshold  recall  precision")
+            show(f"{name}: {show_metric(content['measured'][name])}")
+    show(f"threshold: {content['threshold']}")
+    show("flagged  threshold  recall  precision")
     for point in content["curve"]:
-        click.echo("{flagged:7.2%}  {threshold:9.4f}  {recall:6.2%}  {precision:9.2%}".format(**point))
+        show("{flagged:7.2%}  {threshold:9.4f}  {recall:6.2%}  {precision:9.2%}".format(**point))
 
 
 @main.command("rethreshold")

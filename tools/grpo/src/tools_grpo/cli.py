@@ -9,6 +9,7 @@ import click
 from tools_grpo import __version__
 from tools_grpo.config import GrpoConfig
 from tools_shared.cli import DefaultGroup, config_options, resolve, show_run
+from tools_shared.console import show
 from tools_shared.launch import launched
 from tools_shared.outputs import OVERWRITE
 
@@ -34,7 +35,7 @@ def train_command(as_json: bool, **options) -> None:
 
     config, invocation = resolve(GrpoConfig, options, __version__)
     if config.dry_run:
-        click.echo(dry_run(config))
+        show(dry_run(config))
         return
     if not launched("grpo", config.processes):
         show_run(train(config, invocation), as_json)
@@ -58,7 +59,7 @@ def inspect_command(run: Path, shown: int, html: Path | None, overwrite: bool) -
     from tools_shared.outputs import output_files
 
     found = inspect(run, shown)
-    click.echo(as_text(found))
+    show(as_text(found))
     if html is not None:
         with output_files("tools-grpo inspect", {"page": html}, flag="--html", overwrite=overwrite) as files:
             files["page"].write_text(as_html(found), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tools_grpo.inspection import Inspection, Shown, mean, spans
+from tools_shared.console import printable
 
 HEAD = "steps           reward  no spread  length  truncated  log-prob"
 TITLES = {
@@ -41,11 +42,6 @@ def facts(shown: Shown) -> str:
         f"advantage {row['advantage'] or 0:+.2f}, {row['n_tokens']} tokens{cut}, "
         f"log-prob {shown.logprob:.3f} a token{surprise}"
     )
-
-
-def printable(text: str) -> str:
-    """What a model wrote, without the control characters that could steer a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
 
 
 def _indented(text: str, margin: str) -> str:

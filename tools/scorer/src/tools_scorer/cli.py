@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from tools_scorer import __version__
 from tools_scorer.config import ExtractConfig, PreprocessConfig
 from tools_scorer.learning_config import EvaluateConfig, ScoreConfig, ServeConfig, TrainConfig
 from tools_shared.cli import ToolCommand, ToolGroup, config_options, resolve, show_run
+from tools_shared.console import show, show_either
 
 
 class EitherSpelling(ToolCommand):
@@ -65,7 +64,7 @@ def extract_command(as_json: bool, **options) -> None:
     config, _ = resolve(ExtractConfig, options, __version__)
     hidden = extract(config)
     counts = {"n_traces": hidden.n_traces, "n_rows": hidden.n_rows, "missing": hidden.missing()}
-    click.echo(json.dumps({"path": str(hidden.path), **counts}) if as_json else hidden.path)
+    show_either({"path": str(hidden.path), **counts}, hidden.path, as_json)
 
 
 @main.command("train")
@@ -95,7 +94,7 @@ def score_command(as_json: bool, **options) -> None:
     from tools_scorer.score import describe, score
 
     config, _ = resolve(ScoreConfig, options, __version__)
-    click.echo(describe(score(config), as_json))
+    show(describe(score(config), as_json))
 
 
 @main.command("evaluate")

@@ -7,6 +7,7 @@ import click
 from tools_sft import __version__
 from tools_sft.config import SftConfig
 from tools_shared.cli import ToolCommand, config_options, resolve, show_run
+from tools_shared.console import show
 from tools_shared.launch import launched
 
 
@@ -26,7 +27,7 @@ def main(as_json: bool, **options) -> None:
 
     config, invocation = resolve(SftConfig, options, __version__)
     if config.dry_run:
-        click.echo(dry_run(config))
+        show(dry_run(config))
         return
     if not launched("sft", config.processes):
         show_run(train(config, invocation), as_json)

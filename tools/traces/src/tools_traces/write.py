@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tools_shared import csv_cells
 from tools_shared.cli import say
 from tools_shared.files import atomic_write, write_json, write_jsonl
 from tools_shared.records import Problem
@@ -52,12 +52,12 @@ def write_outputs(
 
 def _write_debug(run: Draft, found: Sequence[Outcome], figures: Mapping[str, Any]) -> None:
     with atomic_write(run.debug_path(".csv")) as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "question", "ground_truth", "n_attempts", "n_correct", "first_success"])
+        writer = csv_cells.Writer(file)
+        writer.row(["id", "question", "ground_truth", "n_attempts", "n_correct", "first_success"])
         for outcome in found:
             problem, first = outcome.problem, first_success(outcome) if outcome.n_verified else None
             row = [problem.id, problem.question, problem.answer, len(outcome.attempts), outcome.n_verified, first]
-            writer.writerow(row)
+            writer.row(row)
     with atomic_write(run.debug_path("_metrics.txt")) as file:
         file.write("".join(f"{name}: {value}\n" for name, value in figures.items()))
 

@@ -1,0 +1,91 @@
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from tools_shared.cli import ToolCommand, ToolGroup, say
+from tools_shared.console import printable, show, show_json
+from tools_shared.errors import ToolError
+
+PACKAGES = [p for p in Path(__file__).parents[2].glob("**/src/tools_*") if p.is_dir()]
+TITLE = "\x1b]0;PWNED\x07\x1b[31m"
+TURNED = "abc\u202egnp.exe\u2066"
+
+
+@click.group(cls=ToolGroup)
+def tool():
+    pass
+
+
+@tool.command()
+@click.argument("words", nargs=-1)
+@click.option("--size", type=int)
+def fail(words, size):
+    say(f"working on {words[0]}")
+    show(words[0])
+    raise ToolError(f"rows.jsonl:3: no key 'question' (there is {words[0]})")
+
+
+@pytest.mark.parametrize("text", [TITLE, TURNED, "a\rb", "\x9b31m", "\u2028", "\U000e0041", "\x08\x08", "\udc80"])
+@pytest.mark.parametrize("args", [["fail", "{}"], ["fail", "x", "--size", "{}"], ["fail", "--{}"], ["{}"]])
+def test_nothing_that_is_printed_steers_a_terminal(text, args):
+    done = CliRunner().invoke(tool, [arg.format(text) for arg in args], color=True)
+    assert done.exit_code in (1, 2)
+    printed = done.stdout + done.stderr
+    assert printable(printed) == printed
+    assert "\\" in printed
+
+
+def test_ordinary_text_of_any_language_stays():
+    for text in ("a\tb\nc", "½ + ⅓ = ⅚", "हिन्दी", "می‌خواهم", "👩‍👩‍👧 ünïcödé", "٣ عدد", "漢字　全角", "\\x1b"):
+        assert printable(text) == text
+
+
+def test_json_for_programs_is_still_the_same_value(capsys):
+    value = {TITLE: [TURNED, "½\x9b\U000e0041"], "n": 0.1}
+    show_json(value)
+    line = capsys.readouterr().out
+    assert json.loads(line) == value
+    assert printable(line) == line
+
+
+def test_logs_and_tracebacks_are_printable():
+    program = f"""
+import logging, click
+from tools_shared.cli import ToolCommand
+@click.command(cls=ToolCommand)
+def main():
+    logging.warning({TITLE!r})
+    raise ZeroDivisionError({TURNED!r})
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "ZeroDivisionError" in done.stderr
+    assert "WARNING" in done.stderr
+    assert printable(done.stderr) == done.stderr
+
+
+def test_only_the_console_prints():
+    """Every module prints by `tools_shared.console`: a call of print, click.echo or a stream's write is found here."""
+    found = []
+    for path in (p for package in PACKAGES for p in package.rglob("*.py") if p.name != "console.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+                "print",
+                "click.echo",
+                "click.secho",
+                "sys.stdout.write",
+                "sys.stderr.write",
+            ):
+                found.append(f"{path}:{node.lineno}")
+    assert len(PACKAGES) == 7
+    assert not found
+
+
+def test_a_command_is_one_of_ours():
+    assert issubclass(ToolGroup.command_class, ToolCommand)
