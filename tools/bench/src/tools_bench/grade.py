@@ -31,8 +31,9 @@ THINK = ("<think>", "</think>")
 
 @dataclass
 class Graded:
-    """One draw, judged. `outcome`: `correct`, `wrong`, `no_answer`, `truncated`, `empty`, `gold_invalid`, `error_*` for math;
-    `answered`, `empty`, `truncated`, `error_*` for the others. A value is None where the metric does not apply."""
+    """One draw, judged. `outcome`: `correct`, `wrong`, `no_answer`, `truncated`, `empty`, `gold_invalid`, `error_*` for
+    math; `answered`, `empty`, `truncated`, `error_*` for the others.
+    A value is None where the metric does not apply."""
 
     item: Item
     response: Response
