@@ -1,6 +1,7 @@
 """The http engine against a real server on this machine; its faults are tested with tools-bench."""
 
 import json
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -105,6 +106,13 @@ def test_a_failure_is_incomplete_and_keeps_what_is_done(server):
     ("endpoint", "url"),
     [
         ("http://host:8000/v1/", "http://host:8000/v1/chat/completions"),
+        ("http://host:8000", "http://host:8000/v1/chat/completions"),
+        ("http://host:8000/", "http://host:8000/v1/chat/completions"),
+        ("http://host/v1/completions", "http://host/v1/completions"),
+        ("http://host:11434/api", "http://host:11434/api/chat"),
+        ("http://host:11434/api/chat/", "http://host:11434/api/chat"),
+        ("https://host/api/v1", "https://host/api/v1/chat/completions"),
+        ("https://host/v1beta/openai/", "https://host/v1beta/openai/chat/completions"),
         ("http://host/v1/chat/completions", "http://host/v1/chat/completions"),
         ("https://host/v1?api-version=2", "https://host/v1/chat/completions?api-version=2"),
     ],
@@ -152,6 +160,75 @@ def test_the_endpoint_is_needed():
 
 def test_the_key_is_not_in_the_words_of_a_server():
     assert "sk-1" not in repr(Server("http://x", api_key="sk-1"))
+
+
+def test_everything_that_decides_a_draw_is_in_the_request(server):
+    """A server fills what is missing from the model's generation config; a local engine does not."""
+    engine = open_engine(None, EngineConfig(engine="http", endpoint=server.url))
+    params = SamplingParams(0.7, 33, top_p=0.9, top_k=40, min_p=0.05, seed=3)
+    engine.generate([render_question(None, PROFILES["think"], "How far is 60 km/h in 3 h?")], params)
+    (body,) = server.asked
+    wanted = {"temperature": 0.7, "max_tokens": 33, "top_p": 0.9, "top_k": 40, "min_p": 0.05, "repetition_penalty": 1.0}
+    assert body.items() >= wanted.items()
+    assert body["chat_template_kwargs"] == {"enable_thinking": True}
+    assert isinstance(body["seed"], int)
+
+
+def test_what_ends_a_completion_is_sent_for_a_served_model_that_is_also_here(server, tmp_path):
+    from tools_shared.demo import model_path
+    from tools_shared.engines.transformers import TransformersEngine
+    from tools_shared.models import load, resolve
+
+    folder = shutil.copytree(model_path(), tmp_path / "mine")
+    config = EngineConfig(engine="http", endpoint=server.url)
+    open_engine(resolve(str(folder)), config).generate(prompts("x"), SamplingParams())
+    loaded = load(resolve(str(folder)), "fp32", "cpu")
+    assert server.asked[-1]["stop_token_ids"] == sorted(TransformersEngine(loaded.model, loaded.tokenizer).stop_ids)
+    open_engine(resolve("demo"), config).generate(prompts("x"), SamplingParams())
+    assert "stop_token_ids" not in server.asked[-1]
+
+
+def test_a_filters_refusal_is_a_completion_and_an_empty_reply_is_said_once(serve, capsys):
+    def answer(path, body, number):
+        if "poison" in body["messages"][-1]["content"]:
+            return 400, {"error": {"code": "content_filter", "message": "The prompt was filtered"}}, {}
+        return 200, {"choices": [{"message": {"content": None, "tool_calls": [{"function": {"name": "sum"}}]}}]}, {}
+
+    engine = open_engine(None, EngineConfig(engine="http", endpoint=serve(answer).url))
+    drawn = engine.generate(prompts("How is poison made?", "12 + 30?", "7 + 8?"), SamplingParams())
+    assert [c.text for (c,) in drawn] == ["400 The prompt was filtered", "", ""]
+    assert capsys.readouterr().err.count("the model called a tool (sum) instead of answering") == 1
+
+
+def test_tokens_are_those_that_the_server_counted(serve):
+    reply = {"choices": [{"message": {"content": "It is 42."}}], "usage": {"completion_tokens": 5}}
+    asked = serve(lambda path, body, number: (200, reply if number == 1 else {"choices": reply["choices"]}, {}))
+    engine = HttpEngine(Server(chat_url(asked.url), concurrency=1), "m")
+    drawn = engine.generate(prompts("12 + 30?", "40 + 2?"), SamplingParams())
+    assert [c.n_tokens for (c,) in drawn] == [5, None]
+
+
+def test_an_opening_tag_that_the_servers_template_wrote_is_put_back(serve):
+    asked = serve(
+        lambda path, body, number: (200, {"choices": [{"message": {"content": "6 by 7.</think>\\boxed{42}"}}]}, {})
+    )
+    engine = open_engine(None, EngineConfig(engine="http", endpoint=asked.url))
+    ((completion,),) = engine.generate([render_question(None, PROFILES["think"], "6 by 7?")], SamplingParams())
+    assert completion.text == "<think>6 by 7.</think>\\boxed{42}"
+
+
+def test_a_server_that_has_moved_says_where_to(serve):
+    asked = serve(lambda path, body, number: (301, b"", {"Location": "https://new.example/v1"}))
+    with pytest.raises(Incomplete, match=r"moved to https://new\.example/v1; give that address"):
+        open_engine(None, EngineConfig(engine="http", endpoint=asked.url)).generate(prompts("x"), SamplingParams())
+
+
+def test_azures_key_goes_into_its_own_header_too():
+    from tools_shared.engines.http.transport import _headers
+
+    url = "https://me.openai.azure.com/openai/deployments/d/chat/completions?api-version=1"
+    assert _headers(Server(url, api_key="k"))["api-key"] == "k"
+    assert "api-key" not in _headers(Server("https://host/v1", api_key="k"))
 
 
 @pytest.mark.parametrize("data", [None, [], {}, {"choices": []}, {"choices": [7]}, {"choices": [{"message": None}]}])

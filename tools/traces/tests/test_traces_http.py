@@ -77,3 +77,29 @@ def test_batch_size_is_how_many_requests_are_under_way(say, under_way, tmp_path,
     rows = [json.loads(line) for line in (tmp_path / "run" / "traces.jsonl").read_text().splitlines()]
     assert [row["id"] for row in rows] == [problem.id for problem in read_problems(DATA).items]
     assert sum(row["n_attempts"] for row in rows) == len(asked)
+
+
+def test_what_a_user_adds_is_in_every_request_and_a_server_without_a_system_role_is_asked_as_a_local_model(
+    serve, tmp_path, plain
+):
+    def reply(path, body, number):
+        if body["messages"][0]["role"] == "system":
+            return 400, {"object": "error", "message": "System role not supported", "code": 400}, {}
+        text = "Some words. The answer is 5.###The answer is 6."
+        return 200, {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}, {}
+
+    asked = serve(reply)
+    added = {"stop": ("###",), "extra_body": '{"top_k": 7}', "drop": ("seed",)}
+    over_http(tmp_path / "run", plain, asked.url, max_attempts=1, **added)
+    bodies = [body for _, _, body in asked]
+    assert all(body["stop"] == ["###"] and body["top_k"] == 7 and "seed" not in body for body in bodies)
+    assert bodies[-1]["messages"][0]["content"].startswith("Solve the problem.\n\n")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "traces.graded.jsonl").read_text().splitlines()]
+    assert {row["response"] for row in rows} == {"Some words. The answer is 5."}
+
+
+def test_attempts_from_a_server_have_the_tokens_that_it_counted(serve, tmp_path, plain):
+    choices = [{"message": {"content": "Some words. The answer is 5."}, "finish_reason": "stop"}]
+    asked = serve(lambda path, body, number: (200, {"choices": choices, "usage": {"completion_tokens": 9}}, {}))
+    over_http(tmp_path / "run", plain, asked.url, max_attempts=1)
+    assert {attempt.n_tokens for attempt in read_attempts(tmp_path / "run" / FILE).values()} == {9}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,9 +200,10 @@ def check_address(endpoint: str | None) -> None:
 
 
 def open_engine(ref: ModelRef, config: LocalEngineConfig) -> Engine:
-    """Load a model for sampling, or address the server that has it (`ref` is then not looked at)."""
+    """Load a model for sampling, or address the server that has it (of `ref` then only what ends a completion is read,
+    where its files are here)."""
     if isinstance(config, EngineConfig) and config.engine == "http":
-        return _http_engine(config)
+        return _http_engine(ref, config)
     if config.engine == "vllm":
         from tools_shared.engines.vllm import open_vllm
 
@@ -221,7 +223,7 @@ def check_engine(config: LocalEngineConfig) -> None:
         check_version()
 
 
-def _http_engine(config: EngineConfig) -> Engine:
+def _http_engine(ref: ModelRef | None, config: EngineConfig) -> Engine:
     from tools_shared.cli import say
     from tools_shared.engines.http.address import chat_url, read_api_key
     from tools_shared.engines.http.chat import HttpEngine
@@ -238,7 +240,20 @@ def _http_engine(config: EngineConfig) -> Engine:
         rate_limit=config.rate_limit,
         habits=Habits(say),
     )
-    return HttpEngine(server, config.model_name, extras=extras_of(config))
+    return HttpEngine(server, config.model_name, extras=extras_of(config), stop_token_ids=_served_stop_ids(ref))
+
+
+def _served_stop_ids(ref: ModelRef | None) -> tuple[int, ...]:
+    """What ends a completion of a model that is served and was named too, from its files here; nothing for a hub id and
+    for the demo, which is what stands where none was named."""
+    if ref is None or ref.spec == "demo" or not (ref.is_local or ref.adapter):
+        return ()
+    from tools_shared.models.load import load_tokenizer
+
+    folders = [folder for folder in (ref.adapter, Path(ref.weights)) if folder is not None]
+    files = [file for folder in folders if (file := folder / "generation_config.json").is_file()]
+    configured = json.loads(files[0].read_bytes()).get("eos_token_id") if files else None
+    return tuple(sorted(stop_ids(load_tokenizer(ref), configured)))
 
 
 def prompts_of(

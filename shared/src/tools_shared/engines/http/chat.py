@@ -72,11 +72,13 @@ def _merged(body: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ChatApi:
-    """How a server at `url` is asked for `model`, and how its replies are read."""
+    """How a server at `url` is asked for `model`, and how its replies are read. `stop_token_ids` are what ends a
+    completion where that is known here (vLLM and SGLang take them)."""
 
     url: str
     model: str | None = None
     extras: Extras = field(default_factory=Extras)
+    stop_token_ids: tuple[int, ...] = ()
 
     def body(
         self,
@@ -111,6 +113,8 @@ class ChatApi:
             more = {"top_k": params.top_k, "repeat_penalty": 1.0, "num_predict": params.max_new_tokens}
             return self.extras.onto({**asked, "options": sampling | more})
         asked |= sampling | {"repetition_penalty": 1.0, "max_tokens": params.max_new_tokens}
+        if self.stop_token_ids:
+            asked["stop_token_ids"] = list(self.stop_token_ids)
         if options and dialect == "chat":
             asked["chat_template_kwargs"] = options
         return self.extras.onto(asked)
@@ -143,10 +147,15 @@ class HttpEngine:
     context_length = None
 
     def __init__(
-        self, server: Server, model: str | None, cache: ReplyCache | None = None, extras: Extras | None = None
+        self,
+        server: Server,
+        model: str | None,
+        cache: ReplyCache | None = None,
+        extras: Extras | None = None,
+        stop_token_ids: tuple[int, ...] = (),
     ) -> None:
-        self.server, self.model, self.cache = server, model, cache
-        self.api = ChatApi(server.url, model, extras or Extras())
+        self.server, self.cache = server, cache
+        self.api = ChatApi(server.url, model, extras or Extras(), stop_token_ids)
         self._said_empty = False
 
     def generate(

@@ -25,6 +25,7 @@ _FREE: Mapping[str, str] = {
     "think": "the server decides whether the model thinks",
     "stream_options": "streams come without counts of tokens",
     "stop": "replies are cut here instead",
+    "stop_token_ids": "what ends a reply is left to it",
 }
 _COMPLAINT = re.compile(
     r"unsupported|not supported|n.t support|unknown|unrecogni[sz]ed|unexpected|extra|"

@@ -245,6 +245,8 @@ async def _once(session: aiohttp.ClientSession, server: Server, body: bytes) -> 
             if server.api_key:
                 raw = raw.replace(server.api_key.encode(), b"***")
             if not 200 <= response.status < 300:
+                moved = response.headers.get("Location", "").encode() if response.status < 400 else b""
+                raw = b"moved to " + moved + b"; give that address" if moved else raw
                 return None, http_failure(response.status, raw, _retry_after(response))
     except (TimeoutError, aiohttp.ServerTimeoutError):
         return None, Failure("timeout", f"no answer within {server.timeout:g} s", may_pass=True)
