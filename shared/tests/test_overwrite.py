@@ -11,6 +11,7 @@ import pytest
 from tools_shared.cli import Invocation
 from tools_shared.config import option
 from tools_shared.errors import ToolError
+from tools_shared.outputs import output_files
 from tools_shared.runs import RunConfig, draft, finished, read_manifest
 
 CALL = Invocation("tools-weave", "1.0")
@@ -242,3 +243,24 @@ def test_a_state_that_names_another_folder_deletes_nothing_there(tmp_path):
     (tmp_path / "run.partial" / "draft.json").write_text(json.dumps({**state, "replaced": "../mine"}))
     weave(tmp_path / "run", 2)
     assert (tmp_path / "mine" / "run.json").exists()
+
+
+def add(folder: Path, words: str, run: Path | None) -> None:
+    with output_files("tools-weave --compare", {"page": folder / "page.txt"}, flag="--output", run=run) as files:
+        files["page"].write_text(words)
+
+
+def test_what_a_command_adds_to_its_own_run_goes_with_it_and_what_another_added_does_not(tmp_path):
+    weave(tmp_path / "run")
+    add(tmp_path / "run", "for this run", tmp_path / "run")
+    again(tmp_path / "run")
+    assert "page.txt" not in contents(tmp_path / "run")
+    add(tmp_path / "run", "of a folder", None)
+    with pytest.raises(ToolError, match=r"page.txt.*nothing is replaced"):
+        again(tmp_path / "run", 3)
+    (tmp_path / "run" / ".page.txt.outputs.json").unlink()
+    (tmp_path / "run" / "page.txt").unlink()
+    add(tmp_path / "run", "for this run", tmp_path / "run")
+    (tmp_path / "run" / "page.txt").write_text("with my notes")
+    with pytest.raises(ToolError, match="page.txt: not as this run wrote it"):
+        again(tmp_path / "run", 3)

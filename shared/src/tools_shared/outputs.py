@@ -56,12 +56,14 @@ def output_files(
     overwrite: bool = False,
     record: str | None = None,
     replaces: Path | None = None,
+    run: Path | None = None,
 ) -> Iterator[Mapping[str, Path]]:
     """Where to write each of `targets`; what has been written there is published when the block ends.
 
     `tool` is the command's name, by which it knows its own files again, and `flag` the option that names them.
     `record` is the target that lists the set's hashes (`outputs: {name: {path, sha256}}`, and `tool`); without one a
-    hidden record is kept beside the first target. `replaces` is a file that may be replaced whoever wrote it. If the
+    hidden record is kept beside the first target. `replaces` is a file that may be replaced whoever wrote it.
+    `run` is the finished run that the files are added to, and are replaced with. If the
     block raises, nothing changes. Raises ToolError when a target is an input, a link, a folder, a file of a run or
     another target, when another process writes it, or when it is there and this command did not write it. A block that
     writes nothing leaves everything as it is, which serves to check before a long computation.
@@ -75,7 +77,7 @@ def output_files(
             stack.enter_context(_lock_of(path))
         journal = listing.with_name(f".{listing.name}.journal")
         complete(journal)
-        files = _Set(tool, paths, listing, journal, record, flag, overwrite, replaces)
+        files = _Set(tool, paths, listing, journal, record, flag, overwrite, replaces, run)
         files.there()
         try:
             yield files.drafts
@@ -134,10 +136,11 @@ class _Set:
 
     def __init__(
         self, tool: str, paths: dict[str, Path], listing: Path, journal: Path, record: str | None, flag: str,
-        overwrite: bool, replaces: Path | None,
+        overwrite: bool, replaces: Path | None, run: Path | None,
     ) -> None:  # fmt: skip
         self._tool, self._paths, self._listing, self._journal = tool, paths, listing, journal
         self._record, self._flag, self._overwrite, self._replaces = record, flag, overwrite, replaces
+        self._run = run
         for path in (*paths.values(), listing):
             _drop_drafts(path)
         self._token = secrets.token_hex(8)
@@ -170,7 +173,9 @@ class _Set:
         outputs = {name: describe(self._listing, self._paths[name], draft) for name, draft in drafts.items()}
         if self._record is None:
             listing = self._draft(self._listing)
-            write_json(listing, {"schema_version": RECORD_VERSION, "tool": self._tool, "outputs": outputs})
+            of_run = {"run_sha256": sha256_file(self._run / MANIFEST)} if self._run else {}
+            about = {"schema_version": RECORD_VERSION, "tool": self._tool, **of_run}
+            write_json(listing, {**about, "outputs": outputs})
         else:
             listing = drafts.pop(self._record)
         own, others = self.there()

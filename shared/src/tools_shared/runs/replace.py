@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,19 @@ def _listed(manifest: Manifest) -> Mapping[str, str]:
             f"{manifest.path / MANIFEST}: does not say which files its run wrote, so none is replaced; move the folder "
             "away, or choose another --output-dir"
         )
-    return {name: str(entry.get("sha256")) for name, entry in outputs.items()}
+    return {name: str(entry.get("sha256")) for name, entry in outputs.items()} | _added(manifest)
+
+
+def _added(manifest: Manifest) -> dict[str, str]:
+    """The files that a command of ours has added to this very run, by the records that it left (see `outputs`)."""
+    found: dict[str, str] = {}
+    for record in manifest.path.glob(".*.outputs.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            told = json.loads(record.read_text(encoding="utf-8"))
+            if told["run_sha256"] == manifest.sha256:
+                found |= {str(entry["path"]): str(entry["sha256"]) for entry in told["outputs"].values()}
+                found[record.name] = sha256_file(record)
+    return found
 
 
 def _files(folder: Path) -> Iterator[str]:

@@ -13,11 +13,12 @@ from tools_bench.evaluations import Line, compare, read_scored
 from tools_bench.gate import BenchComparison, compare_all, count_verdicts, settle
 from tools_bench.sides import Side, is_benchmark, read_side
 from tools_bench.table import as_markdown, as_text
-from tools_bench.verdict_files import describe, write_comparisons
+from tools_bench.verdict_files import FILES, describe, write_comparisons
 from tools_shared.cli import Invocation, say
 from tools_shared.config import flag_of
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, write_json
+from tools_shared.outputs import output_files
 from tools_shared.runs import default_output_dir, draft, finished, read_manifest
 from tools_shared.runs.read import Manifest
 
@@ -91,14 +92,16 @@ def _publish_verdicts(
             manifest = read_manifest(side.path) if is_run else None
             file = side.path / "benchmark_results.json" if side.path.is_dir() else side.path
             run.add_input(name, str(side.path), sha256_file(file), run_sha256=manifest and manifest.sha256)
-        write_comparisons(run.path, comparisons, config.title)
+        write_comparisons({name: run.path / name for name in FILES}, comparisons, config.title)
         return run.finish(count_verdicts(comparisons))
 
 
 def compare_with(baseline: Side, folder: Path, config: VerdictConfig) -> None:
     """`run --compare`: compare a finished run with a baseline and write the result beside it; see `settle`."""
     comparisons = compare_all(baseline, [read_side(folder)], config)
-    write_comparisons(folder, comparisons)
+    paths = {name: folder / name for name in FILES}
+    with output_files("tools-bench run --compare", paths, flag="--output-dir", run=folder) as files:
+        write_comparisons(files, comparisons)
     say(describe(comparisons))
     settle(comparisons)
 

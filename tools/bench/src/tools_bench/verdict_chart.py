@@ -42,7 +42,7 @@ def draw_verdicts(
     axes.set_title(title or f"{', '.join(runs)} against {baseline}", fontsize=10)
     _add_legend(axes, runs)
     # No timestamp inside, so that the same comparison gives the same bytes.
-    figure.savefig(path, metadata={"Software": None})
+    figure.savefig(path, format="png", metadata={"Software": None})
     plt.close(figure)
 
 

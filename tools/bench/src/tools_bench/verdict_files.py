@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
@@ -11,22 +11,29 @@ from tools_bench.verdict_chart import draw_verdicts
 from tools_bench.verdicts import Verdict
 from tools_shared.files import atomic_write, write_json, write_jsonl
 
+FILES = ("comparison.json", "flips.jsonl", "comparison.txt", "junit.xml", "comparison.png")
 
-def write_comparisons(folder: Path, comparisons: Sequence[BenchComparison], title: str | None = None) -> None:
-    """`comparison.json` is that of the pair where two runs are compared; of more, it holds one under each name."""
+
+def write_comparisons(
+    files: Mapping[str, Path], comparisons: Sequence[BenchComparison], title: str | None = None
+) -> None:
+    """Write the FILES where `files` says.
+
+    `comparison.json` is that of the pair where two runs are compared; of more, it holds one under each name.
+    """
     found = {c.current.name: c.to_json() for c in comparisons}
     baseline = comparisons[0].baseline.name
     write_json(
-        folder / "comparison.json",
+        files["comparison.json"],
         comparisons[0].to_json() if len(comparisons) == 1 else {"baseline": baseline, "runs": found},
     )
-    write_jsonl(folder / "flips.jsonl", ({"run": c.current.name, **flip} for c in comparisons for flip in c.flips))
-    with atomic_write(folder / "comparison.txt") as file:
+    write_jsonl(files["flips.jsonl"], ({"run": c.current.name, **flip} for c in comparisons for flip in c.flips))
+    with atomic_write(files["comparison.txt"]) as file:
         file.write(describe(comparisons))
-    with atomic_write(folder / "junit.xml", "wb") as file:
+    with atomic_write(files["junit.xml"], "wb") as file:
         file.write(as_junit(comparisons))
     verdicts = {c.current.name: c.verdicts for c in comparisons}
-    draw_verdicts(verdicts, baseline, comparisons[0].margin, folder / "comparison.png", title)
+    draw_verdicts(verdicts, baseline, comparisons[0].margin, files["comparison.png"], title)
 
 
 def describe(comparisons: Sequence[BenchComparison]) -> str:
