@@ -66,8 +66,14 @@ def test_lookup_finds_what_walking_finds_or_raises_keyerror(key):
 def test_as_list():
     assert as_list(["a"]) == ["a"]
     assert as_list(' ["a", 1] ') == ["a", 1]
-    assert as_list("['it''s', \"b\"]") == ["its", "b"]
-    for no_list in ("a", "[a]", "[1", '{"a": [1]}', 5, None, "[__import__('os')]", "[" * 10_000, "[1] + [2]"):
+    assert as_list("['it''s', \"b\"]") == ["it", "s", "b"]
+    assert as_list("['Fold it' \"don't cut\"\n 'Pull']") == ["Fold it", "don't cut", "Pull"]
+    assert as_list("[1 -2 3.5]") == [1, -2, 3.5]
+    assert as_list("[['a' 'b'] ['c']]") == [["a", "b"], ["c"]]
+    assert as_list("[None, True, {'k': 'v'}]") == [None, True, {"k": "v"}]
+    for no_list in ("a", "[a]", "[1", '{"a": [1]}', 5, None, "[" * 10_000, "[1] + [2]"):
+        assert as_list(no_list) is None
+    for no_list in ("[__import__('os')]", "['a' ... 'b']", "[b'x']", "[f'{1}']"):
         assert as_list(no_list) is None
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import itertools
+import re
 from collections.abc import Iterator
 from typing import IO, Any
 
 from tools_shared.errors import ToolError
 from tools_shared.records import Origin, Row
-from tools_shared.sources.fields import as_list
 from tools_shared.sources.json_text import TOO_LONG, Rows, rejected
 from tools_shared.sources.streams import MAX_LINE, BrokenStreamError, lines
+
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 class _LongLineError(Exception):
@@ -26,6 +29,17 @@ class _Lines:
     def __iter__(self) -> Iterator[str]:
         return self
 
+    def delimiter(self) -> str:
+        """What divides the first line outside of quotes: a comma where there is one, else the most frequent sign."""
+        try:
+            first = next(self._lines, None)
+        except BrokenStreamError as error:
+            self._lines = _broken(error)
+            return ","
+        self._lines = itertools.chain([] if first is None else [first], self._lines)
+        text = _QUOTED.sub("", ((first[1] if first else None) or b"").decode("utf-8", "surrogateescape"))
+        return "," if "," in text else max(DELIMITERS, key=text.count)
+
     def __next__(self) -> str:
         self.number, line = next(self._lines)
         if line is None:
@@ -34,14 +48,25 @@ class _Lines:
         return self.last
 
 
-def read_csv(path: str, stream: IO[bytes], delimiter: str, parse_lists: bool = False) -> Rows:
-    """Records as rows of text; with `parse_lists` a cell that holds a list becomes one.
+def _broken(error: BrokenStreamError) -> Iterator[tuple[int, bytes]]:
+    """Lines of which the first cannot be read, for whoever reads them next."""
+    raise error
+    yield
 
-    Raises ToolError on a header that cannot be used (broken, or a name twice).
+
+DELIMITERS = (",", ";", "\t", "|")
+
+
+def read_csv(path: str, stream: IO[bytes], delimiter: str | None) -> Rows:
+    """Records as rows of text. `delimiter` None: what divides the header, a comma where nothing does.
+
+    Columns without a name, as spreadsheets leave behind the last one, are left out where they are empty throughout a
+    record; a record with a value in one is rejected. Raises ToolError on a header that cannot be used (broken, or a
+    name twice).
     """
     csv.field_size_limit(MAX_LINE)
     source = _Lines(stream)
-    reader = csv.reader(source, delimiter=delimiter, strict=True)
+    reader = csv.reader(source, delimiter=delimiter or source.delimiter(), strict=True)
     header: list[str] | None = None
     while True:
         start = source.number + 1
@@ -62,7 +87,7 @@ def read_csv(path: str, stream: IO[bytes], delimiter: str, parse_lists: bool = F
         if header is None:
             header = _check_header(path, start, cells)
         else:
-            yield _record(path, start, header, cells, parse_lists)
+            yield _record(path, start, header, cells)
 
 
 def _csv_reason(error: Exception, start: int, end: int) -> str:
@@ -71,7 +96,7 @@ def _csv_reason(error: Exception, start: int, end: int) -> str:
 
 
 def _check_header(path: str, line: int, names: list[str]) -> list[str]:
-    twice = sorted({n for n in names if names.count(n) > 1})
+    twice = sorted({n for n in names if n.strip() and names.count(n) > 1})
     if twice:
         raise ToolError(f"{path}:{line}: the column '{twice[0]}' occurs twice in the header; rename one")
     if not _is_utf8(names):
@@ -79,16 +104,16 @@ def _check_header(path: str, line: int, names: list[str]) -> list[str]:
     return names
 
 
-def _record(path: str, line: int, header: list[str], cells: list[str], parse_lists: bool) -> Any:
+def _record(path: str, line: int, header: list[str], cells: list[str]) -> Any:
     raw = ",".join(cells)[:200]
     if len(cells) != len(header):
         return rejected(path, line, f"{len(cells)} fields where the header has {len(header)}", raw)
     if not _is_utf8(cells):
         return rejected(path, line, "not UTF-8", raw)
-    data: dict[str, Any] = dict(zip(header, cells, strict=True))
-    if parse_lists:
-        data = {k: found if (found := as_list(v)) is not None else v for k, v in data.items()}
-    return Row(data, Origin(path, line))
+    unnamed = [i for i, (name, cell) in enumerate(zip(header, cells, strict=True), 1) if not name.strip() and cell]
+    if unnamed:
+        return rejected(path, line, f"column {unnamed[0]} has a value and no name in the header", raw)
+    return Row({k: v for k, v in zip(header, cells, strict=True) if k.strip()}, Origin(path, line))
 
 
 def _is_utf8(cells: list[str]) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
+import tokenize
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,9 +39,11 @@ def _child(data: Any, name: str) -> Any:
 
 
 def as_list(value: Any) -> list[Any] | None:
-    """A list as it is; text that holds one (JSON, or Python's form as pandas writes it) parsed; else None.
+    """A list as it is; text that holds one parsed; else None.
 
-    Only literals are read (`ast.literal_eval`), never code, and never more than 1 MiB.
+    Read are JSON, Python's form, and numpy's as `to_csv` of pandas and `datasets` writes it, where nothing stands
+    between two elements (`['a' 'b']`). Only literals are read (`ast.literal_eval`), never code, and never more than
+    1 MiB. A list that numpy has shortened (`...`) is none.
     """
     if isinstance(value, list | tuple):
         return list(value)
@@ -48,8 +52,29 @@ def as_list(value: Any) -> list[Any] | None:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        try:
-            found = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-            return None
+        found = _literal(text)
     return found if isinstance(found, list) else None
+
+
+def _literal(text: str) -> Any:
+    """A Python or numpy literal, None where the text is neither. Python alone would join `'a' 'b'` into one text."""
+    try:
+        found = ast.literal_eval(_with_commas(text))
+        json.dumps(found)
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError, tokenize.TokenError):
+        return None
+    return found
+
+
+def _with_commas(text: str) -> str:
+    """The text with a comma between any two elements that stand side by side."""
+    parts: list[str] = []
+    ended = False
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in (tokenize.STRING, tokenize.NUMBER, tokenize.NAME, tokenize.OP):
+            continue
+        if ended and (token.type != tokenize.OP or token.string in ("[", "-")):
+            parts.append(",")
+        parts.append(token.string)
+        ended = token.type != tokenize.OP or token.string == "]"
+    return " ".join(parts)

@@ -10,6 +10,7 @@ from tools_shared.errors import ToolError
 from tools_shared.records import Origin, Row
 from tools_shared.sources.spec import parse_address
 from tools_shared.sources.streams import require
+from tools_shared.sources.values import as_json
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -31,7 +32,7 @@ def read_hub(spec: str) -> Iterator[Row]:
     require("datasets", "hf:// addresses")
     _probe(spec, name, options.get("revision"))
     table = _load(spec, name, options)
-    return (Row(data, Origin(spec, number)) for number, data in enumerate(table, start=1))
+    return (Row(as_json(data), Origin(spec, number)) for number, data in enumerate(table, start=1))
 
 
 def _probe(spec: str, name: str, revision: str | None) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from tools_shared.records import Origin, Rejected, Row
+from tools_shared.sources.orientations import rows_of_table
 from tools_shared.sources.shapes import detect_shape
 from tools_shared.sources.streams import MAX_LINE, BrokenStreamError, lines, read_all
 
@@ -28,8 +29,17 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON; write null")
+def _no_number(_name: str) -> None:
+    """NaN, Infinity and -Infinity, which Python and others write though JSON has none: null, as in every format."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice[:40]!r} occurs twice in one object")
+    return found
 
 
 def _finite(text: str) -> float:
@@ -39,7 +49,7 @@ def _finite(text: str) -> float:
     return value
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_DECODER = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_object)
 
 
 def reason_for(error: ValueError | RecursionError) -> str:
@@ -91,6 +101,7 @@ def _parse_line(path: str, number: int, line: bytes) -> Row | Rejected:
 def read_json(path: str, stream: IO[bytes]) -> Rows:
     """A list of objects, an object that holds one such list, one object, or (as often found) JSON lines.
 
+    Also the orientations columns, index and split of pandas; the line is then the row's number.
     Held in memory as a whole, unlike the other formats. After a fault in a list nothing further can be read.
     """
     try:
@@ -131,7 +142,9 @@ def _values(path: str, text: str, start: int) -> Rows:
         yield rejected(path, getattr(error, "lineno", 1), reason_for(error), text)
         return
     lists = _lists_of_rows(data)
-    if len(lists) == 1:
+    if (table := rows_of_table(data)) is not None:
+        yield from (Row(row, Origin(path, number)) for number, row in enumerate(table, start=1))
+    elif len(lists) == 1:
         yield from _elements(path, text, _member_start(text, start, lists[0]), whole=False)
     elif lists:
         yield rejected(path, 1, f"the object holds {len(lists)} lists of rows ({', '.join(lists[:5])}); keep one", text)

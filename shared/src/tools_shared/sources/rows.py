@@ -23,11 +23,12 @@ from tools_shared.sources.tables import read_table
 DEMO_KEYS = ("split", "size", "seed")
 
 
-def read_rows(spec: str | os.PathLike[str], *, parse_lists: bool = False) -> Rows:
+def read_rows(spec: str | os.PathLike[str]) -> Rows:
     """Rows and rejected rows of a path, a glob, `-`, `hf://...` or `demo://...`, in order, one at a time.
 
-    `parse_lists` turns CSV cells that hold a list into one. Raises ToolError at once when the address is wrong or
-    names nothing that can be opened; everything after that is a `Rejected`.
+    Values are as JSON has them: NaN and infinities are null, bytes are base64 text, dates and decimals text. The cells
+    of a CSV file stay text (`as_list` reads those that hold a list). Raises ToolError at once when the address is wrong
+    or names nothing that can be opened; everything after that is a `Rejected`.
     """
     spec = os.fspath(spec)
     if spec == STDIN:
@@ -37,17 +38,17 @@ def read_rows(spec: str | os.PathLike[str], *, parse_lists: bool = False) -> Row
         return read_hub(spec)
     if scheme == "demo":
         return _read_demo(spec)
-    return itertools.chain.from_iterable(_read_file(file, parse_lists) for file in files_of(spec))
+    return itertools.chain.from_iterable(_read_file(file) for file in files_of(spec))
 
 
-def _read_file(file: Path, parse_lists: bool) -> Rows:
+def _read_file(file: Path) -> Rows:
     suffix, compression = suffixes(file)
     path = str(file)
     with open_bytes(file, compression) as stream:
         if suffix in TABLES:
             yield from read_table(path, stream, suffix)
         elif suffix in (".csv", ".tsv"):
-            yield from read_csv(path, stream, "," if suffix == ".csv" else "\t", parse_lists)
+            yield from read_csv(path, stream, None if suffix == ".csv" else "\t")
         elif suffix == ".json":
             yield from read_json(path, stream)
         else:

@@ -13,7 +13,7 @@ from tools_shared.nearest import nearest
 
 STDIN = "-"
 SCHEMES = ("hf", "demo")
-COMPRESSIONS = (".gz", ".zst")
+COMPRESSIONS = (".gz", ".zst", ".bz2", ".xz")
 TABLES = (".parquet", ".arrow", ".feather")
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", *TABLES)
 
@@ -78,7 +78,7 @@ def _check_file(path: Path) -> None:
     if suffix not in SUFFIXES:
         near = difflib.get_close_matches(suffix, SUFFIXES, n=1)
         hint = f"nearest is {near[0]}; " if near else ""
-        known = f"known: {' '.join(SUFFIXES)}, with .gz or .zst"
+        known = f"known: {' '.join(SUFFIXES)}, with {' '.join(COMPRESSIONS)}"
         raise ToolError(f"{path}: unknown format {suffix or '(no suffix)'} ({hint}{known}); rename or convert it")
     if compression and suffix in TABLES:
         raise ToolError(f"{path}: {suffix} is not read through {compression}; decompress it first")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import importlib
 import io
+import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,9 +28,15 @@ def open_bytes(path: Path, compression: str) -> IO[bytes]:
         raw = path.open("rb")
     except OSError as error:
         raise ToolError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    if compression in _LIBRARY:
+        raw.close()
+        return _LIBRARY[compression](path)
     if compression == ".zst":
         return io.BufferedReader(_ZstdFile(raw), 1 << 17)
     return _Gzip(raw) if compression == ".gz" else raw
+
+
+_LIBRARY: dict[str, Callable[[Path], IO[bytes]]] = {".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}
 
 
 class _Gzip(gzip.GzipFile):
@@ -117,5 +125,9 @@ def _read(stream: IO[bytes]) -> bytes:
 def _guarded(read: Callable[..., bytes], *size: int) -> bytes:
     try:
         return read(*size)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
         raise BrokenStreamError(f"the compressed data is broken or cut off here ({error})") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise BrokenStreamError(f"the compressed data is broken here ({error})") from error  # bz2's own

@@ -60,7 +60,7 @@ def open_source(spec: str) -> Source:
         shutil.copyfileobj(sys.stdin.buffer, spooled)
         spooled.flush()
         return Source("-", lambda: _renamed(read_rows(spooled.name)))
-    return Source(spec, lambda: read_rows(spec, parse_lists=True), source_sha256(spec))
+    return Source(spec, lambda: read_rows(spec), source_sha256(spec))
 
 
 def _renamed(rows: Iterator[Row | Rejected]) -> Iterator[Row | Rejected]:
