@@ -26,6 +26,17 @@ def test_csv_with_lists_in_its_cells(dedup, folder):
     assert read_rows(folder / "clean.jsonl") == [TRAIN[0], TRAIN[2], TRAIN[3]]
 
 
+def test_a_list_in_another_cell_stays_text_and_numpys_form_is_read(dedup, folder):
+    with (folder / "train.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["goal", "steps", "tools"])
+        writer.writerow(["Fold a paper boat", str(np.array(["Fold in half", "Pull the sides"])), "[1, 2]"])
+
+    assert dedup(*LEXICAL, train="train.csv").exit_code == 0
+    [row] = read_rows(folder / "clean.jsonl")
+    assert row == {"goal": "Fold a paper boat", "steps": ["Fold in half", "Pull the sides"], "tools": "[1, 2]"}
+
+
 def test_gzip(dedup, folder):
     """There a .gz file is read as text and crashes."""
     (folder / "train.jsonl.gz").write_bytes(gzip.compress((folder / "train.jsonl").read_bytes()))

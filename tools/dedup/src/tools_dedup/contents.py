@@ -11,6 +11,9 @@ from tools_shared.records import Origin, Row
 from tools_shared.sources import as_list, conversation_from, detect_shape, lookup, procedure_text
 from tools_shared.sources.shapes import UnusableError, field_of, text_of
 
+STEPS = "steps"
+"""The field of a procedure's steps, unless an option names another."""
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -54,7 +57,7 @@ def content_of(data: Mapping[str, Any], keys: Keys) -> Content:
 
 
 def _procedure(data: Mapping[str, Any], keys: Keys, topic: str) -> Content:
-    goal_key, steps_key = keys.goal or "goal", keys.steps or "steps"
+    goal_key, steps_key = keys.goal or "goal", keys.steps or STEPS
     goal = text_of(field_of(data, goal_key, f"--{keys.side}-goal-key"), goal_key).strip()
     listed = as_list(field_of(data, steps_key, f"--{keys.side}-steps-key"))
     if listed is None:

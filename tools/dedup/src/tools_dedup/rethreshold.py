@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tools_dedup.config import DedupConfig
+from tools_dedup.contents import STEPS
 from tools_dedup.manifest import check_sum, metric_warnings, read_manifest, say_warnings, write_manifest
 from tools_dedup.outcome import in_band, shaped
 from tools_dedup.outputs import OutputPaths, opened_outputs, output_paths
@@ -132,7 +133,7 @@ def _write(
 def _rows_of(given: DedupConfig, lines: Iterable[str]) -> Iterator[tuple[Row, dict[str, Any], str]]:
     """Each match with the row that it is about, found by its place, and the line that it stood in."""
     changed = ToolError(f"{given.train_path}: has changed since the run; run tools-dedup again")
-    rows = iter(open_source(given.train_path).rows())
+    rows = iter(open_source(given.train_path, given.train_steps_key or STEPS).rows())
     for line in lines:
         match = json.loads(line)
         place = (match["train_path"], match["train_line"])

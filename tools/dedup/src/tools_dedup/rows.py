@@ -24,7 +24,7 @@ from typing import Any
 from tools_dedup.contents import Content, Keys, content_of
 from tools_shared.errors import ToolError
 from tools_shared.records import Origin, Rejected, Row
-from tools_shared.sources import lookup, read_rows
+from tools_shared.sources import as_list, lookup, read_rows
 from tools_shared.sources.collect import canonical
 from tools_shared.sources.rows import source_sha256
 from tools_shared.sources.shapes import UnusableError
@@ -53,14 +53,25 @@ class Source:
     sha256: str | None = None
 
 
-def open_source(spec: str) -> Source:
-    """A source by its address. Standard input is copied to a temporary file first, since it comes only once."""
+def open_source(spec: str, list_key: str | None = None) -> Source:
+    """A source by its address. Standard input is copied to a temporary file first, since it comes only once.
+
+    A list that the field `list_key` holds as text, as a CSV cell has to, becomes one; other fields stay as they are.
+    """
     if spec == "-":
         spooled = tempfile.NamedTemporaryFile(prefix="tools-dedup-", suffix=".jsonl")  # noqa: SIM115 - lives as long as the source
         shutil.copyfileobj(sys.stdin.buffer, spooled)
         spooled.flush()
-        return Source("-", lambda: _renamed(read_rows(spooled.name)))
-    return Source(spec, lambda: read_rows(spec), source_sha256(spec))
+        return Source("-", lambda: _with_list(_renamed(read_rows(spooled.name)), list_key))
+    return Source(spec, lambda: _with_list(read_rows(spec), list_key), source_sha256(spec))
+
+
+def _with_list(rows: Iterator[Row | Rejected], key: str | None) -> Iterator[Row | Rejected]:
+    for found in rows:
+        if isinstance(found, Row) and isinstance(value := found.data.get(key), str) and (listed := as_list(value)):
+            yield Row({**found.data, key: listed}, found.origin)
+        else:
+            yield found
 
 
 def _renamed(rows: Iterator[Row | Rejected]) -> Iterator[Row | Rejected]:

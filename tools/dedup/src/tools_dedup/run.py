@@ -14,6 +14,7 @@ from typing import Any
 
 from tools_dedup.analyse import Analysis, analyse
 from tools_dedup.config import DedupConfig
+from tools_dedup.contents import STEPS
 from tools_dedup.manifest import check_sum, metric_warnings, say_warnings, write_manifest
 from tools_dedup.outcome import Outcome, in_band, outcomes, shaped
 from tools_dedup.outputs import OutputPaths, check_inputs, opened_outputs, output_paths
@@ -104,7 +105,7 @@ def _counted(config: DedupConfig) -> dict[str, Any]:
 
 def _read_and_decide(config: DedupConfig) -> Analysis:
     tests = {name: open_source(spec) for name, spec in config.named_tests().items()}
-    return _analyse(open_source(config.train_path), tests, config)
+    return _analyse(open_source(config.train_path, config.train_steps_key or STEPS), tests, config)
 
 
 def _analyse(train: Source, tests: Mapping[str, Source], config: DedupConfig) -> Analysis:
