@@ -224,11 +224,11 @@ def test_a_server_that_has_moved_says_where_to(serve):
 
 
 def test_azures_key_goes_into_its_own_header_too():
-    from tools_shared.engines.http.transport import _headers
+    from tools_shared.engines.http.exchange import headers_of
 
     url = "https://me.openai.azure.com/openai/deployments/d/chat/completions?api-version=1"
-    assert _headers(Server(url, api_key="k"))["api-key"] == "k"
-    assert "api-key" not in _headers(Server("https://host/v1", api_key="k"))
+    assert headers_of(Server(url, api_key="k"))["api-key"] == "k"
+    assert "api-key" not in headers_of(Server("https://host/v1", api_key="k"))
 
 
 @pytest.mark.parametrize("data", [None, [], {}, {"choices": []}, {"choices": [7]}, {"choices": [{"message": None}]}])

@@ -20,8 +20,10 @@ WELL = {"choices": [{"message": {"content": "<SOLUTION>25</SOLUTION>"}, "finish_
 
 
 def bench(url, folder, *words):
-    fast = ["--timeout", "60", "--max-retries", "1", "--max-error-rate", "1", "--no-cache", "--ids", "math-1"]
-    base = ["run", "--model-name", "m", "--endpoint", f"{url}/v1", "--output-dir", folder, *fast, *words]
+    fast = {"--timeout": "60", "--max-retries": "1", "--max-error-rate": "1", "--ids": "math-1"}
+    given = [word for name, value in fast.items() if name not in words for word in (name, value)]
+    given += [] if "--cache" in words else ["--no-cache"]
+    base = ["run", "--model-name", "m", "--endpoint", f"{url}/v1", "--output-dir", folder, *given, *words]
     return CliRunner().invoke(main, list(map(str, base)), catch_exceptions=False)
 
 

@@ -184,6 +184,11 @@ PICKY = {
     ),
     "Mistral": (forbids_extra, {"top_p", "temperature"}, {"seed", "top_k", "chat_template_kwargs"}),
     "Groq": (refuses("top_k", "min_p", words="property '{}' is unsupported"), {"seed"}, {"top_k", "min_p"}),
+    "TGI": (
+        refuses("top_p", words="validation error: `{}` must be > 0.0 and < 1.0"),
+        {"seed", "top_k"},
+        {"top_p"},
+    ),
     "Gemini": (refuses("top_k", words='Unknown name "{}": Cannot find field.'), {"seed", "min_p"}, {"top_k"}),
 }
 
@@ -401,3 +406,23 @@ def test_where_a_base_address_is_posted_to(serve, suite, base):
     asked = serve(lambda path, body, number: well(body))
     assert bench(suite, f"{asked.url}{base}").exit_code == 0
     assert {path for path, _, _ in asked} == {"/v1/chat/completions"}
+
+
+def test_samples_that_are_all_alike_are_said(serve, suite):
+    asked = serve(lambda path, body, number: well(body))
+    words = ["--samples", "2", "--temperature", "0.8"]
+    done = bench(suite, f"{asked.url}/v1", *words)
+    assert "all 2 samples of every item are alike at temperature 0.8" in done.output
+    asked = serve(lambda path, body, number: (200, chat(f"{answer_to(body)} {number}"), {}))
+    assert "are alike" not in bench(suite, f"{asked.url}/v1", *words, model="n").output
+
+
+def test_a_server_that_does_not_say_that_it_cut_a_reply(serve, suite):
+    usage = {"usage": {"completion_tokens": 32}}
+    asked = serve(lambda path, body, number: (200, chat("The area is ten times", "stop") | usage, {}))
+    done = bench(suite, f"{asked.url}/v1", "--max-new-tokens", "32")
+    assert "6 replies have 32 tokens or more, and the server says of none that it was cut" in done.output
+    asked = serve(lambda path, body, number: (200, chat("The area is ten times", None) | usage, {}))
+    done = bench(suite, f"{asked.url}/v1", "--max-new-tokens", "32", model="n")
+    assert "says of none" not in done.output
+    assert results(suite, "n")["evaluations"]["math_accuracy"]["truncated_proportion"] == 1

@@ -96,10 +96,10 @@ class Api:
         filled = _filled(self.template, words)
         return self.extras.onto(filled) if isinstance(filled, Mapping) else filled
 
-    def read(self, data: Any) -> Answer:
-        """Take a reply apart; raises ValueError saying what is wrong with it."""
+    def read(self, data: Any, limit: int | None = None) -> Answer:
+        """Take a reply apart; raises ValueError saying what is wrong with it. `limit`: see `ChatApi.read`."""
         if self.name == "openai":
-            return Answer.of_chat(self.chat.read(data))
+            return Answer.of_chat(self.chat.read(data, limit))
         if self.name == "template":
             return self._cut(_at(data, self.response_path or ""))
         if not isinstance(data, Mapping) or not isinstance(data.get("response"), str):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 from tools_bench.apis import Answer, answer_to
 from tools_bench.items import Item, messages_of
 from tools_bench.journal import Journal, Response
+from tools_bench.oddities import oddities
 from tools_shared.cli import progress, say
 from tools_shared.engines import Engine, SamplingParams
 from tools_shared.engines.base import check_fits
@@ -29,7 +29,7 @@ class Asks(Protocol):
 
     def body(self, item: Item, profile: Profile, params: SamplingParams, draw: int) -> dict[str, Any]: ...
 
-    def read(self, data: Any) -> Answer:
+    def read(self, data: Any, limit: int | None = None) -> Answer:
         """Raises ValueError for a reply of the wrong shape."""
         ...
 
@@ -135,34 +135,25 @@ def from_endpoint(
     with progress(total=n_left, label="asking", unit="request") as bar:
 
         def on_reply(request: Request, reply: Reply) -> None:
-            response = _response(request.key, reply, api)
+            response = _response(request.key, reply, api, params.max_new_tokens)
             journal.add(response)
             bar.update()
             guard.note(response, most.pop(request.key))
 
         post_all(server, guard.within_budget(wanted()), on_reply, cache)
-    say_empty(journal)
+    for line in oddities(list(journal.responses.values()), params):
+        say(line)
     guard.check_end(journal)
 
 
-def say_empty(journal: Journal) -> None:
-    """Say how many replies are empty and what most of them had instead of a text: a server's doing more often than a
-    model's, and nothing that a rate shows."""
-    why = Counter(r.message for r in journal.responses.values() if r.error is None and r.message and not r.text.strip())
-    if why:
-        reason, n = why.most_common(1)[0]
-        most = "" if n == why.total() else f" in {n}"
-        say(f"{why.total()} of {len(journal.responses)} replies are empty:{most} {reason}")
-
-
-def _response(key: tuple[str, str, int], reply: Reply, api: Asks) -> Response:
+def _response(key: tuple[str, str, int], reply: Reply, api: Asks, limit: int) -> Response:
     told = {"attempts": reply.attempts, "seconds": round(reply.seconds, 4), "cached": reply.cached}
     if reply.failure is not None:
         if (answer := answer_to(reply.failure)) is not None:
             return _with(key, answer, told)
         return Response(*key, error=reply.failure.kind, message=reply.failure.message, **told)
     try:
-        answer = api.read(reply.data)
+        answer = api.read(reply.data, limit)
     except ValueError as error:
         return Response(*key, error="invalid", message=str(error), **told)
     return _with(key, answer, told)

@@ -67,7 +67,7 @@ class JudgeApi:
         body = self.chat.body(messages, params, f"{item.task}/{item.id}", draw)
         return body | {"response_format": form(item.kind)} if self.schema else body
 
-    def read(self, data: Any) -> Answer:
+    def read(self, data: Any, limit: int | None = None) -> Answer:
         return Answer.of_chat(self.chat.read(data))
 
 

@@ -119,11 +119,15 @@ class ChatApi:
             asked["chat_template_kwargs"] = options
         return self.extras.onto(asked)
 
-    def read(self, data: Any) -> ChatReply:
-        """Take a reply apart; raises ValueError saying what is missing."""
+    def read(self, data: Any, limit: int | None = None) -> ChatReply:
+        """Take a reply apart; raises ValueError saying what is missing. A reply of `limit` tokens whose end the server
+        says nothing about was cut."""
         reply = read_chat(data)
         cut = self.extras.cut(reply.text)
-        return reply if cut is None else replace(reply, text=cut, finish_reason="stop")
+        if cut is not None:
+            return replace(reply, text=cut, finish_reason="stop")
+        is_full = limit is not None and reply.tokens_out is not None and reply.tokens_out >= limit
+        return replace(reply, finish_reason="length") if is_full and reply.raw_reason is None else reply
 
     def worth_keeping(self, data: Any) -> bool:
         """Whether a reply may be given again to the same request: not one with nothing in it, as a server has in a bad
@@ -186,12 +190,12 @@ class HttpEngine:
 
         def on_reply(request: Request, reply: Reply) -> None:
             draw: Draw = request.key
-            on_draw(draw, self._completion(draw.key, draw.prompt, reply))
+            on_draw(draw, self._completion(draw.key, draw.prompt, reply, params.max_new_tokens))
 
         server = replace(self.server, concurrency=n_slots)
         post_stream(server, next_request, on_reply, self.cache)
 
-    def _completion(self, name: str, prompt: Prompt, reply: Reply) -> Completion:
+    def _completion(self, name: str, prompt: Prompt, reply: Reply, limit: int) -> Completion:
         read = refusal_of(reply.failure) if reply.failure is not None else None
         if reply.failure is not None and read is None:
             raise Incomplete(
@@ -199,7 +203,7 @@ class HttpEngine:
                 f"(after {reply.attempts} tries); run the same command again to go on"
             )
         try:
-            read = read or self.api.read(reply.data)
+            read = read or self.api.read(reply.data, limit)
         except ValueError as error:
             raise ToolError(f"{self.server.url}: {error}; is this an OpenAI-compatible chat endpoint?") from error
         if read.is_empty and not self._said_empty:

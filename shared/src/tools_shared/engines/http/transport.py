@@ -12,20 +12,15 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from tools_shared.engines.http.address import address_parts
-from tools_shared.engines.http.failures import EXCERPT, Failure, failure_in, http_failure
-from tools_shared.engines.http.habits import Habits
+from tools_shared.engines.http.exchange import Server, brief, check, headers_of, once, read_body
+from tools_shared.engines.http.failures import EXCERPT, Failure
 from tools_shared.engines.http.reply_cache import ReplyCache
-from tools_shared.engines.http.streams import Unfinished, whole
-from tools_shared.errors import Incomplete, ToolError
+from tools_shared.errors import Incomplete
 
 if TYPE_CHECKING:
     import aiohttp
@@ -52,27 +47,6 @@ class Reply:
     attempts: int
     seconds: float
     cached: bool = False
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where requests go and how hard to try.
-
-    `timeout` is for one try, in seconds; `rate_limit` in requests a second; `max_bytes` the longest body that is
-    read. `api_key` goes into the Authorization header (Azure's own too) and is blotted out of whatever the server says.
-    With `habits` requests are fitted to what the server turned out to take.
-    """
-
-    url: str
-    api_key: str | None = field(default=None, repr=False)
-    concurrency: int = 16
-    timeout: float = 120.0
-    max_retries: int = 4
-    rate_limit: float | None = None
-    max_bytes: int = 64 * 1024 * 1024
-    backoff: float = 0.5
-    headers: dict[str, str] = field(default_factory=dict)
-    habits: Habits | None = None
 
 
 def post_all(
@@ -103,20 +77,20 @@ def post_stream(
     first = take()
     if first is None:
         return
-    _check(server)
+    check(server)
     asyncio.run(_post_all(server, first, take, on_reply, cache))
 
 
 def post_plain(server: Server, body: dict[str, Any]) -> tuple[int, str]:
     """Post one body, once: the status and the beginning of what the server says. Raises Incomplete without an answer,
     ToolError as `post_all`."""
-    _check(server)
+    check(server)
     import aiohttp
 
     try:
         return asyncio.run(_post_plain(server, body))
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        raise Incomplete(f"{server.url}: {_brief(error)}; run the same command again to go on") from error
+        raise Incomplete(f"{server.url}: {brief(error)}; run the same command again to go on") from error
 
 
 async def _post_plain(server: Server, body: dict[str, Any]) -> tuple[int, str]:
@@ -124,29 +98,12 @@ async def _post_plain(server: Server, body: dict[str, Any]) -> tuple[int, str]:
 
     timeout = aiohttp.ClientTimeout(total=server.timeout)
     async with (
-        aiohttp.ClientSession(timeout=timeout, headers=_headers(server)) as session,
+        aiohttp.ClientSession(timeout=timeout, headers=headers_of(server)) as session,
         session.post(server.url, data=json.dumps(body).encode(), allow_redirects=False) as response,
     ):
-        raw = await _read(response, server.max_bytes) or b""
+        raw = await read_body(response, server.max_bytes) or b""
     text = " ".join(raw.decode("utf-8", "replace").split())[:EXCERPT]
     return response.status, text.replace(server.api_key, "***") if server.api_key else text
-
-
-def _check(server: Server) -> None:
-    try:
-        import aiohttp  # noqa: F401 - fail before the loop starts
-    except ImportError:
-        raise ToolError("requests over HTTP need aiohttp: pip install 'tools-shared[http]'") from None
-    address_parts(server.url)
-
-
-def _headers(server: Server) -> dict[str, str]:
-    headers = {**server.headers, "Content-Type": "application/json"}
-    if server.api_key:
-        headers["Authorization"] = f"Bearer {server.api_key}"
-        if (urlsplit(server.url).hostname or "").endswith(".azure.com"):
-            headers["api-key"] = server.api_key
-    return headers
 
 
 def _not_cached(
@@ -177,7 +134,7 @@ async def _post_all(
     changed, under_way = asyncio.Event(), 0
     connector = aiohttp.TCPConnector(limit=server.concurrency)
     timeout = aiohttp.ClientTimeout(total=server.timeout)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=_headers(server)) as session:
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers_of(server)) as session:
 
         async def work(request: Request | None = None) -> None:
             nonlocal under_way
@@ -210,7 +167,7 @@ async def _ask(session: aiohttp.ClientSession, server: Server, request: Request,
         sent = server.habits.fit(request.body) if server.habits else request.body
         await pace.wait()
         attempt += 1
-        data, failure = await _once(session, server, json.dumps(sent, ensure_ascii=False).encode("utf-8", "replace"))
+        data, failure = await once(session, server, json.dumps(sent, ensure_ascii=False).encode("utf-8", "replace"))
         if failure is not None and server.habits:
             if server.habits.learn(request.body, sent, failure):
                 continue
@@ -230,83 +187,6 @@ def _pause(server: Server, failure: Failure, attempt: int, rng: Random) -> float
         )
     jittered = rng.uniform(0, min(LONGEST_WAIT, server.backoff * 2**attempt))
     return max(jittered, (failure.wait or 0.0) + 0.1 * jittered)
-
-
-async def _once(session: aiohttp.ClientSession, server: Server, body: bytes) -> tuple[Any, Failure | None]:
-    """One try: the parsed body, or a failure."""
-    import aiohttp
-
-    try:
-        # A redirected POST would become a GET, elsewhere, with our key.
-        async with session.post(server.url, data=body, allow_redirects=False) as response:
-            raw = await _read(response, server.max_bytes)
-            if raw is None:
-                return None, Failure("too_large", f"more than {server.max_bytes} bytes", response.status)
-            if server.api_key:
-                raw = raw.replace(server.api_key.encode(), b"***")
-            if not 200 <= response.status < 300:
-                moved = response.headers.get("Location", "").encode() if response.status < 400 else b""
-                raw = b"moved to " + moved + b"; give that address" if moved else raw
-                return None, http_failure(response.status, raw, _retry_after(response))
-    except (TimeoutError, aiohttp.ServerTimeoutError):
-        return None, Failure("timeout", f"no answer within {server.timeout:g} s", may_pass=True)
-    except aiohttp.InvalidURL as error:
-        raise ToolError(f"endpoint '{server.url}' is no address ({error})") from error
-    except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as error:
-        return None, Failure("connection", f"TLS: {_brief(error)}")
-    except (aiohttp.ClientError, OSError) as error:
-        return None, Failure("connection", _brief(error), may_pass=True)
-    try:
-        data = _parsed(raw)
-    except Unfinished:
-        return None, Failure("connection", "the stream ended before the reply did", 200, may_pass=True)
-    except (ValueError, RecursionError):
-        excerpt = raw[:80].decode("utf-8", "replace")
-        return None, Failure("invalid", f"not JSON: {excerpt!r}", 200, may_pass=True)
-    failure = failure_in(data)
-    return (data, None) if failure is None else (None, failure)
-
-
-def _parsed(raw: bytes) -> Any:
-    """JSON (see `whole`) in which half a surrogate pair, as a server makes of an emoji that it cut in two, is U+FFFD:
-    no file could hold it. Raises ValueError, RecursionError and Unfinished."""
-    data = whole(raw)
-    try:
-        json.dumps(data, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        text = json.dumps(data, ensure_ascii=False)
-        return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
-    return data
-
-
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
-    """The body, or None when it is longer than the limit."""
-    parts: list[bytes] = []
-    size = 0
-    async for part in response.content.iter_any():
-        size += len(part)
-        if size > limit:
-            return None
-        parts.append(part)
-    return b"".join(parts)
-
-
-def _brief(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:EXCERPT]
-
-
-def _retry_after(response: aiohttp.ClientResponse) -> float | None:
-    """Seconds from the Retry-After header: a number, or a date (RFC 9110, section 10.2.3); OpenAI's in milliseconds."""
-    exact = response.headers.get("retry-after-ms", "").strip()
-    if exact.replace(".", "", 1).isdecimal():
-        return float(exact) / 1000
-    value = response.headers.get("Retry-After", "").strip()
-    if value.replace(".", "", 1).isdecimal():
-        return float(value)
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None
 
 
 class _Pace:
