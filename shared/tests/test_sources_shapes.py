@@ -18,6 +18,7 @@ from tools_shared.sources import (
     problem_from,
     procedure_text,
     read_conversations,
+    read_examples,
     read_problems,
     source_sha256,
     split_gsm8k,
@@ -120,16 +121,24 @@ def test_an_answer_without_mark_is_believed_when_something_says_so():
     assert problem_from(row(question="Q?", out="r\n#### 3"), answer_key="out").answer == "3"
 
 
+SYSTEM = [{"role": "system", "content": "Be kind."}]
+TURNS = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+
 UNUSABLE = [
-    (row(question="Q?", answer="72"), '"answer" has no "#### N" line; pass --answer-key or fix the row'),
-    (row(question="Q?", answer=72), '"answer" has no "#### N" line'),
+    (
+        row(question="Q?", answer="a\nb"),
+        '"answer" has no "#### N" line and is too long for a final answer; pass --answer-',
+    ),
+    (row(question="Q?", answer="so " * 70), "too long for a final answer"),
     (row(question="Q?", answer=True), '"answer" is not text but bool'),
     (row(question="Q?", answer=None), '"answer" is not text but NoneType'),
     (row(question="Q?", answer="r\n####  "), 'nothing after "####"'),
     (row(question="Q?", answer="r\n#### 5\nbye"), 'more text below its "#### N" line'),
     (row(question=" ", answer="#### 5"), '"question" is empty'),
-    (row(question=["Q?"], answer="#### 5"), '"question" is not text but list'),
-    (row(Question="Q?", answer="#### 5"), 'no key "question" (nearest is "Question"); pass --question-key'),
+    (row(question=["Q?"], answer="#### 5"), '"question.0" is not an object with "role" and "content"'),
+    (row(question={"text": "Q?"}, answer="#### 5"), '"question" is not text but dict'),
+    (row(Frage="Q?", answer="#### 5"), 'no key "question" ('),
+    (row(prompt=[*TURNS, TURNS[0]], solution="5"), '"prompt" has 3 turns; a problem is one question'),
     (row(question="Q?"), 'no key "answer" (there is question); pass --answer-key'),
     (row(), 'no key "question" (there is none)'),
 ]
@@ -140,6 +149,43 @@ def test_a_row_that_is_no_problem_says_why(given_row, reason):
     with pytest.raises(UnusableError) as error:
         problem_from(given_row)
     assert reason in str(error.value)
+
+
+PROBLEMS = [
+    (row(question="Q?", answer="72"), ("Q?", "72", "")),
+    (row(question="Q?", answer=72), ("Q?", "72", "")),
+    (row(Problem="Q?", Answer=204, Solution="because"), ("Q?", "204", "because")),
+    (row(problem="Q?", solution=r"so $\\boxed{1}$, no: \\boxed{\\frac{3}{4}}"), ("Q?", r"\\frac{3}{4}", None)),
+    (row(problem="Q?", answer=r"\\sqrt2", solution=r"\\boxed{\\sqrt2}"), ("Q?", r"\\sqrt2", r"\\boxed{\\sqrt2}")),
+    (row(prompt=[{"role": "user", "content": "Q?"}], solution="$7$"), ("Q?", "$7$", "")),
+    (row(prompt=[*SYSTEM, {"role": "user", "content": "Q?"}], reward_model={"ground_truth": "7"}), ("Q?", "7", "")),
+    (row(messages=[{"role": "user", "content": "Q?"}], ground_truth=["7"], dataset="gsm8k"), ("Q?", "7", "")),
+    (row(question="Q?", answer=None, answer_number=5.0), ("Q?", "5.0", "")),
+    (row(instruction="Add.", input="1, 2", answer="3"), ("Add.\n\n1, 2", "3", "")),
+]
+
+
+@pytest.mark.parametrize(("given_row", "expected"), PROBLEMS)
+def test_problems_of_the_fields_shapes(given_row, expected):
+    found = problem_from(given_row)
+    reasoning = given_row.data.get("solution") if expected[2] is None else expected[2]
+    assert (found.question, found.answer, found.reasoning) == (*expected[:2], reasoning)
+
+
+def test_plain_answers_are_believed_only_where_no_row_is_marked(tmp_path):
+    plain = [{"question": f"Q{n}?", "answer": str(n)} for n in range(3)]
+    assert [p.answer for p in read_problems(jsonl(tmp_path, *plain)).items] == ["0", "1", "2"]
+    assert len(read_problems(jsonl(tmp_path, *plain), limit=2).items) == 2
+    mixed = read_problems(jsonl(tmp_path, *plain, {"question": "Q?", "answer": "so\n#### 7"}))
+    assert ([p.answer for p in mixed.items], [r.origin.line for r in mixed.rejected]) == (["7"], [1, 2, 3])
+    assert (
+        mixed.rejected[0].reason
+        == '"answer" has no "#### N" line, as other rows have; pass --answer-key or fix the row'
+    )
+    assert (
+        len(read_problems(jsonl(tmp_path, *plain, {"question": "Q?", "answer": "#### 7"}), answer_key="answer").items)
+        == 4
+    )
 
 
 def test_reading_problems_accounts_for_every_row(tmp_path):
@@ -168,12 +214,12 @@ def test_a_limit_takes_the_first_usable_ones(tmp_path):
 
 
 def test_nothing_usable_is_one_sentence(tmp_path):
-    path = jsonl(tmp_path, *[{"Question": "Q?", "answer": "#### 1"}] * 3)
+    path = jsonl(tmp_path, *[{"Frage": "Q?", "answer": "#### 1"}] * 3)
     with pytest.raises(ToolError) as error:
         read_problems(path)
     assert str(error.value) == (
         f"{path}: no usable row (3 read, 3 rejected; "
-        'first: line 1: no key "question" (nearest is "Question"); pass --question-key)'
+        'first: line 1: no key "question" (there is Frage, answer); pass --question-key)'
     )
     with pytest.raises(ToolError, match=r"no usable row \(the source is empty\)"):
         read_problems(jsonl(tmp_path))
@@ -185,9 +231,6 @@ def test_demo_problems_are_hashed_by_their_rows():
     assert all(p.reasoning and p.answer for p in three.items)
     assert three.sha256 == again.sha256
     assert three.sha256 != read_problems("demo://problems?split=test&size=3", limit=2).sha256
-
-
-TURNS = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
 
 
 def test_conversations_of_both_shapes(tmp_path):
@@ -207,8 +250,47 @@ def test_conversations_of_both_shapes(tmp_path):
     assert len({system.id, plain.id}) == 2
 
 
+CONVERSATIONS = [
+    row(messages=TURNS),
+    row(conversations=[{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]),
+    row(conversations=TURNS),
+    row(prompt="Hi", completion="Hello"),
+    row(prompt=TURNS[:1], completion=TURNS[1:]),
+    row(prompt=TURNS[:1], response="Hello"),
+    row(instruction="Hi", input="", output="Hello"),
+    row(
+        messages=[{"role": "user", "content": [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]}, TURNS[1]]
+    ),
+]
+
+
+@pytest.mark.parametrize("given_row", CONVERSATIONS)
+def test_a_conversation_is_the_same_in_every_shape(given_row):
+    assert [(m.role, m.content) for m in conversation_from(given_row).messages] == [
+        ("user", "Hi"),
+        ("assistant", "Hello"),
+    ]
+    assert conversation_from(given_row).extra == {}
+
+
+def test_alpacas_input_and_sharegpts_system_are_not_lost():
+    alpaca = conversation_from(row(instruction="Add.", input="1, 2", output="3"))
+    assert alpaca.messages[0].content == "Add.\n\n1, 2"
+    talk = conversation_from(row(system="Be kind.", conversations=[{"from": "human", "value": "Hi"}, TURNS[1]]))
+    assert talk.messages[0] == Message("system", "Be kind.")
+
+
+def test_rows_of_open_instruct_are_trained_on_as_problems(tmp_path):
+    path = jsonl(tmp_path, {"messages": TURNS[:1], "ground_truth": "7", "dataset": "gsm8k"}, {"messages": TURNS})
+    problem, conversation = read_examples(path).items
+    assert (problem.question, problem.answer, problem.extra) == ("Hi", "7", {"dataset": "gsm8k"})
+    assert conversation.messages[1].content == "Hello"
+
+
 NO_CONVERSATION = [
-    (row(question="Q", answer="A"), "neither {messages} nor {prompt, response} (keys: question, answer)"),
+    (row(messages=[*TURNS, {"role": "assistant", "content": "x", "tool_calls": [{}]}]), '"messages.2" calls a tool'),
+    (row(messages=[{"role": "user", "content": [{"type": "image_url"}]}]), "is of the type 'image_url'; only text"),
+    (row(question="Q", answer="A"), "none of {messages}, {conversations}, "),
     (row(messages=[]), '"messages" is not a list of messages'),
     (row(messages="Hi"), '"messages" is not a list of messages'),
     (row(messages=["Hi"]), '"messages.0" is not an object with "role" and "content"'),

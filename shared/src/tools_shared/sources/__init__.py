@@ -10,16 +10,11 @@ and reason. `read_problems` and `read_conversations` go on from rows to what the
 """
 
 from tools_shared.sources.collect import Collected, read_conversations, read_examples, read_problems, unique_id
+from tools_shared.sources.conversations import conversation_from
 from tools_shared.sources.fields import as_list, lookup
+from tools_shared.sources.problems import problem_from, question_of, split_gsm8k
 from tools_shared.sources.rows import read_rows, source_sha256
-from tools_shared.sources.shapes import (
-    conversation_from,
-    detect_shape,
-    id_of,
-    problem_from,
-    procedure_text,
-    split_gsm8k,
-)
+from tools_shared.sources.shapes import detect_shape, id_of, procedure_text
 from tools_shared.sources.spec import files_among
 
 __all__ = [
@@ -32,6 +27,7 @@ __all__ = [
     "lookup",
     "problem_from",
     "procedure_text",
+    "question_of",
     "read_conversations",
     "read_examples",
     "read_problems",

@@ -6,14 +6,16 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from tools_shared.errors import ToolError
 from tools_shared.records import Conversation, Problem, Rejected, Row
+from tools_shared.sources.conversations import conversation_from
+from tools_shared.sources.problems import Found, find_problem, unvouched
 from tools_shared.sources.rows import read_rows, source_sha256
-from tools_shared.sources.shapes import UnusableError, conversation_from, detect_shape, problem_from
+from tools_shared.sources.shapes import CONVERSATIONS, UnusableError, detect_shape
 
 T = TypeVar("T", Problem, Conversation, Problem | Conversation)
 
@@ -41,10 +43,10 @@ def read_problems(
 ) -> Collected[Problem]:
     """Problems from any source (see `problem_from` for the shapes). `limit` stops after that many usable ones.
 
-    Ids are unique: the second row with an id gets `-2`. Raises ToolError when the source cannot be opened or no row
-    of it is usable.
+    A plain answer is believed where no row that was read has one marked by `####`. Ids are unique: the second row with
+    an id gets `-2`. Raises ToolError when the source cannot be opened or no row of it is usable.
     """
-    return _collect(spec, lambda row: problem_from(row, question_key, answer_key), limit)
+    return _collect(spec, lambda row: find_problem(row, question_key, answer_key), limit)
 
 
 def read_conversations(spec: str | os.PathLike[str], *, limit: int | None = None) -> Collected[Conversation]:
@@ -59,48 +61,74 @@ def read_examples(
     answer_key: str | None = None,
     limit: int | None = None,
 ) -> Collected[Problem | Conversation]:
-    """Rows to be trained on: `messages` and `prompt`/`response` rows as conversations, all others as problems."""
+    """Rows to be trained on: those that hold what an assistant says as conversations, all others as problems."""
 
-    def make(row: Row) -> Problem | Conversation:
-        if question_key is None and detect_shape(row.data) in ("messages", "prompt-response"):
-            return conversation_from(row)
-        return problem_from(row, question_key, answer_key)
+    def make(row: Row) -> Found | Conversation:
+        if question_key is None and detect_shape(row.data) in CONVERSATIONS:
+            try:
+                return conversation_from(row)
+            except UnusableError:
+                if "ground_truth" not in row.data:
+                    raise
+        return find_problem(row, question_key, answer_key)
 
     return _collect(spec, make, limit)
 
 
-def _collect(spec: str | os.PathLike[str], make: Callable[[Row], T], limit: int | None) -> Collected[T]:
+def _collect(spec: str | os.PathLike[str], make: Callable[[Row], Found | Conversation], limit: int | None) -> Collected:
     if limit is not None and limit < 1:
         raise ToolError(f"the limit for {spec} must be 1 or more, got {limit}")
     digest = hashlib.sha256()
-    items: list[T] = []
-    rejected: list[Rejected] = []
-    seen: set[str] = set()
+    read: list[tuple[Found | Conversation | Rejected, Rejected | None]] = []
+    n_plain = n_sure = n_marked = 0
     sha256 = source_sha256(spec)
     for found in read_rows(spec):
         if sha256 is None:
             digest.update(canonical(found))
         made = _make(found, make)
-        if isinstance(made, Rejected):
-            rejected.append(made)
-            continue
-        unique = unique_id(made.id, seen)
-        items.append(made if unique == made.id else dataclasses.replace(made, id=unique))
-        if len(items) == limit:
+        rests_on = made.rests_on if isinstance(made, Found) else ("" if isinstance(made, Rejected) else "sure")
+        n_plain, n_sure = n_plain + (rests_on == "plain"), n_sure + (rests_on in ("sure", "marked"))
+        n_marked += rests_on == "marked"
+        read.append((made, _rejected(found, unvouched(made.name)) if rests_on == "plain" else None))
+        if limit is not None and n_sure + (0 if n_marked else n_plain) >= limit:
             break
-    n_read = len(items) + len(rejected)
+    items, rejected = _settled(read, believe_plain=not n_marked)
     if not items:
         raise ToolError(_nothing_usable(spec, rejected))
-    return Collected(items, rejected, n_read, sha256 or digest.hexdigest())
+    return Collected(items, rejected, len(read), sha256 or digest.hexdigest())
 
 
-def _make(found: Row | Rejected, make: Callable[[Row], T]) -> T | Rejected:
+def _settled(
+    read: Sequence[tuple[Found | Conversation | Rejected, Rejected | None]], believe_plain: bool
+) -> tuple[list[Problem | Conversation], list[Rejected]]:
+    """Items with unique ids, and rejected rows, both in the order of the source; beside a plain answer stands what it
+    becomes where it is not believed."""
+    items: list[Problem | Conversation] = []
+    rejected: list[Rejected] = []
+    seen: set[str] = set()
+    for made, unbelieved in read:
+        if unbelieved is not None and not believe_plain:
+            rejected.append(unbelieved)
+        elif isinstance(made, Rejected):
+            rejected.append(made)
+        else:
+            item = made.problem if isinstance(made, Found) else made
+            unique = unique_id(item.id, seen)
+            items.append(item if unique == item.id else dataclasses.replace(item, id=unique))
+    return items, rejected
+
+
+def _make(found: Row | Rejected, make: Callable[[Row], Found | Conversation]) -> Found | Conversation | Rejected:
     if isinstance(found, Rejected):
         return found
     try:
         return make(found)
     except UnusableError as error:
-        return Rejected(found.origin, str(error), json.dumps(found.data, ensure_ascii=False, default=str)[:200])
+        return _rejected(found, str(error))
+
+
+def _rejected(row: Row, reason: str) -> Rejected:
+    return Rejected(row.origin, reason, json.dumps(row.data, ensure_ascii=False, default=str)[:200])
 
 
 def unique_id(name: str, seen: set[str]) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools_shared.records import Origin, Row
-from tools_shared.sources import as_list, conversation_from, detect_shape, lookup, procedure_text
-from tools_shared.sources.shapes import UnusableError, field_of, text_of
+from tools_shared.sources import as_list, conversation_from, detect_shape, lookup, procedure_text, question_of
+from tools_shared.sources.shapes import CONVERSATIONS, SHAPES, UnusableError, field_of, text_of
 
 STEPS = "steps"
 """The field of a procedure's steps, unless an option names another."""
@@ -52,7 +52,7 @@ def content_of(data: Mapping[str, Any], keys: Keys) -> Content:
     if shape is None:
         field_of(data, "goal", f"--{keys.side}-goal-key, --text-key or --template")
         field_of(data, "steps", f"--{keys.side}-steps-key, --text-key or --template")
-    text = text_of(data["question"], "question") if shape == "question-answer" else _asked(data)
+    text = _asked(data, shape)
     return Content(text, text, [], topic)
 
 
@@ -70,10 +70,10 @@ def _procedure(data: Mapping[str, Any], keys: Keys, topic: str) -> Content:
     return Content(procedure_text(goal, steps), goal, steps, topic)
 
 
-def _asked(data: Mapping[str, Any]) -> str:
-    """What the user said in a conversation."""
-    if isinstance(prompt := data.get("prompt"), str):
-        return text_of(prompt, "prompt")
+def _asked(data: Mapping[str, Any], shape: str) -> str:
+    """What the user asked: the question, the text, or the user's turns of a conversation."""
+    if shape not in CONVERSATIONS or (shape == "messages" and "ground_truth" in data):
+        return question_of(data, SHAPES[shape][0])
     turns = conversation_from(Row(data, Origin("", 0))).messages
     return "\n".join(turn.content for turn in turns if turn.role == "user")
 

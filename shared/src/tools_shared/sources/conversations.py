@@ -1,0 +1,100 @@
+"""Conversations in the shapes that trainers write them in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tools_shared.records import Conversation, Message, Row
+from tools_shared.sources.fields import as_list
+from tools_shared.sources.shapes import CONVERSATIONS, UnusableError, detect_shape, field_of, id_of, text_of
+
+ROLES = ("system", "user", "assistant")
+SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant", "bot": "assistant"}
+_NAMES = "{messages}, {conversations}, {prompt, response}, {prompt, completion} or {instruction, output}"
+
+
+def conversation_from(row: Row) -> Conversation:
+    """A row of one of CONVERSATIONS as a conversation that ends with the assistant.
+
+    `prompt` and `completion` are text or lists of messages; a message's content is text or a list of text parts.
+    `extra` keeps the other fields; `topic_tags` becomes a list. Raises UnusableError.
+    """
+    shape = detect_shape(row.data)
+    if shape not in CONVERSATIONS:
+        raise UnusableError(f"none of {_NAMES} (keys: {', '.join(map(str, row.data))[:80]})")
+    messages, used = _read(row.data, shape)
+    _check_turns(messages)
+    extra = {k: v for k, v in row.data.items() if k not in used | {"id"}}
+    if isinstance(extra.get("topic_tags"), str):
+        extra["topic_tags"] = as_list(extra["topic_tags"]) or [extra["topic_tags"]]
+    text = json.dumps([[m.role, m.content] for m in messages], ensure_ascii=False)
+    return Conversation(id_of(row, text), tuple(messages), row.origin, extra)
+
+
+def _read(data: Mapping[str, Any], shape: str) -> tuple[list[Message], set[str]]:
+    if shape == "messages":
+        return turns_of(data["messages"], "messages"), {"messages"}
+    if shape == "sharegpt":
+        first = [Message("system", data["system"])] if isinstance(data.get("system"), str) and data["system"] else []
+        return [*first, *turns_of(data["conversations"], "conversations")], {"conversations", "system"}
+    if shape == "alpaca":
+        question = text_of(data["instruction"], "instruction")
+        more = data.get("input")
+        asked = f"{question}\n\n{more}" if isinstance(more, str) and more.strip() else question
+        said = Message("assistant", text_of(data["output"], "output"))
+        return [Message("user", asked), said], {"instruction", "input", "output"}
+    reply = "response" if shape == "prompt-response" else "completion"
+    asked, said = _part(data["prompt"], "prompt", "user"), _part(data[reply], reply, "assistant")
+    return [*asked, *said], {"prompt", reply}
+
+
+def _part(value: Any, key: str, role: str) -> list[Message]:
+    return turns_of(value, key) if as_list(value) is not None else [Message(role, text_of(value, key))]
+
+
+def turns_of(value: Any, key: str) -> list[Message]:
+    """A list of messages, `{role, content}` or `{from, value}`. Raises UnusableError naming the message."""
+    turns = as_list(value)
+    if not turns:
+        raise UnusableError(f'"{key}" is not a list of messages')
+    return [_message(turn, f"{key}.{i}") for i, turn in enumerate(turns)]
+
+
+def _message(turn: Any, where: str) -> Message:
+    if not isinstance(turn, Mapping):
+        raise UnusableError(f'"{where}" is not an object with "role" and "content"')
+    role_key, content_key = ("from", "value") if "from" in turn and "role" not in turn else ("role", "content")
+    role = field_of(turn, role_key)
+    role = SHAREGPT_ROLES.get(role, role) if isinstance(role, str) else role
+    if role not in ROLES:
+        raise UnusableError(f'"{where}" has the role {str(role)[:40]!r}; known: {", ".join(ROLES)}')
+    if turn.get("tool_calls"):
+        raise UnusableError(f'"{where}" calls a tool; only text is read')
+    return Message(role, _content(field_of(turn, content_key), f"{where}.{content_key}"))
+
+
+def _content(value: Any, where: str) -> str:
+    """Text as it is, or the text parts of a list joined; other parts, such as images, cannot be read."""
+    if not isinstance(value, list | tuple):
+        return text_of(value, where)
+    return text_of("".join(_part_text(part, f"{where}.{i}") for i, part in enumerate(value)), where)
+
+
+def _part_text(part: Any, where: str) -> str:
+    if isinstance(part, str):
+        return part
+    if isinstance(part, Mapping) and part.get("type", "text") == "text" and isinstance(part.get("text"), str):
+        return part["text"]
+    kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+    raise UnusableError(f'"{where}" is of the type {str(kind)[:40]!r}; only text is read')
+
+
+def _check_turns(messages: Sequence[Message]) -> None:
+    if messages[-1].role != "assistant":
+        raise UnusableError(f"the last message is the {messages[-1].role}'s, not the assistant's")
+    if all(m.role != "user" for m in messages):
+        raise UnusableError("no message is the user's")
+    if any(m.role == "system" for m in messages[1:]):
+        raise UnusableError("a system message stands after the first place")
