@@ -12,6 +12,7 @@ The default and the help stand here once; `tools_shared.cli.config_options` turn
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 import hashlib
 import json
@@ -23,7 +24,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from tools_shared.errors import ToolError
+from tools_shared import yaml_text
+from tools_shared.errors import ToolError, brief
 from tools_shared.nearest import did_you_mean as nearest
 
 
@@ -91,9 +93,11 @@ def check_value(field: dataclasses.Field, value: Any, hint: Any) -> None:
     flag = flag_of(field.name)
     choices = choices_of(hint)
     if choices and value not in choices:
-        raise ToolError(f"{flag} must be one of {', '.join(choices)}, got {value!r}")
+        raise ToolError(f"{flag} must be one of {', '.join(choices)}, got {brief(value)}")
     if isinstance(value, float) and not math.isfinite(value):
         raise ToolError(f"{flag} must be a finite number, got {value}")
+    for text in value if isinstance(value, tuple) else (value,):
+        _check_text(flag, text)
     low, high = field.metadata.get("minimum"), field.metadata.get("maximum")
     if low is None and high is None:
         return
@@ -102,6 +106,20 @@ def check_value(field: dataclasses.Field, value: Any, hint: Any) -> None:
             f"at least {low}" if high is None else f"at most {high}" if low is None else f"between {low} and {high}"
         )
         raise ToolError(f"{flag} must be {bounds}, got {value}")
+
+
+def _check_text(flag: str, value: Any) -> None:
+    """No file can be named by, and no file holds, what is not Unicode text or has a zero byte in it."""
+    if isinstance(value, str) and ("\0" in value or not _is_unicode(value)):
+        raise ToolError(f"{flag}: {brief(value)} is not UTF-8 text, or holds a zero byte; write it otherwise")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def flag_of(name: str) -> str:
@@ -134,15 +152,9 @@ def read_yaml(path: Path, config_class: type[Config]) -> dict[str, Any]:
     """
     import yaml
 
-    try:
-        loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
-        root = loader.get_single_node()
-    except FileNotFoundError:
-        raise ToolError(f"{path}: no such configuration file") from None
-    except OSError as error:
-        raise ToolError(f"{path}: cannot be read ({error.strerror}); name a configuration file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ToolError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not path.exists():
+        raise ToolError(f"{path}: no such configuration file")
+    loader, root = yaml_text.compose(path)
     if not isinstance(root, yaml.MappingNode):
         raise ToolError(f"{path}: expected a mapping of option names to values")
     values: dict[str, Any] = {}
@@ -150,11 +162,11 @@ def read_yaml(path: Path, config_class: type[Config]) -> dict[str, Any]:
         where = f"{path}:{node.start_mark.line + 1}"
         if key in values:
             raise ToolError(f"{where}: '{key}' is given twice")
-        hint, value = config_class.hints()[key], loader.construct_object(node, deep=True)
+        hint, value = config_class.hints()[key], yaml_text.construct(loader, node, path)
         if typing.get_origin(without_none(hint)) is tuple and not isinstance(value, list | Mapping):
             value = [value]
         if value is not None and not _is_of_kind(value, without_none(hint)):
-            raise ToolError(f"{where}: '{key}' must be {_kind(without_none(hint))}, got {value!r}")
+            raise ToolError(f"{where}: '{key}' must be {_kind(without_none(hint))}, got {brief(value)}")
         values[key] = value
     return values
 
@@ -164,9 +176,9 @@ def _leaves(loader: Any, section: Any, config_class: type[Config], path: Path) -
     import yaml
 
     known, aliases = {f.name for f in dataclasses.fields(config_class)}, config_class.ALIASES
-    loader.flatten_mapping(section)  # `<<: *anchor`
+    yaml_text.flatten(loader, section, path)
     for key_node, node in section.value:
-        raw_key = str(key_node.value)
+        raw_key = brief(key_node.value, quoted=False)
         key = raw_key.replace("-", "_")
         key = aliases.get(key, key)
         where = f"{path}:{key_node.start_mark.line + 1}"
@@ -180,6 +192,8 @@ def _leaves(loader: Any, section: Any, config_class: type[Config], path: Path) -
             raise ToolError(f"{where}: unknown key '{raw_key}'{nearest(key, [*known, *aliases])}")
 
 
+LARGEST = 2**63
+"""Whole numbers from here on fit no machine integer, and far ones no float."""
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "one value"}
 
 
@@ -192,10 +206,12 @@ def _is_of_kind(value: Any, hint: Any) -> bool:
     if hint is bool:
         return isinstance(value, bool)
     if hint is str:
-        return not isinstance(value, list | Mapping)
+        return isinstance(value, str | int | float | datetime.date)
     if isinstance(value, str):
         return _reads_as(hint, value)
-    return isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < LARGEST
+    return hint is float and isinstance(value, float)
 
 
 def _reads_as(number: type, text: str) -> bool:
@@ -214,7 +230,9 @@ def _kind(hint: Any) -> str:
 
 def _check_backend(value: Any, where: str) -> None:
     if value not in ("local", "trl"):
-        raise ToolError(f"{where}: backend '{value}' is not available: this tool trains on this machine; write 'local'")
+        raise ToolError(
+            f"{where}: backend {brief(value)} is not available: this tool trains on this machine; write 'local'"
+        )
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:

@@ -1,5 +1,10 @@
 """The errors a user can mend. Everything else is a bug and keeps its traceback."""
 
+from __future__ import annotations
+
+import reprlib
+from typing import Any
+
 
 class ToolError(Exception):
     """Something the user can fix: the message names the place, the value and the remedy, in one line."""
@@ -11,3 +16,18 @@ class Incomplete(ToolError):
     """The work stopped before its end but what is finished is kept; the same command goes on from there."""
 
     exit_code = 3
+
+
+def brief(value: Any, most: int = 120, quoted: bool = True) -> str:
+    """A value as an error message quotes it, at most so many characters, however large or deep the value is."""
+    if isinstance(value, str):
+        text = repr(value[:most]) if quoted else value[:most]
+        return text + " ..." if len(value) > most else text
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 3 * most:
+        return f"a number of {value.bit_length()} bits"
+    short = reprlib.Repr()
+    short.maxlevel, short.maxlist, short.maxdict, short.maxother, short.maxlong = 3, 4, 4, most, most
+    try:
+        return short.repr(value)[:most]
+    except ValueError:  # an integer too long to be written in decimal, inside a list
+        return f"a {type(value).__name__} with a very long number"

@@ -8,13 +8,15 @@ cannot disagree. Parsing is plain string search: linear in the length of the tex
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tools_shared import yaml_text
 from tools_shared.blocks import BOXED, blocks, last_filled, said
-from tools_shared.errors import ToolError
+from tools_shared.errors import ToolError, brief
 from tools_shared.records import Message
 
 if TYPE_CHECKING:
@@ -95,10 +97,41 @@ class Profile:
             raise ToolError(
                 f"{where}: a prompt profile has the keys {', '.join(sorted(names))} (the first two tags optional)"
             )
-        pairs = {k: tuple(data[k]) if data.get(k) is not None else None for k in ("answer", "think")}
-        if any(p is not None and (len(p) != 2 or not all(isinstance(t, str) and t for t in p)) for p in pairs.values()):
-            raise ToolError(f"{where}: 'answer' and 'think' are each a pair of non-empty tags [open, close]")
-        return cls(**{**data, **pairs})
+        if wrong := next((k for k in ("name", "system") if not isinstance(data[k], str)), None):
+            raise ToolError(f"{where}: '{wrong}' must be text, got {brief(data[wrong])}")
+        pairs = {k: _pair(data.get(k), k, where) for k in ("answer", "think")}
+        options = _template_options(data.get("template_options"), where)
+        return cls(**{**data, **pairs, "template_options": options})
+
+
+def _pair(value: Any, key: str, where: str) -> tuple[str, str] | None:
+    """The opening and closing tag; None where a profile has no tags for the reasoning."""
+    if value is None and key == "think":
+        return None
+    if isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(tag, str) and tag for tag in value):
+        return value[0], value[1]
+    raise ToolError(f"{where}: 'answer' and 'think' are each a pair of non-empty tags [open, close]")
+
+
+def _template_options(value: Any, where: str) -> Mapping[str, Any]:
+    """What the chat template is given besides the messages. Raises ToolError for a name that says how it is called."""
+    value = {} if value is None else value
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ToolError(f"{where}: 'template_options' is a mapping of names to values, got {brief(value)}")
+    if taken := sorted(set(value) & _CALL):
+        raise ToolError(f"{where}: 'template_options' cannot set '{taken[0]}', which is not for the template")
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        reason = brief(str(error), quoted=False)
+        raise ToolError(f"{where}: 'template_options' hold what JSON cannot ({reason})") from error
+    return value
+
+
+_CALL = frozenset(
+    "self conversation messages chat_template add_generation_prompt continue_final_message tokenize padding truncation "
+    "max_length return_tensors return_dict return_assistant_tokens_mask tokenizer_kwargs".split()
+)
 
 
 def _thinking(text: str, open_tag: str, close_tag: str, opened: bool) -> tuple[str | None, int | None, bool]:
@@ -158,12 +191,7 @@ def load_profile(name_or_file: str) -> Profile:
     path = Path(name_or_file)
     if not path.is_file():
         raise ToolError(f"prompt profile '{name_or_file}' is unknown: use {', '.join(PROFILES)}, or a YAML file")
-    import yaml
-
-    try:
-        return Profile.from_json(yaml.safe_load(path.read_text(encoding="utf-8")), where=str(path))
-    except yaml.YAMLError as error:
-        raise ToolError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from error
+    return Profile.from_json(yaml_text.load(path), where=str(path))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,10 @@ from typing import Any
 
 from tools_bench.metrics import check_choice
 from tools_bench.pins import HUB, check_rows
+from tools_shared import yaml_text
 from tools_shared.config import nearest
 from tools_shared.environment import value_of
-from tools_shared.errors import ToolError
+from tools_shared.errors import ToolError, brief
 from tools_shared.files import sha256_file
 
 KINDS = ("math", "tutor", "safety")
@@ -105,22 +106,17 @@ def data_dir() -> Path:
 
 def load_suite(name_or_file: str) -> Suite:
     """A built-in suite by name, or a file; raises ToolError naming what is wrong in it."""
-    import yaml
-
     known = sorted(path.stem for path in BUILT_IN.glob("*.yaml"))
     path = BUILT_IN / f"{name_or_file}.yaml" if name_or_file in known else Path(name_or_file)
     if not path.is_file():
         raise ToolError(f"--suite {name_or_file}: no such suite: use {', '.join(known)}, or a YAML file")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ToolError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    content = yaml_text.load(path)
     if not isinstance(content, Mapping) or not isinstance(content.get("tasks"), list) or not content["tasks"]:
         raise ToolError(f"{path}: a suite has a name and a list of tasks")
     if unknown := next((key for key in content if key not in SUITE_KEYS), None):
-        raise ToolError(f"{path}: unknown key '{unknown}'{nearest(str(unknown), SUITE_KEYS)}")
+        raise ToolError(f"{path}: unknown key {brief(unknown)}{nearest(brief(unknown, quoted=False), SUITE_KEYS)}")
     if wrong := next((key for key in TEXT_OF_SUITE if not isinstance(content.get(key, ""), str)), None):
-        raise ToolError(f"{path}: {wrong} must be text, got {content[wrong]!r}")
+        raise ToolError(f"{path}: {wrong} must be text, got {brief(content[wrong])}")
     tasks = tuple(_task(row, path, number) for number, row in enumerate(content["tasks"], start=1))
     names = [task.name for task in tasks]
     if twice := next((n for n in names if names.count(n) > 1), None):
@@ -134,15 +130,15 @@ def _task(row: Any, path: Path, number: int) -> Task:
     if not isinstance(row, Mapping):
         raise ToolError(f"{where}: expected a mapping with name, kind and source")
     if unknown := next((key for key in row if key not in known), None):
-        raise ToolError(f"{where}: unknown key '{unknown}'{nearest(str(unknown), known)}")
+        raise ToolError(f"{where}: unknown key {brief(unknown)}{nearest(brief(unknown, quoted=False), known)}")
     row = {key: value for key, value in row.items() if value is not None}
     if missing := next((key for key in ("name", "kind", "source") if not isinstance(row.get(key), str)), None):
         raise ToolError(f"{where}: '{missing}' is missing or not text")
     if wrong := next((key for key in TEXT_OF_TASK if not isinstance(row.get(key, ""), str)), None):
-        raise ToolError(f"{where}: {wrong} must be text, got {row[wrong]!r}; write it in quotation marks")
+        raise ToolError(f"{where}: {wrong} must be text, got {brief(row[wrong])}; write it in quotation marks")
     chosen = row.get("metrics", [])
     if not isinstance(chosen, list) or not all(isinstance(name, str) for name in chosen):
-        raise ToolError(f"{where}: metrics must be a list of names, got {chosen!r}")
+        raise ToolError(f"{where}: metrics must be a list of names, got {brief(chosen)}")
     task = Task(**{**row, "grade": str(row.get("grade", Task.grade)), "metrics": tuple(chosen)})
     if task.kind not in KINDS:
         raise ToolError(f"{where}: kind must be one of {', '.join(KINDS)}, got '{task.kind}'")

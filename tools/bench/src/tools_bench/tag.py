@@ -17,6 +17,7 @@ from typing import Any
 
 from tools_bench.config import TagConfig
 from tools_bench.items import grade_of
+from tools_shared import yaml_text
 from tools_shared.errors import ToolError
 from tools_shared.files import write_jsonl
 from tools_shared.outputs import output_files
@@ -100,9 +101,7 @@ def _taxonomy() -> list[tuple[str, list[tuple[float, Any]], str]]:
     """Topics with their weighted patterns and the band in which they are taught."""
     import re
 
-    import yaml
-
-    content = yaml.safe_load(TAXONOMY.read_text(encoding="utf-8"))
+    content = yaml_text.load(TAXONOMY)
     return [
         (
             name,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from tools_shared import yaml_text
 from tools_shared.config import Config, nearest, option
 from tools_shared.errors import ToolError
 from tools_shared.outputs import OverwriteConfig
@@ -157,12 +158,7 @@ def recipe(config: TrainConfig) -> Recipe:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ToolError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    values = yaml_text.load(path)
     names = {f.name for f in dataclasses.fields(Recipe)} - {"name"}
     if not isinstance(values, Mapping) or set(values) != names:
         given = set(values) if isinstance(values, Mapping) else set()
