@@ -72,7 +72,7 @@ def test_completions_come_in_order_with_their_own_seeds(server):
     assert len({body["seed"] for body in server.asked}) == 6
     assert server.asked[0]["model"] == "m"
     assert server.asked[0]["messages"][0] == {"role": "system", "content": PROFILES["boxed"].system}
-    neutral = {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+    neutral = {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "repeat_penalty": 1.0}
     assert server.asked[0].items() >= neutral.items()
 
 
@@ -110,6 +110,7 @@ def test_a_failure_is_incomplete_and_keeps_what_is_done(server):
         ("http://host:8000/", "http://host:8000/v1/chat/completions"),
         ("http://host/v1/completions", "http://host/v1/completions"),
         ("http://host:11434/api", "http://host:11434/api/chat"),
+        ("http://host:3000/api", "http://host:3000/api/chat/completions"),
         ("http://host:11434/api/chat/", "http://host:11434/api/chat"),
         ("https://host/api/v1", "https://host/api/v1/chat/completions"),
         ("https://host/v1beta/openai/", "https://host/v1beta/openai/chat/completions"),

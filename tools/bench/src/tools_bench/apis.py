@@ -99,13 +99,21 @@ class Api:
     def read(self, data: Any, limit: int | None = None) -> Answer:
         """Take a reply apart; raises ValueError saying what is wrong with it. `limit`: see `ChatApi.read`."""
         if self.name == "openai":
-            return Answer.of_chat(self.chat.read(data, limit))
+            return self._read_chat(data, limit)
         if self.name == "template":
             return self._cut(_at(data, self.response_path or ""))
         if not isinstance(data, Mapping) or not isinstance(data.get("response"), str):
             raise ValueError("no text under 'response' in the reply")
         refusal = data.get("refusal")
         return replace(self._cut(data["response"]), refusal=refusal if isinstance(refusal, bool) else None)
+
+    def _read_chat(self, data: Any, limit: int | None) -> Answer:
+        try:
+            return Answer.of_chat(self.chat.read(data, limit))
+        except ValueError as error:
+            if dialect_of(self.url) != "ollama":
+                raise
+            raise ValueError(f"{error}; /api/chat is asked as Ollama's own API: --api chat for a tutor's") from error
 
     def worth_keeping(self, data: Any) -> bool:
         """Whether a reply may be given again to the same request: not an empty or unreadable one."""

@@ -15,12 +15,12 @@ def chat_url(endpoint: str) -> str:
     """The address to post to, from the base address that users know; raises ToolError for what is no address.
 
     `http://host:8000` and `http://host:8000/v1` are OpenAI's chat completions under /v1, `.../completions` and Ollama's
-    `.../api/chat` are taken as they are, any other path gets `/chat/completions`. What stands behind a question mark
-    stays there.
+    `.../api/chat` are taken as they are (`/api` alone is Ollama's at its own port), any other path gets
+    `/chat/completions`. What stands behind a question mark stays there.
     """
     parts = address_parts(endpoint)
     path = parts.path.rstrip("/") or "/v1"
-    if path.endswith("/api"):
+    if path.endswith("/api") and parts.port == 11434:
         path += "/chat"
     if dialect_of(path) == "chat" and not path.endswith("/chat/completions"):
         path += "/chat/completions"

@@ -96,6 +96,9 @@ class ChatApi:
             "top_p": params.top_p,
             "top_k": params.top_k or NEUTRAL["top_k"],
             "min_p": params.min_p,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "repeat_penalty": 1.0,  # llama.cpp, LM Studio and Ollama; the others say repetition_penalty
             "seed": draw_key(params.seed, key, draw) % 2**31,
         }
         if self.extras.stop:
@@ -110,7 +113,7 @@ class ChatApi:
             asked["stream"] = False
             if "enable_thinking" in options:
                 asked["think"] = options["enable_thinking"]
-            more = {"top_k": params.top_k, "repeat_penalty": 1.0, "num_predict": params.max_new_tokens}
+            more = {"top_k": params.top_k, "num_predict": params.max_new_tokens}
             return self.extras.onto({**asked, "options": sampling | more})
         asked |= sampling | {"repetition_penalty": 1.0, "max_tokens": params.max_new_tokens}
         if self.stop_token_ids:

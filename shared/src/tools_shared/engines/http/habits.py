@@ -10,16 +10,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from tools_shared.engines.http.failures import Failure
 from tools_shared.prompts import fold_system
 from tools_shared.records import Message
 
-NEUTRAL: Mapping[str, Any] = {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "temperature": 1.0}
+NEUTRAL: Mapping[str, Any] = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": -1,
+    "min_p": 0.0,
+    "repetition_penalty": 1.0,
+    "repeat_penalty": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+}
 """Sampling parameters at the values that leave every token as likely as the model has it. -1: 0 is not "all tokens"
 everywhere (SGLang)."""
-_FREE: Mapping[str, str] = {
+_LEFT_OUT: Mapping[str, str] = {
     "seed": "draws cannot be repeated there",
     "chat_template_kwargs": "the server decides whether the model thinks",
     "think": "the server decides whether the model thinks",
@@ -50,7 +60,7 @@ _STREAM = re.compile(
     r"streaming (is )?(required|only)|non.?stream\w*.{0,20}\bnot\b",
     re.IGNORECASE,
 )
-_NEEDED = {"messages", "model", "prompt", "max_tokens", "max_completion_tokens"}
+_NEEDED = {"messages", "model", "prompt", "max_tokens", "max_completion_tokens", "response_format"}
 _STATUS = {None, 400, 404, 422, 500, 501}
 
 
@@ -109,15 +119,22 @@ class Habits:
             self.folds_system = True
             self._tell("takes no system message; it opens the user's turn, as with the local engine")
             return
-        for name in _refused(sent, failure):
-            if name in _FREE or name in self.may_drop or (name in NEUTRAL and NEUTRAL[name] == sent[name]):
-                self.dropped.add(name)
-                self._tell(f"does not take {name}: {_FREE.get(name, 'its own value is what counts there')}")
+        unneeded = [name for name in _refused(sent, failure) if self._may_go(name, sent[name])]
+        for why, names in groupby(sorted(unneeded, key=_why), _why):
+            self._tell(f"does not take {', '.join(names)}: {why}")
+        self.dropped.update(unneeded)
+
+    def _may_go(self, name: str, value: Any) -> bool:
+        return name in _LEFT_OUT or name in self.may_drop or (name in NEUTRAL and NEUTRAL[name] == value)
 
     def _tell(self, what: str) -> None:
         if (line := f"the server {what}") not in self.told:
             self.told.append(line)
             self.say(line)
+
+
+def _why(name: str) -> str:
+    return _LEFT_OUT.get(name, "its own value counts there")
 
 
 def _has_system(body: Mapping[str, Any]) -> bool:

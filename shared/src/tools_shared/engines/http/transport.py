@@ -166,12 +166,12 @@ async def _ask(session: aiohttp.ClientSession, server: Server, request: Request,
     while True:
         sent = server.habits.fit(request.body) if server.habits else request.body
         await pace.wait()
-        attempt += 1
         data, failure = await once(session, server, json.dumps(sent, ensure_ascii=False).encode("utf-8", "replace"))
         if failure is not None and server.habits:
             if server.habits.learn(request.body, sent, failure):
                 continue
             failure = server.habits.explain(sent, failure)
+        attempt += 1
         if failure is None or not failure.may_pass or attempt > server.max_retries:
             return Reply(data, failure, attempt, time.monotonic() - began)
         await asyncio.sleep(_pause(server, failure, attempt, rng))
