@@ -9,10 +9,12 @@ from tools_shared.answers.equal import Status, Verdict, equal, equal_many
 from tools_shared.answers.extract import Extraction, extract, gold_answer
 from tools_shared.answers.judge import Case, Judgement, judge, judge_many, readable
 from tools_shared.answers.numbers import Number, OutOfBounds, parse_number
+from tools_shared.answers.running import Found, find_numbers
 
 __all__ = [
     "Case",
     "Extraction",
+    "Found",
     "Judgement",
     "Number",
     "OutOfBounds",
@@ -21,6 +23,7 @@ __all__ = [
     "equal",
     "equal_many",
     "extract",
+    "find_numbers",
     "gold_answer",
     "judge",
     "judge_many",

@@ -10,27 +10,51 @@ import unicodedata
 
 from tools_shared.blocks import BOXED, last_block
 
-_VULGAR = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"
-_THIN = "\u2009"
+VULGAR = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"
+THIN = "\u2009"
+"""What every blank that groups digits becomes: it separates nothing."""
+SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
+_SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_ZEROS = "٠۰߀०০੦૦୦௦౦೦൦๐໐༠၀០᠐０𝟎𝟘𝟢𝟬𝟶"
+_FOLD = str.maketrans(
+    {
+        **{chr(c): chr(c - 0xFEE0) for c in range(0xFF01, 0xFF5F)},
+        **{chr(ord(zero) + i): str(i) for zero in _ZEROS for i in range(10)},
+        **dict.fromkeys("\u2212\u2010\u2011\u2012\u2013\ufe63", "-"),
+        **dict.fromkeys("\u00a0\u2002\u2003\u3000\t\r\n", " "),
+        "\u202f": THIN,
+        "\u2044": "/",
+        "\u2215": "/",
+        "∶": ":",
+        "٪": "%",
+        "٫": ".",
+        "٬": ",",
+        "。": ".",
+        "、": ",",
+        "￥": "¥",
+        "￡": "£",
+        "’": "'",
+    }
+)
 _SIGNS = str.maketrans(
     {
-        **dict.fromkeys("\u2212\u2010\u2011\u2012\u2013\ufe63\uff0d", "-"),
-        **dict.fromkeys("\u00a0\u2002\u2003\t\r\n", " "),
-        "\u202f": _THIN,
-        **{c: " " + unicodedata.normalize("NFKC", c).replace("\u2044", "/") for c in _VULGAR},
-        "\u2044": "/",
+        **{c: " " + unicodedata.normalize("NFKC", c).replace("\u2044", "/") for c in VULGAR},
         "°": " degrees",
-        "²": "^2",
-        "³": "^3",
         "×": "\\times ",
         "·": "\\cdot ",
+        "⋅": "\\cdot ",
         "÷": "/",
+        "±": "\\pm ",
         "π": "\\pi ",
         "∞": "\\infty ",
         "∪": "\\cup ",
+        "∩": "\\cap ",
+        "∈": "\\in ",
+        "∅": "\\emptyset ",
         "≤": "\\le ",
         "≥": "\\ge ",
-        "’": "'",
+        "≠": "\\ne ",
+        "≈": "\\approx ",
         "\u200b": "",
         "\ufeff": "",
     }
@@ -38,7 +62,7 @@ _SIGNS = str.maketrans(
 _REPLACEMENTS = {
     "\\!": "",
     "{,}": ",",
-    "\\,": _THIN,
+    "\\,": THIN,
     "\\;": " ",
     "\\:": " ",
     "\\ ": " ",
@@ -66,21 +90,39 @@ _REPLACEMENTS = {
     "**": "^",
 }
 _LATEX = re.compile(r"\^\{\\circ\}|\^\\circ|\{,\}|~|\*\*|\\[a-zA-Z]+|\\.")
-_TEXT = re.compile(r"\\(?:text|mbox|textbf|textit|textrm|mathrm|mathbf|mathit)\s?\{([^{}]*)\}")
-_THIN_GROUP = re.compile(f"(?<=[0-9]),?{_THIN} ?(?=[0-9]{{3}}(?![0-9]))")
+_TEXT = re.compile(r"\\(?:text(?:bf|it|rm|normal|sf|tt)?|mbox|math(?:rm|bf|it|sf)|operatorname)\s?\{([^{}]*)\}")
+_THIN_GROUP = re.compile(f"(?<=[0-9]),?{THIN} ?(?=[0-9]{{3}}(?![0-9]))")
+_SCRIPTS = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+|[₀₁₂₃₄₅₆₇₈₉]+")
 _BLANKS = re.compile(r"[ \u2009]+")
+
+
+def fold(text: str) -> str:
+    """The text with digits, signs and blanks of other scripts in one spelling, character for character."""
+    return text if text.isascii() and text.isprintable() else text.translate(_FOLD)
 
 
 def clean(text: str) -> str:
     """The answer in one spelling, still readable as LaTeX; idempotent on what it returns for ordinary answers."""
-    text = _unwrap(text.translate(_SIGNS).strip())
-    if "\\" in text or "{" in text or "~" in text or "**" in text or _THIN in text:
+    text = fold(text)
+    if not text.isascii():
+        text = _SCRIPTS.sub(_script, text).translate(_SIGNS)
+    text = _unwrap(text.strip())
+    if "\\" in text or "{" in text or "~" in text or "**" in text or THIN in text:
         if "\\!" in text:
             text = text.replace(",\\! ", ",")  # MATH writes 11,\! 111
         text = _LATEX.sub(lambda m: _REPLACEMENTS.get(m[0], m[0]), text)
         text = _THIN_GROUP.sub(",", text)
         text = _TEXT.sub(r" \1 ", text)
     return _BLANKS.sub(" ", text).strip()
+
+
+def _script(match: re.Match[str]) -> str:
+    """Raised or lowered digits as LaTeX."""
+    digits = match[0]
+    if digits[0] in "₀₁₂₃₄₅₆₇₈₉":
+        return f"_{{{digits.translate(_SUBSCRIPT)}}}"
+    plain = digits.translate(SUPERSCRIPT)
+    return f"^{plain}" if len(plain) == 1 else f"^{{{plain}}}"
 
 
 def _unwrap(text: str) -> str:

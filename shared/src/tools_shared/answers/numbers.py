@@ -1,8 +1,12 @@
 """Numbers as people and models write them, read exactly as `Fraction`, never as float.
 
-Read: `1,000`  `1{,}000`  `$72`  `72 dollars`  `72.`  `3/4`  `\\frac34`  `3 1/4`  `12%`  `3.64e5`  `2 \\times 10^5`
-`x = 5`  `5 \\text{ cm}`  `90^\\circ`  `2 million`, with Unicode's minus signs, fractions and blanks.
-Not read, because they are not one number: `18 or 20`, `3, 5`, `5x`, `1,00`, `52_8`.
+One grammar for both uses: `parse_number` reads a text that is one number, `running.find_numbers` finds the numbers in
+running text or LaTeX with their places. Read: `1,000`  `1{,}000`  `1~000`  `1 000`  `1'000`  `12,34,567`  `1.000,50`
+`$72`  `72 dollars`  `72.`  `3/4`  `\\frac34`  `3 1/4`  `3½`  `12%`  `0.\\overline{3}`  `3.64e5`  `2 \\times 10^5`
+`2^5`  `x = 5`  `5 \\text{ cm}`  `90^\\circ`  `2 million`  `minus 3`, with the minus signs, digits and blanks of other scripts.
+
+Not read, because they are not one number: `18 or 20`, `3, 5`, `5x`, `52_8`, `10:30`, `2024-01-05`, and also `2,5` and
+`1,00`: what a comma means there depends on the language, and neither half of it is the number.
 
 An exponent beyond MAX_EXPONENT or a text beyond MAX_LENGTH is refused before anything is computed.
 """
@@ -13,34 +17,52 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from tools_shared.answers.clean import clean
+from tools_shared.answers.clean import SUPERSCRIPT, THIN, VULGAR, clean
 
 MAX_LENGTH = 1000
 MAX_EXPONENT = 1000
 MAX_UNIT = 80
 
 _SIMPLE = re.compile(r"\$?(-?[0-9]{1,18})(?:\.0{1,9})?")
-_DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)"
-_DECIMAL = rf"(?:{_DIGITS}(?:\.[0-9]*)?|\.[0-9]+)"
-_NUMBER = re.compile(
+_GROUPS = "|".join(
+    rf"(?:{separator}[0-9]{{3}}){{1,40}}"
+    for separator in (",", r"\{,\}", r",?\\[!,;: ]\ ?", r"\{\\,\}", rf"[\ {THIN}]", "~", "'")
+)
+_DIGITS = rf"""(?:[0-9]{{1,3}}(?:{_GROUPS})(?![0-9])
+    | [0-9]{{1,2}}(?:,[0-9]{{2}}){{1,20}},[0-9]{{3}}(?![0-9])
+    | [0-9]+)"""
+_DECIMAL = rf"""(?:[0-9]{{1,3}}(?:\.[0-9]{{3}}){{1,40}},[0-9]+(?![.,]?[0-9])
+    | [0-9]{{1,3}}(?:\.[0-9]{{3}}){{2,40}}(?![.,]?[0-9])
+    | {_DIGITS}?\.[0-9]*\\(?:overline|bar|dot)\ ?(?:\{{[0-9]+\}}|[0-9])
+    | {_DIGITS}(?:\.[0-9]+)? | \.[0-9]+)"""
+_CURRENCY = r"(?:US\\?\$|\\?\$|[€£¥₹₩]|Rs\.?\ |(?:USD|EUR|GBP|INR|CAD|AUD|CHF)\ )"
+_POWER = r"(?:\^\ ?(?:\{\ ?[-+]?[0-9]+\ ?\}|\(-?[0-9]+\)|-?[0-9]+)|[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
+_TIMES = rf"(?:[\ {THIN}]?(?:\\times|\\cdot|[x*×·⋅])[\ {THIN}]?)"
+NUMBER = re.compile(
     rf"""
-    (?P<sign>[-+]?)\s?(?P<currency>US\$|[$€£¥₹])?\s?(?P<inner_sign>[-+]?)\s?
+    (?:(?P<sign>[-+]|\b(?i:minus|negative)(?=\ ))\ ?)?(?:(?P<currency>{_CURRENCY})\ ?)?(?:(?P<inner_sign>[-+])\ ?)?
+    (?=[0-9.\\{VULGAR}])
     (?:
-      (?:(?P<whole>{_DIGITS})\s?)?\\frac\s?(?:\{{\s?(?P<tex_sign>-?)\s?(?P<tex_top>{_DECIMAL})\s?\}}|(?P<tex_digit>[0-9]))
-          \s?(?:\{{\s?(?P<tex_bottom>{_DECIMAL})\s?\}}|(?P<tex_last>[0-9]))
-    | (?:(?P<mixed>{_DIGITS})\s)?(?P<top>{_DECIMAL})\s?/\s?(?P<bottom>{_DECIMAL})
+      (?:(?P<whole>{_DIGITS})[\ {THIN}]?)?
+          (?:\\[dtc]?frac\ ?(?:\{{\ ?(?P<tex_sign>-)?\ ?(?P<tex_top>{_DECIMAL})\ ?\}}|(?P<tex_digit>[0-9]))
+            \ ?(?:\{{\ ?(?P<tex_bottom>{_DECIMAL})\ ?\}}|(?P<tex_last>[0-9]))
+          | (?P<vulgar>[{VULGAR}]))
+    | (?:(?P<mixed>{_DIGITS})\ )?(?P<top>{_DECIMAL})\ ?/\ ?(?P<bottom>{_DECIMAL})
+    | (?P<base>[0-9]+)\ ?(?P<base_power>{_POWER})
     | (?P<decimal>{_DECIMAL})
-      (?:[eE](?P<exponent>[-+]?[0-9]+)(?![A-Za-z])
-        |\s?(?:\\times|\\cdot|[x*])\s?10\s?\^\s?(?:\{{\s?(?P<power>[-+]?[0-9]+)\s?\}}|(?P<power_digit>[0-9]+)))?
+      (?:[eE](?P<exponent>[-+]?[0-9]+)(?![A-Za-z0-9]) | {_TIMES}10\ ?(?P<power>{_POWER}))?
     )""",
     re.VERBOSE,
 )
 _NAME = re.compile(r"(?P<name>[A-Za-z][A-Za-z _]{0,40}(?:\{?[0-9]\}?\s?)?|\\[a-z]{2,10})\s?=(?!=)\s?")
-_PREAMBLE = re.compile(r"(?i:the )?(?i:final )?(?i:answer)\s?(?:(?i:is)\b|:)\s?:?\s?")
-_UNIT = re.compile(r"(?:[A-Za-z'/ ()$€£¥-]|\.(?! [A-Z]))*(?:\^(?:[23]|\{[23]\}))?\s?\.?")
+_PREAMBLE = re.compile(
+    r"(?:(?i:the )?(?i:final )?(?i:answer)\s?(?:(?i:is)\b|:)\s?:?\s?)?"
+    r"(?:(?i:about|approximately|approx\.?|roughly|around|exactly|precisely|only|just)\s|\\approx\s?|≈\s?)?"
+)
+_UNIT = re.compile(r"(?:[A-Za-z'/ ()$€£¥₹-]|\.(?! [A-Z]))*(?:\^(?:[23]|\{[23]\}))?\s?\.?")
 _WORD = re.compile(r"[A-Za-z]+")
-_SCALE = re.compile(r"\s?(?P<scale>hundred|thousand|million|billion|trillion)\b", re.IGNORECASE)
-_PERCENT = re.compile(r"\s?(?:%|percent\b|per cent\b|pct\b)", re.IGNORECASE)
+_SCALE = re.compile(r"[ ~]?(?P<scale>hundred|thousand|million|billion|trillion)\b", re.IGNORECASE)
+_PERCENT = re.compile(rf"[ ~{THIN}]?(?:\\?%|percent\b|per cent\b|pct\b)", re.IGNORECASE)
 _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 # Words after a number that make it another number, or not one number.
 _NOT_UNITS = frozenset(
@@ -49,11 +71,12 @@ _NOT_UNITS = frozenset(
     "half halves third thirds quarter quarters choose mod hundred thousand million billion trillion".split()
 )
 # Short units, the only ones that may stand right behind the digits or have fewer than three letters.
-_SHORT_UNITS = frozenset(
+SHORT_UNITS = frozenset(
     "mm cm dm km mg kg ml cl dl lb lbs oz ft in mi yd hr hrs min mins sec secs ms s m g l h am pm mph kph kmh kb mb gb "
-    "usd eur th st nd rd degrees degree deg".split()
+    "usd eur th st nd rd degrees degree deg sq".split()
 )
-_LITERAL = re.compile(rf"{_DECIMAL}")
+_LITERAL = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]*)?|[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
+_NOT_GROUPING = re.compile(r"[^0-9.]")
 
 
 class OutOfBounds(ValueError):
@@ -98,18 +121,24 @@ def simple_integer(text: str) -> int | None:
 
 def parse_clean(text: str) -> Number | None:
     """As `parse_number`, of a text that `clean` has been through."""
-    preamble = _PREAMBLE.match(text)
-    start = preamble.end() if preamble else 0
+    start = _PREAMBLE.match(text).end()
     name = _NAME.match(text, start)
-    match = _NUMBER.match(text, name.end() if name else start)
+    if name:
+        start = _PREAMBLE.match(text, name.end()).end()
+    match = NUMBER.match(text, start)
     if match is None:
         return None
-    scale, percent, rest = _suffixes(text, match.end())
-    if not _is_unit(text[rest:]):
+    number, end = number_of(match)
+    if number is None or not _is_unit(text[end:]):
         return None
-    value = _value(match) * scale
-    negative = (match["sign"] == "-") != (match["inner_sign"] == "-")
-    return Number(-value if negative else value, percent, name["name"].strip() if name else None)
+    return Number(number.value, number.percent, name["name"].strip()) if name else number
+
+
+def number_of(match: re.Match[str]) -> tuple[Number | None, int]:
+    """What a match of NUMBER says, with the scale word and the percent sign behind it, and where that ends."""
+    scale, percent, end = _suffixes(match.string, match.end())
+    value = _value(match)
+    return (None if value is None else Number(value * scale, percent)), end
 
 
 def literals(text: str) -> set[Fraction]:
@@ -128,31 +157,72 @@ def _suffixes(text: str, end: int) -> tuple[int, bool, int]:
     return (_SCALES[scale["scale"].lower()] if scale else 1), percent is not None, end
 
 
-def _value(match: re.Match[str]) -> Fraction:
-    """The unsigned value of a match of _NUMBER."""
+def _value(match: re.Match[str]) -> Fraction | None:
+    """The value of a match of NUMBER with its signs; None for a power that is too large to be written out."""
+    value = _unsigned(match)
+    negative = ((match["sign"] or "+") not in "+") != (match["inner_sign"] == "-")
+    return -value if negative and value is not None else value
+
+
+def _unsigned(match: re.Match[str]) -> Fraction | None:
     if match["decimal"]:
-        exponent = match["exponent"] or match["power"] or match["power_digit"]
-        return _fraction(match["decimal"]) * _power_of_ten(exponent)
+        power = match["exponent"] or match["power"]
+        return _fraction(match["decimal"]) * (Fraction(1) if power is None else _power_of_ten(_exponent(power)))
+    if match["base"]:
+        return _small_power(match["base"], _exponent(match["base_power"]))
+    whole = _fraction(match["mixed"] or match["whole"] or "0")
+    if match["vulgar"]:
+        return whole + _VULGARS[match["vulgar"]]
     top = _fraction(match["top"] or match["tex_top"] or match["tex_digit"])
     bottom = _fraction(match["bottom"] or match["tex_bottom"] or match["tex_last"])
     if bottom == 0:
         raise OutOfBounds("division by zero")
-    whole = _fraction(match["mixed"] or match["whole"] or "0")
-    return whole + (-top if match["tex_sign"] == "-" else top) / bottom
+    return whole + (-top if match["tex_sign"] else top) / bottom
 
 
 def _fraction(decimal: str) -> Fraction:
-    digits = decimal.replace(",", "")
-    whole, _, fraction = digits.partition(".")
-    return Fraction(int(whole + fraction), 10 ** len(fraction))
+    """The value of digits with their grouping, decimals and repeating decimals; a comma behind a point is a decimal
+    comma (`1.000,50`), and several points group (`1.000.000`)."""
+    if decimal.isdigit():
+        return Fraction(int(decimal))
+    if "\\" in decimal and not decimal.endswith(tuple("0123456789")):
+        head, _, period = decimal.rpartition("{")
+    elif "\\overline" in decimal or "\\bar" in decimal or "\\dot" in decimal:
+        head, period = decimal[:-1], decimal[-1]
+    else:
+        head, period = decimal, ""
+    if "," in head and 0 <= head.find(".") < head.rfind(","):
+        head = head.replace(".", "").replace(",", ".")
+    elif head.count(".") > 1:
+        head = head.replace(".", "")
+    whole, _, fraction = _NOT_GROUPING.sub("", head).partition(".")
+    value = Fraction(int(whole + fraction or "0"), 10 ** len(fraction))
+    period = period.removesuffix("}")
+    if period:
+        value += Fraction(int(period), (10 ** len(period) - 1) * 10 ** len(fraction))
+    return value
 
 
-def _power_of_ten(exponent: str | None) -> Fraction:
-    if exponent is None:
-        return Fraction(1)
+_VULGARS = {c: Fraction(clean(c)) for c in VULGAR}
+
+
+def _exponent(written: str) -> str:
+    return written.translate(SUPERSCRIPT).strip("^{}() ")
+
+
+def _power_of_ten(exponent: str) -> Fraction:
     if len(exponent) > 6 or abs(int(exponent)) > MAX_EXPONENT:
         raise OutOfBounds(f"exponent {exponent[:12]}")
     return Fraction(10) ** int(exponent)
+
+
+def _small_power(base: str, exponent: str) -> Fraction | None:
+    """The power, where its digits are at most MAX_EXPONENT; 0 to a negative power divides by zero."""
+    if len(exponent) > 6 or len(base) * abs(int(exponent)) > MAX_EXPONENT:
+        return None
+    if int(base) == 0 and int(exponent) <= 0:
+        raise OutOfBounds("division by zero")
+    return Fraction(int(base)) ** int(exponent)
 
 
 def _is_unit(rest: str) -> bool:
@@ -165,7 +235,7 @@ def _is_unit(rest: str) -> bool:
     if any(w in _NOT_UNITS for w in words):
         return False
     if not words:
-        return rest.strip() in ("", ".", "$", "€", "£", "¥")
+        return rest.strip() in ("", ".", "$", "€", "£", "¥", "₹")
     if rest[0] not in " $-/":
-        return words[0] in _SHORT_UNITS or len(words[0]) > 3
-    return words[0] in _SHORT_UNITS or len(words[0]) > 2
+        return words[0] in SHORT_UNITS or len(words[0]) > 3
+    return words[0] in SHORT_UNITS or words[0] == "of" or len(words[0]) > 2
