@@ -3,7 +3,7 @@
 One grammar for both uses: `parse_number` reads a text that is one number, `running.find_numbers` finds the numbers in
 running text or LaTeX with their places. Read: `1,000`  `1{,}000`  `1~000`  `1 000`  `1'000`  `12,34,567`  `1.000,50`
 `$72`  `72 dollars`  `72.`  `3/4`  `\\frac34`  `3 1/4`  `3½`  `12%`  `0.\\overline{3}`  `3.64e5`  `2 \\times 10^5`
-`2^5`  `x = 5`  `5 \\text{ cm}`  `90^\\circ`  `2 million`  `minus 3`, with the minus signs, digits and blanks of other scripts.
+`2^5`  `x = 5`  `5 \\text{ cm}`  `90^\\circ`  `2 million`  `minus 3`, with other scripts' signs and digits.
 
 Not read, because they are not one number: `18 or 20`, `3, 5`, `5x`, `52_8`, `10:30`, `2024-01-05`, and also `2,5` and
 `1,00`: what a comma means there depends on the language, and neither half of it is the number.
