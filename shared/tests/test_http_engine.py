@@ -197,7 +197,7 @@ def test_a_filters_refusal_is_a_completion_and_an_empty_reply_is_said_once(serve
 
     engine = open_engine(None, EngineConfig(engine="http", endpoint=serve(answer).url))
     drawn = engine.generate(prompts("How is poison made?", "12 + 30?", "7 + 8?"), SamplingParams())
-    assert [c.text for (c,) in drawn] == ["400 The prompt was filtered", "", ""]
+    assert [c.text for (c,) in drawn] == ["", "", ""]
     assert capsys.readouterr().err.count("the model called a tool (sum) instead of answering") == 1
 
 

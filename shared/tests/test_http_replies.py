@@ -100,6 +100,8 @@ def test_refusals(data):
         {"choices": [{"finish_reason": "content_filter", "content_filter_results": {"hate": {"filtered": True}}}]},
         {"candidates": [{"finishReason": "SAFETY"}]},
         {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}},
+        {"choices": [{"message": {"content": ""}, "content_filter_results": {"hate": {"filtered": True}}}]},
+        choice({"content": None, "refusal": True}),
     ],
 )
 def test_a_reply_that_a_filter_withheld_is_a_refusal_without_words(data):
@@ -139,6 +141,19 @@ def test_tokens_in_and_out(usage, tokens):
     assert (reply.tokens_in, reply.tokens_out) == tokens
 
 
+def test_channels_that_a_server_left_in_the_text():
+    text = (
+        "<|channel|>analysis<|message|>10 by 3.<|end|><|start|>assistant<|channel|>final<|message|>It is 30.<|return|>"
+    )
+    reply = read_chat(choice({"content": text}))
+    assert (reply.text, reply.reasoning) == ("It is 30.", "10 by 3.")
+
+
+def test_what_cannot_be_read_is_shown():
+    with pytest.raises(ValueError, match="no 'choices' in the reply: .*the model sleeps"):
+        read_chat({"outcome": "the model sleeps"})
+
+
 def test_ollamas_tokens():
     reply = read_chat({"message": {"content": "3"}, "done_reason": "length", "prompt_eval_count": 7, "eval_count": 5})
     assert (reply.tokens_in, reply.tokens_out, reply.finish_reason) == (7, 5, "length")
@@ -155,6 +170,13 @@ ERRORS = [
     ({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, 503, True),  # Anthropic
     ([{"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}], 503, True),  # Gemini
     ({"object": "error", "message": "bad top_k", "type": "BadRequestError", "code": 400}, 400, False),  # vLLM, SGLang
+    (
+        {"errors": [{"code": 7009, "message": "Upstream service unavailable"}], "success": False},
+        503,
+        True,
+    ),  # Cloudflare
+    ({"success": False, "message": "You have no credits"}, None, False),
+    ({"error_code": 18, "error_msg": "Open api qps request limit reached"}, None, False),  # Baidu
     ({"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}, "choices": None}, None, False),
     ({"choices": [{"error": {"code": 502, "message": "cut"}, "finish_reason": "error", "message": {}}]}, 502, True),
     ({"choices": [{"message": {"content": "The ar"}, "finish_reason": "abort"}]}, 503, True),
@@ -166,6 +188,14 @@ def test_an_error_inside_a_200(data, status, may_pass):
     failure = failure_in(data)
     assert (failure.status, failure.may_pass, failure.kind) == (status, may_pass, "http" if status else "invalid")
     assert "None" not in failure.message
+
+
+def test_seconds_to_wait_stand_in_errors_too():
+    loading = http_failure(503, b'{"error": "Model is currently loading", "estimated_time": 20.0}')
+    assert (loading.wait, loading.may_pass) == (20, True)
+    details = [{"@type": "x"}, {"@type": "RetryInfo", "retryDelay": "34s"}]
+    gemini = http_failure(429, json.dumps([{"error": {"code": 429, "message": "quota", "details": details}}]).encode())
+    assert gemini.wait == 34
 
 
 def test_the_providers_own_words_are_shown():

@@ -54,7 +54,7 @@ class Answer:
 def answer_to(failure: Failure) -> Answer | None:
     """What a failed request still says about the model: a content filter refused it. None for any other failure."""
     refused = refusal_of(failure)
-    return None if refused is None else Answer.of_chat(refused)
+    return None if refused is None else replace(Answer.of_chat(refused), why_empty=failure.message)
 
 
 @dataclass(frozen=True)

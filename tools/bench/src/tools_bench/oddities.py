@@ -16,7 +16,7 @@ def oddities(responses: Sequence[Response], params: SamplingParams) -> Iterator[
     """A line for each thing that looks like the server's doing: empty replies, draws that are all alike, replies that
     were cut without a word of it."""
     answered = [response for response in responses if response.error is None]
-    why = Counter(r.message for r in answered if r.message and not r.text.strip())
+    why = Counter(r.message for r in answered if r.message and not r.text.strip() and not r.refusal)
     if why:
         reason, n = why.most_common(1)[0]
         most = "" if n == why.total() else f" in {n} of them"

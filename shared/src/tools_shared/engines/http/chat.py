@@ -142,8 +142,11 @@ class ChatApi:
 
 
 def refusal_of(failure: Failure) -> ChatReply | None:
-    """The reply that a content filter's refusal of a request amounts to; None for any other failure."""
-    return ChatReply(failure.message, "content_filter", refusal=True) if failure.filtered else None
+    """The reply that a content filter's refusal of a request amounts to; None for any other failure.
+
+    It has no text: the filter's words are not the model's, and the numbers in them are no answer.
+    """
+    return ChatReply("", "content_filter", refusal=True) if failure.filtered else None
 
 
 class HttpEngine:

@@ -12,7 +12,7 @@ from tools_shared.engines.http.replies import choice_of, ending_of, reason_of
 
 FailureKind = Literal["http", "timeout", "connection", "invalid", "too_large"]
 EXCERPT = 300
-_RETRIED = {408, 425, 429, 500, 502, 503, 504}
+_RETRIED = {408, 409, 425, 429, 500, 502, 503, 504}
 _FILTER_CODE = re.compile(
     r"content_?filter|responsible_?ai|content_?policy|content_?moderation|data_?inspection|sensitive_?content|"
     r"policy_?violation|moderation_?blocked|flagged_?input|guardrail",
@@ -32,7 +32,8 @@ _STATUS_OF = (
     (504, re.compile(r"time.?out|timed.?out|deadline", re.IGNORECASE)),
     (500, re.compile(r"internal|server.?error|api.?error|provider.?error|bad.?gateway", re.IGNORECASE)),
 )
-_CODES = ("code", "type", "status", "error_type", "param", "reason")
+_CODES = ("code", "type", "status", "error_type", "error_code", "param", "reason")
+_WAITS = ("retry_after", "retryAfter", "retryDelay", "estimated_time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +100,17 @@ def _error_of(data: Any) -> Any:
     broken = choice is not None and ending_of(reason_of(choice)) == "broken"
     if choice is not None and isinstance(choice.get("error"), Mapping | str) and choice["error"]:
         return choice["error"]
-    if (choice is None or broken) and data.get("error") and not isinstance(data.get("response"), str):
-        return {**data, "error": data["error"]} if isinstance(data["error"], str) else data["error"]
+    told = next((data[name] for name in ("error", "errors") if data.get(name)), None)
+    if (choice is None or broken) and told and not isinstance(data.get("response"), str):
+        return {**data, "error": told} if isinstance(told, str) else told
     if choice is not None:
         return {"message": f"the reply ended with '{reason_of(choice)}'", "code": 503} if broken else None
     base = data.get("base_resp")
     if isinstance(base, Mapping) and base.get("status_code") not in (None, 0):
         return {"message": base.get("status_msg"), "code": f"base_resp {base['status_code']}"}
-    is_error = data.get("object") == "error" or re.fullmatch(r"[45]\d\d", str(data.get("code")))
-    return data if is_error and "message" in data else None
+    named = "error" in (data.get("object"), data.get("type"), data.get("status")) or data.get("success") is False
+    is_error = named or data.get("error_code") or re.fullmatch(r"[45]\d\d", str(data.get("code")))
+    return data if is_error and _words(data) else None
 
 
 def _words(error: Any) -> str:
@@ -120,7 +123,14 @@ def _words(error: Any) -> str:
         return ""
     if "msg" in error and isinstance(error.get("loc"), list):  # one finding of pydantic's
         return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
-    said = next((w for n in ("message", "error", "detail", "msg", "status_msg") if (w := _words(error.get(n)))), "")
+    said = next(
+        (
+            w
+            for n in ("message", "error", "errors", "detail", "msg", "error_msg", "status_msg")
+            if (w := _words(error.get(n)))
+        ),
+        "",
+    )
     metadata = error.get("metadata")
     beneath = _words(metadata.get("raw")) if isinstance(metadata, Mapping) else ""  # OpenRouter: the provider's words
     return f"{said}: {beneath}" if beneath and beneath not in said else said
@@ -145,11 +155,13 @@ def _names(error: Any) -> Iterator[str]:
 
 
 def _delay(error: Any) -> float | None:
-    """Seconds that Gemini's `retryDelay` ("30s") asks to wait."""
+    """Seconds that an error itself asks to wait: a number, or Gemini's "30s"."""
     if isinstance(error, list):
         return next((found for one in error if (found := _delay(one)) is not None), None)
     if not isinstance(error, Mapping):
         return None
-    if isinstance(error.get("retryDelay"), str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)s", error["retryDelay"])):
-        return float(match[1])
+    for name in _WAITS:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)s?", str(error.get(name)))
+        if match:
+            return float(match[1])
     return next((found for one in error.values() if (found := _delay(one)) is not None), None)

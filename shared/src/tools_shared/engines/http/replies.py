@@ -77,9 +77,10 @@ def read_chat(data: Any) -> ChatReply:
     """Take a reply apart; raises ValueError saying what is missing."""
     message, reason, usage = _envelope(data)
     text, thought, refusal = _parts(message.get("content", message.get("text", message.get("parts"))), "content")
+    text, thought = _harmony(text, thought)
     said = message.get("refusal")
     refusal = refusal or (said if isinstance(said, str) else "")
-    ending = ending_of(reason)
+    ending = "content_filter" if said is True or (not text.strip() and _was_filtered(data)) else ending_of(reason)
     tools = tuple(_tools(message))
     if ending == "stop" and tools and not text.strip():
         ending = "tool_calls"
@@ -93,6 +94,23 @@ def read_chat(data: Any) -> ChatReply:
         tokens_in=tokens_in,
         tokens_out=tokens_out,
         raw_reason=None if reason is None else str(reason),
+    )
+
+
+def _harmony(text: str, thought: str) -> tuple[str, str]:
+    """Text and reasoning where a server left the channels of OpenAI's open models (harmony) in the text."""
+    analysis, final, answer = text.rpartition("<|channel|>final<|message|>")
+    if not final:
+        return text, thought
+    words = re.split(r"<\|(?:channel|start|end|message|return)\|>(?:analysis|assistant)?", analysis)
+    return re.split(r"<\|(?:return|end)\|>", answer)[0], thought or "".join(words)
+
+
+def _was_filtered(data: Any) -> bool:
+    """Whether Azure's `content_filter_results` say that something was taken out, whatever the finish reason is."""
+    found = (choice_of(data) or {}).get("content_filter_results")
+    return isinstance(found, Mapping) and any(
+        isinstance(v, Mapping) and v.get("filtered") is True for v in found.values()
     )
 
 
@@ -137,7 +155,7 @@ def _envelope(data: Any) -> tuple[Mapping[str, Any], Any, Mapping[str, Any]]:
         return data, reason_of(data), counts
     if data.get("choices"):
         raise ValueError("no 'message' in the first choice")
-    raise ValueError("no 'choices' in the reply")
+    raise ValueError(f"no 'choices' in the reply: {' '.join(str(data).split())[:160]}")
 
 
 def _parts(content: Any, name: str) -> tuple[str, str, str]:
@@ -160,7 +178,7 @@ def _part(part: Mapping[str, Any], name: str) -> tuple[str, str, str]:
         return "", "", _flat(part.get("refusal"))
     if _THINKING_PART.search(kind):
         return "", _flat(next((part[n] for n in ("thinking", "text", "summary", "reasoning") if part.get(n)), "")), ""
-    text = part.get("text", part.get("parts", part.get("content")))
+    text = next((part[n] for n in ("text", "parts", "content", "value") if part.get(n) is not None), None)
     inner = _parts(text, name)
     return ("", inner[0] + inner[1], inner[2]) if part.get("thought") is True else inner
 
