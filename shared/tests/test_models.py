@@ -93,10 +93,10 @@ def test_merging_is_verified(tmp_path):
     torch.testing.assert_close(logits(again.model), logits(trained("demo").model), atol=1e-4, rtol=1e-4)
 
 
-def test_merging_what_has_not_learned_is_refused(tmp_path):
+def test_merging_what_has_not_learned_is_said(tmp_path, capsys):
     fresh = make_trainable(load(resolve("demo"), device="cpu", with_adapter=False), LoraOptions())
-    with pytest.raises(ToolError, match="merged weights are the base's"):
-        save_merged(fresh, tmp_path / "merged", TAGS)
+    assert save_merged(fresh, tmp_path / "merged", TAGS) < 1e-3
+    assert "the adapter adds nothing" in capsys.readouterr().err
 
 
 def test_artifacts_can_be_moved_together(full_model, tmp_path):

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tools_shared.cli import say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_json
 from tools_shared.models.load import Loaded, weights_sha256
@@ -64,7 +65,7 @@ def save_merged(loaded: Loaded, folder: Path, profile: Profile) -> float:
     """Merge a trained adapter into its base and save the whole weights; the model is merged in place.
 
     Returns the largest difference of next-token log-probabilities, merged against adapter, on a probe text. Raises
-    ToolError when that is above MERGE_TOLERANCE of their spread, or when merging changed nothing.
+    ToolError when that is above MERGE_TOLERANCE of their spread, and says so when merging changed nothing.
     """
     import torch
 
@@ -77,7 +78,7 @@ def save_merged(loaded: Loaded, folder: Path, profile: Profile) -> float:
     merged_model = model.merge_and_unload(safe_merge=True)
     merged = _probe(merged_model, loaded)
     if torch.equal(merged, base):
-        raise ToolError(f"{folder}: the merged weights are the base's; the adapter has not learned anything")
+        say(f"warning: {folder}: the merged weights compute what the base's do; the adapter adds nothing to them")
     difference = (merged - adapted).abs().max().item()
     if difference > MERGE_TOLERANCE * adapted.std().item():
         raise ToolError(

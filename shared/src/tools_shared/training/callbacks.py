@@ -60,8 +60,10 @@ class RunCallback(TrainerCallback):
         return [f"left {duration((time.monotonic() - self.began) / done * to_do)}"]
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        # A run killed while it is evaluated then has nothing to train again.
-        control.should_save |= state.global_step >= state.max_steps
+        # A run killed while it is evaluated then has nothing to train again; the last step's figures are the run's.
+        last = state.global_step >= state.max_steps
+        control.should_save |= last
+        control.should_log |= last
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         # Every process writes the state of its random numbers into the checkpoint; the last makes it whole.

@@ -18,7 +18,7 @@ from tools_shared.engines import check_engine
 from tools_shared.engines.base import prompts_of
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import evaluate_in_run, read_csv, read_test_problems
-from tools_shared.models import choose_profile, resolve, save, save_merged
+from tools_shared.models import choose_profile, resolve, save
 from tools_shared.models.load import Loaded, context_length, load_config, load_tokenizer, weights_sha256
 from tools_shared.models.resolve import ModelRef
 from tools_shared.models.sharded import whole
@@ -91,13 +91,15 @@ def _note_inputs(run: Draft, config: GrpoConfig, given: Prepared) -> None:
 
 
 def _train_and_evaluate(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> Manifest:
+    from tools_shared.training import merged
+
     tests, profile = given.tests, given.profile
     before = _correct_before(run, config, given.ref, profile, tests.items) if tests else []
     loaded, metrics = _fit(run, config, given, stop)
     if tests:
         metrics |= _after(run, config, loaded, profile, tests.items, before)
-    if config.merge and processes.is_main():
-        metrics["merge_difference"] = save_merged(loaded, run.path / "merged", profile)
+    if config.merge:
+        metrics |= merged(run, loaded, profile, metrics)
     return run.finish(metrics, seed=config.seed, profile=profile.name)
 
 
@@ -129,7 +131,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
 
     from tools_grpo.policy import open_policy
     from tools_grpo.trainer import make_trainer
-    from tools_shared.training import fit, resumable, resume_point, step_of
+    from tools_shared.training import Start, fit, outcome, resumable, resume_point, step_of
     from tools_shared.training.guards import NoSpread, NotANumber, Truncated
 
     say("\n".join([str(expected_memory(config, given.ref, given.prompts)), *vllm_memory(config)]))
@@ -150,6 +152,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
         with open_policy(run, loaded, config, given.prompts) as policy:
             sampler = Sampler(by_text, config, policy)
             trainer = make_trainer(run, config, loaded, rows, given.rewards, sampler, step_of(checkpoint))
+            start = Start(loaded.model)
             if checkpoint is None:
                 policy.renew(trainer)
                 if processes.is_main():
@@ -165,6 +168,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
         "steps": trainer.state.global_step,
         "first_reward": logged[0] if logged else None,
         "last_reward": sum(tail) / len(tail) if tail else None,
+        **outcome(trainer.state.log_history, start, loaded),
     }
 
 

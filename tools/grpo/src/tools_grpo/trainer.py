@@ -22,7 +22,7 @@ from tools_shared.engines import Completion
 from tools_shared.models.load import Loaded
 from tools_shared.rewards import Reward
 from tools_shared.runs import Draft
-from tools_shared.training import RunCallback, prepare_accelerate, trainer_options, without_printer
+from tools_shared.training import RunCallback, Scheduled, prepare_accelerate, trainer_options, without_printer
 
 SHOWN = {
     "reward": "reward",
@@ -38,7 +38,7 @@ SHOWN = {
 """The live line of a step: TRL's metric, and its name there."""
 
 
-class LedgerTrainer(FrugalTrainer):
+class LedgerTrainer(Scheduled, FrugalTrainer):
     """Writes every completion with its rewards and advantage to the run before it is trained on."""
 
     run: Draft

@@ -18,10 +18,10 @@ from typing import Any
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 import torch
-from trl import SFTTrainer
 from trl.experimental.gkd import GKDTrainer
 
 from tools_sft.config import SftConfig
+from tools_sft.trainer import SftTrainer
 from tools_shared import processes
 from tools_shared.engines import SamplingParams
 from tools_shared.engines.transformers import TransformersEngine
@@ -53,7 +53,7 @@ def distillation_loss(
     return loss, divergence.detach()
 
 
-class Distiller(SFTTrainer):
+class Distiller(SftTrainer):
     """TRL's SFTTrainer with the teacher beside the student, and the student's own completions where asked for."""
 
     def __init__(self, *, options: SftConfig, loaded: Loaded, **rest: Any) -> None:

@@ -15,7 +15,7 @@ from tools_shared import processes
 from tools_shared.cli import Invocation, say
 from tools_shared.engines.base import prompts_of
 from tools_shared.evaluation import evaluate_in_run, read_test_problems
-from tools_shared.models import choose_profile, resolve, save, save_merged
+from tools_shared.models import choose_profile, resolve, save
 from tools_shared.models.load import Loaded, context_length, load_config, load_tokenizer, weights_sha256
 from tools_shared.models.resolve import ModelRef
 from tools_shared.models.sharded import whole
@@ -97,6 +97,8 @@ def _say_what_is_used(rows: Collected, encoded: Encoded) -> None:
 
 
 def _train_and_evaluate(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> Manifest:
+    from tools_shared.training import merged
+
     encoded, profile = given.encoded, given.profile
     metrics: dict[str, Any] = {"n_train": len(encoded.examples), "train_tokens": encoded.n_tokens}
     if config.eval_before:
@@ -106,8 +108,8 @@ def _train_and_evaluate(run: Draft, config: SftConfig, given: Prepared, stop: St
     metrics |= trained
     if config.eval:
         metrics |= evaluate_in_run(run, loaded, given.tests.items, profile, config).metrics
-    if config.merge and processes.is_main():
-        metrics["merge_difference"] = save_merged(loaded, run.path / "merged", profile)
+    if config.merge:
+        metrics |= merged(run, loaded, profile, metrics)
     return run.finish(metrics, seed=config.seed, profile=profile.name)
 
 
@@ -115,7 +117,7 @@ def _fit(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> t
     """The trained model, saved in the draft, and what training said about itself."""
     import torch
 
-    from tools_shared.training import fit, resumable, resume_point
+    from tools_shared.training import Start, fit, outcome, resumable, resume_point, step_losses
     from tools_shared.training.guards import NotANumber
 
     say(str(expected_memory(config, given.ref, given.encoded)))
@@ -123,16 +125,14 @@ def _fit(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> t
     with resumable(run, less_memory(config)):
         loaded = load_trainable(given.ref, config)
         trainer = make_trainer(run, config, loaded, given.encoded)
+        start = Start(loaded.model)
         fit(trainer, run, resume_point(run), stop, [NotANumber(config.learning_rate)])
         loaded = whole(loaded, None if config.eval else "cpu", keep=config.eval or processes.is_main())
         if processes.is_main():
             save(loaded, run.model_dir, run.final / "model", given.profile, saves_full_weights(loaded, config))
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    return loaded, {
-        "steps": trainer.state.global_step,
-        "first_loss": losses[0] if losses else None,
-        "last_loss": losses[-1] if losses else None,
-    }
+    history = trainer.state.log_history
+    learned = outcome(history, start, loaded)
+    return loaded, {"steps": trainer.state.global_step, **step_losses(history), **learned}
 
 
 def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded):
@@ -173,9 +173,9 @@ def _trainer_class(config: SftConfig, loaded: Loaded):
         from tools_sft.distill import Distiller
 
         return partial(Distiller, options=config, loaded=loaded)
-    from trl import SFTTrainer
+    from tools_sft.trainer import SftTrainer
 
-    return SFTTrainer
+    return SftTrainer
 
 
 def as_dataset(bins: Sequence[Sequence[Example]]):
