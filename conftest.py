@@ -23,7 +23,7 @@ class Trainer:
         self.start = [sys.executable, "-c", f"from tools_{name}.cli import main; main()"]
 
     def run(self, *args, **env) -> subprocess.CompletedProcess:
-        words = [*self.start, *map(str, args)]
+        words = [*self.start, *last_wins(args)]
         return subprocess.run(words, capture_output=True, text=True, env={**os.environ, **env}, check=False)
 
     def stopped_at(self, step: int, folder: Path, *args, number=signal.SIGKILL, before=()) -> subprocess.Popen:
@@ -33,7 +33,7 @@ class Trainer:
         `before` are words before the command, such as `unshare`'s.
         """
         begun = sessions(folder)
-        words = [*before, *self.start, *map(str, args), "--output-dir", str(folder), "--logging-steps", "1"]
+        words = [*before, *self.start, *last_wins([*args, "--output-dir", folder, "--logging-steps", 1])]
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self.wait(lambda: sessions(folder) > begun and logged(folder) >= step, process)
         os.kill(process.pid if not before else child_of(process.pid), number)
@@ -62,6 +62,21 @@ class Trainer:
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.005)
+
+
+def last_wins(args) -> list[str]:
+    """The words without an option's value where a later one is given, which the tools refuse; repeatable ones stay."""
+    words, kept = list(map(str, args)), []
+    for i, word in enumerate(words):
+        again = word.startswith("--") and word not in ("--reward", "--lora-target") and word in words[i + 1 :]
+        follows = i > 0 and words[i - 1].startswith("--") and not word.startswith("--") and not kept_last(words, i - 1)
+        if not again and not follows:
+            kept.append(word)
+    return kept
+
+
+def kept_last(words: list[str], i: int) -> bool:
+    return words[i] in ("--reward", "--lora-target") or words[i] not in words[i + 1 :]
 
 
 def sessions(folder: Path) -> int:

@@ -107,7 +107,7 @@ def logprobs(adapter, rows):
     import torch
 
     from tools_shared.models import load, resolve
-    from tools_shared.models.load import attach
+    from tools_shared.models.adapters import attach
 
     loaded = load(resolve("demo"), device="cpu")
     model = loaded.model if adapter is None else attach(loaded.model, adapter, trainable=False)

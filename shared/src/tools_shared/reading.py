@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tools_shared.errors import ToolError
 from tools_shared.models import Loaded, ModelRef, weights_sha256
+from tools_shared.models.adapters import fold
 from tools_shared.models.load import DTYPES
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ class StateReader:
         stored: str = "fp32",
         max_batch_tokens: int = 4096,
     ) -> None:
-        model = loaded.model.merge_and_unload() if loaded.ref.adapter is not None else loaded.model
+        model = loaded.model
+        if loaded.ref.adapter is not None:
+            model, *_ = fold(model, loaded.tokenizer, loaded.ref.spec)
         self._name, self._model = loaded.ref.spec, model.base_model
         self._layers, self._final_norm, self._stored = tuple(layers), final_norm, stored
         self._max_batch_tokens = max_batch_tokens

@@ -13,6 +13,7 @@ from tools_shared.config import Config, option
 from tools_shared.environment import value_of
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
+from tools_shared.models.adapters import attach
 from tools_shared.models.resolve import ModelRef
 
 if TYPE_CHECKING:
@@ -132,20 +133,6 @@ def load(
             model = attach(model, ref.adapter, trainable=False)
     # Weights in 4 bits were put on the device while they were read, and cannot be moved.
     return Loaded((model if "quantization_config" in more else model.to(place or device)).eval(), tokenizer, ref)
-
-
-def attach(model: PreTrainedModel, adapter: Path, trainable: bool) -> PreTrainedModel:
-    """Put a saved adapter on its base; raises ToolError when its shapes do not fit."""
-    from peft import PeftModel
-
-    try:
-        attached = PeftModel.from_pretrained(model, adapter, is_trainable=trainable)
-    except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ToolError(f"{adapter}: this adapter is for another base model ({reason})") from error
-    # peft looks the base up by this name at every save, on the hub when it is not a folder: "demo" is neither.
-    attached.peft_config["default"].base_model_name_or_path = model.name_or_path
-    return attached
 
 
 def check_base(ref: ModelRef) -> None:

@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Any
 from tools_shared.cli import say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_json
+from tools_shared.models.adapters import fold, probe
 from tools_shared.models.load import Loaded, weights_sha256
 from tools_shared.models.resolve import NOTES
 from tools_shared.prompts import Profile
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel
-
-MERGE_TOLERANCE = 1e-3
-"""Largest difference of log-probabilities between merged weights and adapter, in float32, relative to their spread."""
 
 
 def save(loaded: Loaded, folder: Path, final_folder: Path, profile: Profile, full_weights: bool) -> None:
@@ -29,7 +26,7 @@ def save(loaded: Loaded, folder: Path, final_folder: Path, profile: Profile, ful
     """
     model = loaded.model
     if full_weights and _is_adapter(model):
-        model = model.merge_and_unload(safe_merge=True)
+        model, *_ = fold(model, loaded.tokenizer, str(folder))
     if _is_adapter(model):
         adapter = model.peft_config["default"]
         adapter.base_model_name_or_path = loaded.ref.weights_name
@@ -65,7 +62,7 @@ def save_merged(loaded: Loaded, folder: Path, profile: Profile) -> float:
     """Merge a trained adapter into its base and save the whole weights; the model is merged in place.
 
     Returns the largest difference of next-token log-probabilities, merged against adapter, on a probe text. Raises
-    ToolError when that is above MERGE_TOLERANCE of their spread, and says so when merging changed nothing.
+    ToolError when that is more than rounding (`fold`), and says so when merging changed nothing.
     """
     import torch
 
@@ -73,28 +70,11 @@ def save_merged(loaded: Loaded, folder: Path, profile: Profile) -> float:
         raise ToolError("--merge: there is no adapter to merge; leave it out with --full-finetune")
     model = loaded.model.eval().to(torch.float32)
     with model.disable_adapter():
-        base = _probe(model, loaded)
-    adapted = _probe(model, loaded)
-    merged_model = model.merge_and_unload(safe_merge=True)
-    merged = _probe(merged_model, loaded)
+        base = probe(model, loaded.tokenizer)
+    merged_model, merged, difference = fold(model, loaded.tokenizer, str(folder))
     if torch.equal(merged, base):
         say(f"warning: {folder}: the merged weights compute what the base's do; the adapter adds nothing to them")
-    difference = (merged - adapted).abs().max().item()
-    if difference > MERGE_TOLERANCE * adapted.std().item():
-        raise ToolError(
-            f"{folder}: merged weights differ from the adapter by {difference:.2e}; use the adapter instead"
-        )
     merged_model.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
     write_json(folder / NOTES, {"profile": profile.to_json(), "base": None})
     return difference
-
-
-def _probe(model: PreTrainedModel, loaded: Loaded) -> torch.Tensor:
-    """Log-probabilities (tokens, vocabulary) on a fixed text."""
-    import torch
-
-    text = "Question: A farmer has 12 cows and buys 30 more. How many cows are there now? Answer: 12 + 30 = 42."
-    batch = loaded.tokenizer(text, return_tensors="pt").to(model.device)
-    with torch.inference_mode():
-        return torch.log_softmax(model(input_ids=batch["input_ids"]).logits[0].float(), dim=-1)

@@ -8,8 +8,9 @@ from typing import Any, Literal
 from tools_shared import processes
 from tools_shared.config import option
 from tools_shared.errors import ToolError
+from tools_shared.models.adapters import attach, fold
 from tools_shared.models.extras import need
-from tools_shared.models.load import Loaded, ModelConfig, attach, load, pick_device, pick_dtype
+from tools_shared.models.load import Loaded, ModelConfig, load, pick_device, pick_dtype
 from tools_shared.models.resolve import ModelRef
 from tools_shared.models.sharded import skeleton
 
@@ -123,10 +124,13 @@ def make_trainable(loaded: Loaded, options: LoraOptions) -> Loaded:
     model, ref = loaded.model, loaded.ref
     if ref.adapter is not None and options.adapter == "continue" and not options.full_finetune:
         return Loaded(attach(model, ref.adapter, trainable=True), loaded.tokenizer, ref)
-    if ref.adapter is not None and options.adapter != "new":
-        model = attach(model, ref.adapter, trainable=False).merge_and_unload(safe_merge=True)
     if options.full_finetune:
-        return Loaded(model.to(torch.float32).requires_grad_(True), loaded.tokenizer, ref)
+        model = model.to(torch.float32)
+    if ref.adapter is not None and options.adapter != "new":
+        why = "--full-finetune" if options.full_finetune else "--adapter merge"
+        model, *_ = fold(attach(model, ref.adapter, trainable=False), loaded.tokenizer, f"{ref.adapter}: {why}")
+    if options.full_finetune:
+        return Loaded(model.requires_grad_(True), loaded.tokenizer, ref)
     targets = list(options.lora_target)
     lora = LoraConfig(
         r=options.lora_r,

@@ -1,0 +1,167 @@
+"""Putting an adapter on its base, wholly or not at all, and folding it in, verified.
+
+PEFT places what `adapter_config.json` names and passes over the rest: tensors of the file that belong to other layers
+are dropped, and layers without a tensor in the file keep their initial values, of which LoRA's add nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tools_shared.errors import ToolError
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftConfig, PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+NAME = "default"
+PREFIX = "base_model.model."
+TOLERANCES = {"torch.float32": 1e-3, "torch.bfloat16": 5e-2, "torch.float16": 1e-2}
+"""Largest difference of log-probabilities between merged weights and adapter, relative to their spread: rounding of
+the weights' number format."""
+
+
+def attach(model: PreTrainedModel, adapter: Path, trainable: bool) -> PeftModel:
+    """Put a saved adapter on its base.
+
+    Raises ToolError when its tensors and the places for them are not the same set, by name and by shape.
+    """
+    from peft import PeftModel
+
+    config, tensors = read_adapter(adapter)
+    own = {
+        n: p.detach().clone()
+        for n, p in model.named_parameters(remove_duplicate=False)
+        if n in map(_base_name, tensors)
+    }
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Found missing adapter keys")  # refused below, in one line
+            attached = PeftModel.from_pretrained(model, adapter, config=config, is_trainable=trainable)
+            missing, left = _placed(attached, tensors, own)
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ToolError(f"{adapter}: this adapter is for another base model ({reason})") from error
+    if left or missing:
+        raise ToolError(_unfit(adapter, len(tensors), left, missing))
+    # peft looks the base up by this name at every save, on the hub when it is not a folder: "demo" is neither.
+    attached.peft_config[NAME].base_model_name_or_path = model.name_or_path
+    return attached
+
+
+def read_adapter(adapter: Path) -> tuple[PeftConfig, dict[str, torch.Tensor]]:
+    """An adapter's configuration and tensors by name; where the configuration leaves the layers open, those that the
+    file has tensors for. PEFT would take a layer list of its own for the architecture, and drop the other tensors."""
+    from peft import PeftConfig
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not (adapter / WEIGHTS).is_file():
+        raise ToolError(
+            f"{adapter}: no {WEIGHTS} in it; other formats of weights are not read: where they are trusted, load the "
+            "adapter with PEFT and save it again (save_pretrained)"
+        )
+    try:
+        tensors = load_file(adapter / WEIGHTS)
+        config = PeftConfig.from_pretrained(str(adapter))
+    except (SafetensorError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ToolError(f"{adapter}: this adapter cannot be read ({' '.join(str(error).split())[:200]})") from error
+    if config.is_prompt_learning:
+        raise ToolError(
+            f"{adapter}: a {config.peft_type.value} adapter changes the prompt; adapters on weights are read"
+        )
+    if getattr(config, "target_modules", "") is None and not getattr(config, "target_parameters", None):
+        config.target_modules = layers_of(tensors)
+    return config, tensors
+
+
+def layers_of(names: Iterable[str]) -> list[str]:
+    """The layers that an adapter's tensors belong to, by their whole names."""
+    found = {n.removeprefix(PREFIX).partition(".lora_")[0] for n in names if ".lora_" in n}
+    return sorted(found)
+
+
+def _placed(
+    attached: PeftModel, tensors: dict[str, torch.Tensor], own: dict[str, torch.Tensor]
+) -> tuple[list[str], list[str]]:
+    """Places for which the file has no tensor, and tensors that have no place; fills the places once more, as PEFT does
+    not tell which it has filled. `own` are the base's weights by names that the file has too.
+
+    PEFT puts a tensor that no part of the adapter asks for in the place of the base's weight of that name. It saves
+    such copies beside an adapter on the embedding; one that differs would change the base itself.
+    """
+    import torch
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    result = set_peft_model_state_dict(attached, tensors, NAME)
+    # What PEFT would save is what it needs; tied copies and buffers are not in it.
+    needed = get_peft_model_state_dict(attached, adapter_name=NAME, save_embedding_layers=False)
+    unfilled = {_file_name(name) for name in result.missing_keys}
+    missing = [name for name in needed if name not in tensors and _file_name(name) in unfilled]
+    left = {_file_name(name) for name in result.unexpected_keys}
+    for name in set(tensors) - set(needed):
+        base = own.get(_base_name(name))
+        if base is not None and not torch.equal(tensors[name].to(base), base):
+            left.add(name)
+    return sorted(missing), sorted(left)
+
+
+def _base_name(name: str) -> str:
+    """The base's own name of the weight that a tensor of an adapter's file would replace."""
+    return name.removeprefix(PREFIX).replace(".base_layer.", ".")
+
+
+def _file_name(name: str) -> str:
+    """A parameter's name as the file has it, without the adapter's own."""
+    parts = [part for part in name.split(".") if part not in (NAME, "modules_to_save", "token_adapter")]
+    return ".".join(parts).removesuffix(".weight")
+
+
+def _unfit(adapter: Path, n: int, left: list[str], missing: list[str]) -> str:
+    words = []
+    if left:
+        words.append(
+            f"{n} tensors in {WEIGHTS}, {n - len(left)} placed: {len(left)} belong to layers that {CONFIG} or the base "
+            f"model does not have, first {left[0]}"
+        )
+    if missing:
+        words.append(f"{len(missing)} tensors that {CONFIG} asks for are not in {WEIGHTS}, first {missing[0]}")
+    return f"{adapter}: this adapter fits its base model only in part: {'; '.join(words)}"
+
+
+def fold(
+    model: PeftModel, tokenizer: PreTrainedTokenizerBase, what: str
+) -> tuple[PreTrainedModel, torch.Tensor, float]:
+    """Merge an adapter into its base, in place, and compare both on a probe text.
+
+    Returns the merged model, its log-probabilities there (tokens, vocabulary), and their largest difference from the
+    adapter's. Raises ToolError, which begins with `what`, when that is more than rounding: weights that are tied, such
+    as lm_head with the embedding, cannot be merged apart.
+    """
+    model.eval()
+    adapted = probe(model, tokenizer)
+    merged_model = model.merge_and_unload(safe_merge=True)
+    merged = probe(merged_model, tokenizer)
+    difference = (merged - adapted).abs().max().item()
+    if not difference <= TOLERANCES.get(str(merged_model.dtype), 5e-2) * adapted.std().item():
+        raise ToolError(
+            f"{what}: merged weights differ from the adapter by {difference:.2e} in log-probabilities, as they do "
+            "where it is on a layer with tied weights; use the adapter as it is (--adapter continue, without --merge)"
+        )
+    return merged_model, merged, difference
+
+
+def probe(model: Any, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
+    """Log-probabilities (tokens, vocabulary) on a fixed text."""
+    import torch
+
+    text = "Question: A farmer has 12 cows and buys 30 more. How many cows are there now? Answer: 12 + 30 = 42."
+    ids = tokenizer(text, return_tensors="pt")["input_ids"].to(model.device)
+    with torch.inference_mode():
+        return torch.log_softmax(model(input_ids=ids).logits[0].float(), dim=-1)
