@@ -12,21 +12,27 @@ from tools_shared.models import LoraOptions, load, make_trainable, resolve, save
 from tools_shared.models.adapters import CONFIG, WEIGHTS
 from tools_shared.prompts import PROFILES
 
-SIZES = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2)
+SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
 
 KINDS = {
-    "two layers": dict(target_modules=["q_proj", "v_proj"]),
-    "all layers": dict(target_modules="all-linear"),
-    "some blocks": dict(target_modules=["q_proj", "down_proj"], layers_to_transform=[0, 2]),
-    "dora": dict(target_modules=["k_proj", "up_proj"], use_dora=True),
-    "rslora": dict(target_modules=["o_proj"], use_rslora=True),
-    "ranks": dict(target_modules=["q_proj", "o_proj"], rank_pattern={"layers.1.self_attn.q_proj": 6}),
-    "whole head": dict(target_modules=["q_proj"], modules_to_save=["lm_head"]),
-    "whole norms": dict(target_modules=["q_proj"], modules_to_save=["input_layernorm"]),
-    "head": dict(target_modules=["q_proj", "lm_head"]),
-    "embedding": dict(target_modules=["q_proj", "embed_tokens"]),
-    "tokens": dict(target_modules=["q_proj"], trainable_token_indices={"embed_tokens": [5, 9]}),
-    "biases": dict(target_modules=["q_proj", "k_proj"], bias="lora_only"),
+    "two layers": {"target_modules": ["q_proj", "v_proj"]},
+    "all layers": {"target_modules": "all-linear"},
+    "some blocks": {"target_modules": ["q_proj", "down_proj"], "layers_to_transform": [0, 2]},
+    "dora": {"target_modules": ["k_proj", "up_proj"], "use_dora": True},
+    "rslora": {"target_modules": ["o_proj"], "use_rslora": True},
+    "ranks": {"target_modules": ["q_proj", "o_proj"], "rank_pattern": {"layers.1.self_attn.q_proj": 6}},
+    "whole head": {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+    "whole norms": {"target_modules": ["q_proj"], "modules_to_save": ["input_layernorm"]},
+    "head": {"target_modules": ["q_proj", "lm_head"]},
+    "embedding": {"target_modules": ["q_proj", "embed_tokens"]},
+    "tokens": {"target_modules": ["q_proj"], "trainable_token_indices": {"embed_tokens": [5, 9]}},
+    "biases": {"target_modules": ["q_proj", "k_proj"], "bias": "lora_only"},
 }
 
 
@@ -186,12 +192,13 @@ MERGED_BY = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_folded_in_an_adapter_computes_the_same_or_is_refused_in_every_way(base, tmp_path, kind, way):
     expected = made(base, tmp_path / "it", kind)
+    refused, merged = "", None
     try:
         merged = MERGED_BY[way](tmp_path / "it", tmp_path)
-    except ToolError as refused:
-        assert "merged weights differ from the adapter" in str(refused)
-        assert base.parent.name.startswith("tied")
-        assert kind in ("head", "embedding")
+    except ToolError as error:
+        refused = str(error)
+    if base.parent.name.startswith("tied") and kind in ("head", "embedding"):
+        assert "merged weights differ from the adapter" in refused
     else:
+        assert not refused
         torch.testing.assert_close(logits(merged), expected, atol=1e-4, rtol=1e-3)
-        assert (kind, base.parent.name[:4]) != ("head", "tied")

@@ -24,10 +24,13 @@ that keeps what was freed took 1.37 of it. Not yet measured on a GPU.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tools_shared import processes
+from tools_shared.cli import say
+from tools_shared.errors import ToolError
 from tools_shared.models import LoraOptions, ModelRef
 from tools_shared.models.load import load_config, pick_device, pick_dtype
 
@@ -85,12 +88,26 @@ def gib(size: float) -> str:
     return f"{size / 2**20:.0f} MiB" if size < 2**30 else f"{size / 2**30:.1f} GiB"
 
 
+def expected(make: Callable[[], Memory]) -> Memory | None:
+    """What `make` reckons; None, with a sentence, for a model that this formula does not know. The figure is advice:
+    whatever goes wrong in reckoning it stops no run."""
+    try:
+        return make()
+    except ToolError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a figure that is only shown
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        say(f"the memory to expect cannot be reckoned for this architecture ({reason})")
+        return None
+
+
 def estimate(
     ref: ModelRef, options: LoraOptions, n_rows: int, n_tokens: int, checkpointing: bool, n_sampled_tokens: int = 0
 ) -> Memory:
     """Bytes for forward passes of `n_rows` rows of `n_tokens` tokens; `n_sampled_tokens` is that of all rollouts drawn
     at once, prompts included."""
     config = load_config(ref)
+    text = config.get_text_config()
     b = pick_dtype(options.dtype, pick_device(options.device)).itemsize
     n_linear, n_other, n_adapter = _count(config, options)
     n_all = n_linear + n_other
@@ -103,8 +120,8 @@ def estimate(
         weights,
         4.0 * n_trained,
         8.0 * n_trained,
-        _activations(config, n_rows * n_tokens, b, checkpointing),
-        2.0 * b * n_sampled_tokens * _key_width(config) * config.num_hidden_layers,
+        _activations(text, n_rows * n_tokens, b, checkpointing),
+        2.0 * b * n_sampled_tokens * _key_width(text) * text.num_hidden_layers,
     )
 
 
@@ -117,25 +134,39 @@ def _count(config: PreTrainedConfig, options: LoraOptions) -> tuple[int, int, in
         model = AutoModelForCausalLM.from_config(config)
     linear = [m for m in _linear_maps(model) if m is not model.get_output_embeddings()]
     n_linear = sum(m.weight.numel() for m in linear)
-    n_adapter = sum(options.lora_r * (m.in_features + m.out_features) for m in linear)
+    n_adapter = sum(options.lora_r * sum(m.weight.shape) for m in linear)
     return n_linear, model.num_parameters() - n_linear, n_adapter
 
 
-def _linear_maps(model: nn.Module) -> list[nn.Linear]:
+def _linear_maps(model: nn.Module) -> list[nn.Module]:
+    """GPT-2's family writes its linear maps as convolutions of width 1."""
     from torch import nn
+    from transformers.pytorch_utils import Conv1D
 
-    return [module for module in model.modules() if isinstance(module, nn.Linear)]
+    return [module for module in model.modules() if isinstance(module, nn.Linear | Conv1D)]
+
+
+def _head_width(config: PreTrainedConfig) -> int:
+    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
 
 
 def _key_width(config: PreTrainedConfig) -> int:
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return width * (getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+    """Width of all keys of a token; Falcon says by a flag of its own that it has one head of them."""
+    if getattr(config, "multi_query", False) and not getattr(config, "new_decoder_architecture", False):
+        return _head_width(config)
+    return _head_width(config) * (getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+
+
+def _mlp_width(config: PreTrainedConfig) -> int:
+    """Width of the MLP by the names that families give it, of a list the mean; 4 h where it is not said (GPT-2)."""
+    names = ("intermediate_size", "n_inner", "ffn_dim", "d_ff", "ffn_hidden_size")
+    found = next((width for name in names if (width := getattr(config, name, None))), 4 * config.hidden_size)
+    return sum(found) // len(found) if isinstance(found, list | tuple) else found
 
 
 def _activations(config: PreTrainedConfig, n_tokens: int, b: int, checkpointing: bool) -> float:
-    k = _key_width(config)
-    q = k // (getattr(config, "num_key_value_heads", None) or config.num_attention_heads) * config.num_attention_heads
-    per_layer = b * (6 * config.hidden_size + 3 * q + 4 * k + 4 * config.intermediate_size)
+    k, q = _key_width(config), _head_width(config) * config.num_attention_heads
+    per_layer = b * (6 * config.hidden_size + 3 * q + 4 * k + 4 * _mlp_width(config))
     n_layers = config.num_hidden_layers
     kept = n_layers * b * config.hidden_size + per_layer if checkpointing else n_layers * per_layer
     return float(n_tokens * kept + 16 * n_tokens * config.vocab_size)

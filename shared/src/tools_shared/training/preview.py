@@ -35,7 +35,7 @@ def n_steps(n_batches: int, accumulation: int, epochs: float, max_steps: int) ->
     return math.ceil(epochs * max(1, math.ceil(n_batches / accumulation)))
 
 
-def preview(config: Config, prompt: str, counts: str, memory: Memory) -> str:
+def preview(config: Config, prompt: str, counts: str, memory: Memory | None) -> str:
     """The configuration as YAML, the first prompt, the counts and the memory."""
     import yaml
 
@@ -50,6 +50,6 @@ def preview(config: Config, prompt: str, counts: str, memory: Memory) -> str:
             "",
             "# counts",
             counts,
-            str(memory),
+            *([str(memory)] if memory else []),
         ]
     )

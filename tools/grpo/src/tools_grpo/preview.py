@@ -34,13 +34,14 @@ def dry_run(config: GrpoConfig) -> str:
     return "\n".join([text, *vllm_memory(config)])
 
 
-def expected_memory(config: GrpoConfig, ref: ModelRef, prompts: Sequence[Prompt]) -> Memory:
+def expected_memory(config: GrpoConfig, ref: ModelRef, prompts: Sequence[Prompt]) -> Memory | None:
     """Reckoned with completions of full length; without vLLM's, see `vllm_memory`."""
-    from tools_shared.training.memory import estimate
+    from tools_shared.training.memory import estimate, expected
 
     longest = max(len(prompt.token_ids) for prompt in prompts) + config.max_completion_length
     sampled = config.n_completions * longest if config.engine == "transformers" else 0
-    return estimate(ref, config, config.batch_size, longest, config.gradient_checkpointing, sampled).spread(config)
+    checkpointing = config.gradient_checkpointing
+    return expected(lambda: estimate(ref, config, config.batch_size, longest, checkpointing, sampled).spread(config))
 
 
 def vllm_memory(config: GrpoConfig) -> list[str]:

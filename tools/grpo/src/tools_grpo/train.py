@@ -134,7 +134,9 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
     from tools_shared.training import Start, fit, outcome, resumable, resume_point, step_of
     from tools_shared.training.guards import NoSpread, NotANumber, Truncated
 
-    say("\n".join([str(expected_memory(config, given.ref, given.prompts)), *vllm_memory(config)]))
+    memory = expected_memory(config, given.ref, given.prompts)
+    for line in [*([memory] if memory else []), *vllm_memory(config)]:
+        say(str(line))
     torch.manual_seed(config.seed)
     pairs = list(zip(given.prompts, given.problems.items, strict=True))
     by_text = {prompt.text: (problem.id, prompt) for prompt, problem in pairs}

@@ -33,7 +33,13 @@ def dry_run(config: SftConfig) -> str:
     return preview(config, prompt, counts, expected_memory(config, given.ref, given.encoded))
 
 
-def expected_memory(config: SftConfig, ref: ModelRef, encoded: Encoded) -> Memory:
+def expected_memory(config: SftConfig, ref: ModelRef, encoded: Encoded) -> Memory | None:
+    from tools_shared.training.memory import expected
+
+    return expected(lambda: _reckoned(config, ref, encoded))
+
+
+def _reckoned(config: SftConfig, ref: ModelRef, encoded: Encoded) -> Memory:
     from tools_shared.training.memory import estimate
 
     longest = max(sum(len(example.token_ids) for example in row) for row in rows_of(encoded.examples, config))
@@ -48,7 +54,7 @@ def with_teacher(memory: Memory, config: SftConfig, n_tokens: int) -> Memory:
 
     teacher = resolve(config.teacher)
     weights = estimate(teacher, replace(config, full_finetune=False), 0, 0, False).weights
-    logits = 20.0 * n_tokens * load_config(teacher).vocab_size
+    logits = 20.0 * n_tokens * load_config(teacher).get_text_config().vocab_size
     return replace(memory, weights=memory.weights + weights, activations=memory.activations + logits)
 
 

@@ -120,7 +120,8 @@ def _fit(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> t
     from tools_shared.training import Start, fit, outcome, resumable, resume_point, step_losses
     from tools_shared.training.guards import NotANumber
 
-    say(str(expected_memory(config, given.ref, given.encoded)))
+    if memory := expected_memory(config, given.ref, given.encoded):
+        say(str(memory))
     torch.manual_seed(config.seed)
     with resumable(run, less_memory(config)):
         loaded = load_trainable(given.ref, config)
