@@ -95,7 +95,14 @@ def test_a_container_s_first_process_stops_in_order(sft, tmp_path):
 
 def test_a_signal_during_evaluation_keeps_the_draft(sft, tmp_path):
     folder = tmp_path / "stopped"
-    words = [*sft.start, *ARGS, "--eval", "--eval-before", "--output-dir", str(folder)]
+    words = [
+        *sft.start,
+        *(word for word in ARGS if word != "--no-eval"),
+        "--eval",
+        "--eval-before",
+        "--output-dir",
+        str(folder),
+    ]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if "rows read" in line:
