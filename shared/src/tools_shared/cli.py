@@ -276,7 +276,10 @@ def _click_option(field: dataclasses.Field, config_class: type[Config]) -> Calla
     elif typing.get_origin(hint) is tuple:
         inner = typing.get_args(hint)[0]
         choices = configs.choices_of(inner)
-        settings |= {"type": click.Choice(choices) if choices else inner, "multiple": True}
+        settings |= {
+            "type": click.Choice(choices) if choices else _OneALine() if inner is str else inner,
+            "multiple": True,
+        }
     elif choices := configs.choices_of(hint):
         settings["type"] = click.Choice(choices)
     else:
@@ -284,6 +287,12 @@ def _click_option(field: dataclasses.Field, config_class: type[Config]) -> Calla
     if meta["flag_value"] is not None:
         settings |= {"is_flag": False, "flag_value": meta["flag_value"]}
     return click.option(*names, cls=EnvironmentOption, **settings)
+
+
+class _OneALine(click.types.StringParamType):
+    """Text of a repeatable option: its environment variable holds one value a line, as paths may hold spaces."""
+
+    envvar_list_splitter = "\n"
 
 
 def resolve(config_class: type[C], options: Mapping[str, Any], version: str) -> tuple[C, Invocation]:

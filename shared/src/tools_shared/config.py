@@ -56,6 +56,28 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+class Sources(tuple[str, ...]):
+    """Addresses whose rows are read one after another, in this order; as text they stand with commas between."""
+
+    def __str__(self) -> str:
+        return ", ".join(self)
+
+
+def source_option(default: str | None, help: str, **more: Any) -> Any:
+    """A repeatable option that names rows: `tuple[str, ...]`, its value always `Sources`. One address needs no list
+    around it, in Python and YAML either."""
+    given = Sources((default,) if default else ())
+    field = option(given, f"{help} Repeatable: read one after another.", **more)
+    return dataclasses.field(default=given, metadata={**field.metadata, "sources": True})
+
+
+def _as_sources(field: dataclasses.Field, value: Any) -> Sources:
+    sources = Sources((value,) if isinstance(value, str) else value or ())
+    if doubled := next((one for i, one in enumerate(sources) if one in sources[:i]), None):
+        raise ToolError(f"{flag_of(field.name)} {doubled}: is given twice; name each source once")
+    return sources
+
+
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Base of every tool's configuration; checks each field's bounds and choices."""
@@ -65,6 +87,8 @@ class Config:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
+            if field.metadata.get("sources"):
+                object.__setattr__(self, field.name, _as_sources(field, getattr(self, field.name)))
             check_value(field, getattr(self, field.name), self.hints()[field.name])
 
     @classmethod
@@ -74,16 +98,19 @@ class Config:
         return typing.get_type_hints(cls)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as they are written to `config.yaml`."""
-        return {
-            f.name: list(value) if isinstance(value := getattr(self, f.name), tuple) else value
-            for f in dataclasses.fields(self)
-        }
+        """Plain values, as they are written to `config.yaml`; one source is its address alone."""
+        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide the result."""
         names = {f.name for f in dataclasses.fields(self) if f.metadata.get("identity", True)}
         return {name: value for name, value in self.to_dict().items() if name in names}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Sources) and len(value) < 2:
+        return value[0] if value else None
+    return list(value) if isinstance(value, tuple) else value
 
 
 def check_value(field: dataclasses.Field, value: Any, hint: Any) -> None:
@@ -163,7 +190,7 @@ def read_yaml(path: Path, config_class: type[Config]) -> dict[str, Any]:
         if key in values:
             raise ToolError(f"{where}: '{key}' is given twice")
         hint, value = config_class.hints()[key], yaml_text.construct(loader, node, path)
-        if typing.get_origin(without_none(hint)) is tuple and not isinstance(value, list | Mapping):
+        if typing.get_origin(without_none(hint)) is tuple and not isinstance(value, list | Mapping | None):
             value = [value]
         if value is not None and not _is_of_kind(value, without_none(hint)):
             raise ToolError(f"{where}: '{key}' must be {_kind(without_none(hint))}, got {brief(value)}")

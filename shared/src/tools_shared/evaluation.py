@@ -15,7 +15,7 @@ from typing import Any
 from tools_shared import csv_cells, processes
 from tools_shared.answers import judge
 from tools_shared.cli import progress, say
-from tools_shared.config import option
+from tools_shared.config import option, source_option
 from tools_shared.engines import Completion, Engine, LocalEngineConfig, SamplingParams, check_engine, open_engine
 from tools_shared.engines.base import prompts_of
 from tools_shared.errors import ToolError
@@ -67,7 +67,7 @@ RATES = {
 class EvalConfig(LocalEngineConfig):
     """The options of every command that evaluates."""
 
-    eval_file: str = option(DEMO_TEST, "Test problems: any source.", flags=("--eval-path",))
+    eval_file: tuple[str, ...] = source_option(DEMO_TEST, "Test problems: any source.", flags=("--eval-path",))
     eval_samples: int | None = option(
         None, "How many of the test problems, from the first. Default: all.", env="EVAL_SAMPLES", minimum=1
     )

@@ -22,6 +22,7 @@ from tools_shared.runs.config import RunConfig
 from tools_shared.runs.read import MANIFEST, SCHEMA_VERSION, Manifest, read_manifest
 from tools_shared.runs.refuse import refuse_difference
 from tools_shared.runs.replace import LOCK, STATE, publish
+from tools_shared.sources import Collected
 
 CHECKPOINTS = "checkpoints"
 REJECTED = "rejected.jsonl"
@@ -80,6 +81,13 @@ class Draft:
         self._state["inputs"][name] = entry
         self._save_state()
         processes.share(sha256)
+
+    def add_sources(self, name: str, read: Collected, n_used: int | None = None) -> None:
+        """Note the data that the run is made from, each source with its hash; `n_used` where less is used than was
+        read."""
+        for told, one in read.named(name).items():
+            used = n_used if n_used is not None and len(read.sources) == 1 else one.n_used
+            self.add_input(told, one.spec, one.sha256, n_read=one.n_read, n_used=used)
 
     def reject(self, rows: Iterable[Rejected]) -> None:
         """Write `rejected.jsonl`: every input row that is not used, with file, line and reason."""

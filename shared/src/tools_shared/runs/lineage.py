@@ -23,11 +23,16 @@ def undeduplicated(inputs: Iterable[Mapping[str, Any]]) -> list[str]:
     """
     found: dict[str, None] = {}
     for entry in inputs:
-        if entry["name"] in DATA:
+        if is_data(entry):
             found.update(dict.fromkeys(_unvouched(entry["path"], entry["sha256"])))
         elif entry["name"] in MODELS and entry.get("run_sha256") is not None:
             found.update(dict.fromkeys(_ancestors(entry["path"])))
     return list(found)
+
+
+def is_data(entry: Mapping[str, Any]) -> bool:
+    """Whether an input is training data; the second and further sources are numbered, as in `train 2`."""
+    return entry["name"].partition(" ")[0] in DATA
 
 
 def warning(paths: list[str]) -> str:
@@ -53,7 +58,7 @@ def _unvouched(source: str, sha256: str) -> list[str]:
     if source.startswith(DISJOINT) or cleaned_by(path, sha256) is not None:
         return []
     if (path.parent / MANIFEST).exists():
-        return undeduplicated(e for e in read_manifest(path.parent).data["inputs"] if e["name"] in DATA)
+        return undeduplicated(e for e in read_manifest(path.parent).data["inputs"] if is_data(e))
     return [source]
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -18,6 +18,18 @@ from tools_shared.sources.rows import read_rows, source_sha256
 from tools_shared.sources.shapes import CONVERSATIONS, UnusableError, detect_shape
 
 T = TypeVar("T", Problem, Conversation, Problem | Conversation)
+Spec = str | os.PathLike[str] | Sequence[str]
+"""An address, or several that are read one after another."""
+
+
+@dataclass(frozen=True)
+class SourceRead:
+    """One of the sources of what was read: its address, its hash, and how many of its rows were read and are used."""
+
+    spec: str
+    sha256: str
+    n_read: int
+    n_used: int
 
 
 @dataclass(frozen=True)
@@ -25,17 +37,23 @@ class Collected(Generic[T]):
     """What was read: `n_read` rows are `items` and `rejected` together.
 
     `sha256` identifies the data: for files that of their bytes (see `source_sha256`), whole even under a limit; for
-    standard input, hub and demo that of the rows that were read, each as JSON with sorted keys and a line end.
+    standard input, hub and demo that of the rows that were read, each as JSON with sorted keys and a line end. Of
+    several sources it is that of their hex digests, one a line; `sources` tells of each.
     """
 
     items: list[T]
     rejected: list[Rejected]
     n_read: int
     sha256: str
+    sources: tuple[SourceRead, ...]
+
+    def named(self, name: str) -> dict[str, SourceRead]:
+        """The sources as a manifest names them: `train`, and of several also `train 2` and so on."""
+        return {name if n == 1 else f"{name} {n}": one for n, one in enumerate(self.sources, start=1)}
 
 
 def read_problems(
-    spec: str | os.PathLike[str],
+    spec: Spec,
     *,
     question_key: str | None = None,
     answer_key: str | None = None,
@@ -49,13 +67,13 @@ def read_problems(
     return _collect(spec, lambda row: find_problem(row, question_key, answer_key), limit)
 
 
-def read_conversations(spec: str | os.PathLike[str], *, limit: int | None = None) -> Collected[Conversation]:
+def read_conversations(spec: Spec, *, limit: int | None = None) -> Collected[Conversation]:
     """Conversations from any source (see `conversation_from` for the shapes); else as `read_problems`."""
     return _collect(spec, conversation_from, limit)
 
 
 def read_examples(
-    spec: str | os.PathLike[str],
+    spec: Spec,
     *,
     question_key: str | None = None,
     answer_key: str | None = None,
@@ -75,14 +93,38 @@ def read_examples(
     return _collect(spec, make, limit)
 
 
-def _collect(spec: str | os.PathLike[str], make: Callable[[Row], Found | Conversation], limit: int | None) -> Collected:
+def _collect(spec: Spec, make: Callable[[Row], Found | Conversation], limit: int | None) -> Collected:
     if limit is not None and limit < 1:
         raise ToolError(f"the limit for {spec} must be 1 or more, got {limit}")
+    items: list[Problem | Conversation] = []
+    rejected: list[Rejected] = []
+    sources: list[SourceRead] = []
+    seen: set[str] = set()
+    for one in (spec,) if isinstance(spec, str | os.PathLike) else spec:
+        some, bad, sha256 = _read_one(one, make, None if limit is None else limit - len(items), seen)
+        sources.append(SourceRead(os.fspath(one), sha256, len(some) + len(bad), len(some)))
+        items += some
+        rejected += bad
+    if not items:
+        raise ToolError(_nothing_usable(spec, rejected))
+    return Collected(items, rejected, len(items) + len(rejected), joined_sha256(s.sha256 for s in sources), (*sources,))
+
+
+def joined_sha256(digests: Iterable[str]) -> str:
+    """One hash of several sources, from theirs in order; that of one source is its own."""
+    found = list(digests)
+    return found[0] if len(found) == 1 else hashlib.sha256("".join(f"{d}\n" for d in found).encode()).hexdigest()
+
+
+def _read_one(
+    spec: str | os.PathLike[str], make: Callable[[Row], Found | Conversation], limit: int | None, seen: set[str]
+) -> tuple[list[Problem | Conversation], list[Rejected], str]:
+    """One source's items, at most `limit`, its rejected rows, and its hash."""
     digest = hashlib.sha256()
     read: list[tuple[Found | Conversation | Rejected, Rejected | None]] = []
     n_plain = n_sure = n_marked = 0
     sha256 = source_sha256(spec)
-    for found in read_rows(spec):
+    for found in read_rows(spec) if limit != 0 else ():
         if sha256 is None:
             digest.update(canonical(found))
         made = _make(found, make)
@@ -92,20 +134,16 @@ def _collect(spec: str | os.PathLike[str], make: Callable[[Row], Found | Convers
         read.append((made, _rejected(found, unvouched(made.name)) if rests_on == "plain" else None))
         if limit is not None and n_sure + (0 if n_marked else n_plain) >= limit:
             break
-    items, rejected = _settled(read, believe_plain=not n_marked)
-    if not items:
-        raise ToolError(_nothing_usable(spec, rejected))
-    return Collected(items, rejected, len(read), sha256 or digest.hexdigest())
+    return *_settled(read, not n_marked, seen), sha256 or digest.hexdigest()
 
 
 def _settled(
-    read: Sequence[tuple[Found | Conversation | Rejected, Rejected | None]], believe_plain: bool
+    read: Sequence[tuple[Found | Conversation | Rejected, Rejected | None]], believe_plain: bool, seen: set[str]
 ) -> tuple[list[Problem | Conversation], list[Rejected]]:
     """Items with unique ids, and rejected rows, both in the order of the source; beside a plain answer stands what it
     becomes where it is not believed."""
     items: list[Problem | Conversation] = []
     rejected: list[Rejected] = []
-    seen: set[str] = set()
     for made, unbelieved in read:
         if unbelieved is not None and not believe_plain:
             rejected.append(unbelieved)
@@ -147,7 +185,7 @@ def canonical(found: Row | Rejected) -> bytes:
     return (json.dumps(data, sort_keys=True, ensure_ascii=False, default=str) + "\n").encode()
 
 
-def _nothing_usable(spec: str | os.PathLike[str], rejected: list[Rejected]) -> str:
+def _nothing_usable(spec: Spec, rejected: list[Rejected]) -> str:
     if not rejected:
         return f"{spec}: no usable row (the source is empty)"
     first = rejected[0]

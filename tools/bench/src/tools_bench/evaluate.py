@@ -30,7 +30,7 @@ def run_evaluation(config: EvaluateConfig, invocation: Invocation) -> Manifest:
     tests = read_test_problems(config)
     with draft(output_dir, config, invocation, "eval") as run:
         _note_model(run, config, ref)
-        run.add_input("eval", config.eval_file, tests.sha256, n_read=tests.n_read, n_used=len(tests.items))
+        run.add_sources("eval", tests)
         run.reject(tests.rejected)
         if said := warning(undeduplicated(run.inputs)):
             say(said)

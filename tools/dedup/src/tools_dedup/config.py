@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from tools_shared.config import option, parse_shard
+from tools_shared.config import option, parse_shard, source_option
 from tools_shared.errors import ToolError
 from tools_shared.outputs import OverwriteConfig
 from tools_shared.ray_map import RayConfig
@@ -24,7 +24,9 @@ class DedupConfig(OverwriteConfig, RayConfig):
 
     TOOL: ClassVar[str] = "dedup"
 
-    train_path: str | None = option(None, "Training rows: file, glob, '-', hf://owner/name?split=, demo://...")
+    train_path: tuple[str, ...] = source_option(
+        None, "Training rows: file, glob, '-', hf://owner/name?split=, demo://..."
+    )
     test_path: tuple[str, ...] = option((), "Test rows, PATH or NAME=PATH. Repeatable: one for each test set.")
     output_path: str | None = option(None, "The rows that stay, as JSON lines.", identity=False)
     removed_path: str | None = option(None, "The rows that go. Default: OUTPUT.removed.jsonl.", identity=False)

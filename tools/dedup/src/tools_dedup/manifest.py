@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from tools_shared.files import write_json
 from tools_shared.outputs import describe
 from tools_shared.runs import facts
 from tools_shared.runs.read import SCHEMA_VERSION
+from tools_shared.sources import files_among
 
 KIND = "dedup"
 MANY_REMOVED = 0.2
@@ -87,6 +88,12 @@ def say_warnings(warnings: list[str]) -> list[str]:
     for warning in warnings:
         say(f"warning: {warning}")
     return warnings
+
+
+def input_files(manifest: Mapping[str, Any]) -> Iterator[Path]:
+    """The files that a run was made from, those of them that are still there."""
+    for entry in manifest["inputs"]:
+        yield from files_among(*(one["path"] for one in entry.get("sources", [entry])))
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tools_dedup.config import DedupConfig
-from tools_dedup.manifest import check_sum, metric_warnings, read_manifest, say_warnings, write_manifest
+from tools_dedup.manifest import check_sum, input_files, metric_warnings, read_manifest, say_warnings, write_manifest
 from tools_dedup.outputs import opened_outputs, output_paths
 from tools_dedup.report import Digest
 from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, sha256_file
-from tools_shared.sources import files_among
 
 _SUMMED = ("n_rows", "n_kept", "n_removed", "n_rejected", "n_not_sampled", "n_kept_by_guard", "n_verdicts", "n_encoded",
            "n_truncated")  # fmt: skip
@@ -91,7 +90,7 @@ def _used(shards: Sequence[tuple[Path, Mapping[str, Any]]]) -> Iterator[Path]:
     for path, manifest in shards:
         yield path.resolve()
         yield from ((path.parent / entry["path"]).resolve() for entry in manifest["outputs"].values())
-        yield from files_among(*(entry["path"] for entry in manifest["inputs"]))
+        yield from input_files(manifest)
 
 
 def _warnings(shards: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]) -> list[str]:

@@ -17,11 +17,11 @@ from typing import Any, ClassVar
 
 from tools_dedup.config import DedupConfig
 from tools_dedup.contents import STEPS
-from tools_dedup.manifest import check_sum, metric_warnings, read_manifest, say_warnings, write_manifest
+from tools_dedup.manifest import check_sum, input_files, metric_warnings, read_manifest, say_warnings, write_manifest
 from tools_dedup.outcome import in_band, shaped
 from tools_dedup.outputs import OutputPaths, opened_outputs, output_paths
 from tools_dedup.report import Digest
-from tools_dedup.rows import as_line, open_source
+from tools_dedup.rows import as_line, open_sources
 from tools_dedup.words import shared_numbers, shared_spans
 from tools_shared.cli import Invocation
 from tools_shared.config import option
@@ -29,7 +29,7 @@ from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, sha256_file
 from tools_shared.outputs import OverwriteConfig
 from tools_shared.records import Row
-from tools_shared.sources import files_among, procedure_text
+from tools_shared.sources import procedure_text
 
 SCORED = ("semantic", "lexical")
 
@@ -78,7 +78,7 @@ def _options(before: Mapping[str, Any], config: RethresholdConfig) -> DedupConfi
     if first := before["options"].get("run_path"):
         raise ToolError(f"{config.run_path}: was made by rethreshold itself; give --run-path {first['value']}")
     given = DedupConfig(**{n: _plain(entry["value"]) for n, entry in before["options"].items()})
-    if given.train_path == "-":
+    if "-" in given.train_path:
         raise ToolError(f"{config.run_path}: its rows came from standard input and are gone; run tools-dedup again")
     return given
 
@@ -108,7 +108,7 @@ def _stored(config: RethresholdConfig, before: Mapping[str, Any], name: str) -> 
 def _used(before: Mapping[str, Any], config: RethresholdConfig) -> Iterator[Path]:
     folder = Path(config.run_path).parent
     yield Path(config.run_path).resolve()
-    yield from files_among(*(entry["path"] for entry in before["inputs"]))
+    yield from input_files(before)
     yield from ((folder / before["outputs"][name]["path"]).resolve() for name in ("matches", "rejected"))
 
 
@@ -133,7 +133,7 @@ def _write(
 def _rows_of(given: DedupConfig, lines: Iterable[str]) -> Iterator[tuple[Row, dict[str, Any], str]]:
     """Each match with the row that it is about, found by its place, and the line that it stood in."""
     changed = ToolError(f"{given.train_path}: has changed since the run; run tools-dedup again")
-    rows = iter(open_source(given.train_path, given.train_steps_key or STEPS).rows())
+    rows = iter(open_sources(given.train_path, given.train_steps_key or STEPS).rows())
     for line in lines:
         match = json.loads(line)
         place = (match["train_path"], match["train_line"])

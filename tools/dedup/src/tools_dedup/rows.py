@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import itertools
 import json
 import random
 import re
@@ -25,7 +26,7 @@ from tools_dedup.contents import Content, Keys, content_of
 from tools_shared.errors import ToolError
 from tools_shared.records import Origin, Rejected, Row
 from tools_shared.sources import as_list, lookup, read_rows
-from tools_shared.sources.collect import canonical
+from tools_shared.sources.collect import canonical, joined_sha256
 from tools_shared.sources.rows import source_sha256
 from tools_shared.sources.shapes import UnusableError
 
@@ -72,6 +73,16 @@ def _with_list(rows: Iterator[Row | Rejected], key: str | None) -> Iterator[Row 
             yield Row({**found.data, key: listed}, found.origin)
         else:
             yield found
+
+
+def open_sources(specs: Sequence[str], list_key: str | None = None) -> Source:
+    """Sources that are read one after another, each as by `open_source`."""
+    sources = [open_source(spec, list_key) for spec in specs]
+    if len(sources) == 1:
+        return sources[0]
+    known = [source.sha256 for source in sources if source.sha256 is not None]
+    sha256 = joined_sha256(known) if len(known) == len(sources) else None
+    return Source(str(specs), lambda: itertools.chain.from_iterable(source.rows() for source in sources), sha256)
 
 
 def _renamed(rows: Iterator[Row | Rejected]) -> Iterator[Row | Rejected]:

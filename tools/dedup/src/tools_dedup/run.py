@@ -19,11 +19,12 @@ from tools_dedup.manifest import check_sum, metric_warnings, say_warnings, write
 from tools_dedup.outcome import Outcome, in_band, outcomes, shaped
 from tools_dedup.outputs import OutputPaths, check_inputs, opened_outputs, output_paths
 from tools_dedup.report import Digest
-from tools_dedup.rows import Source, as_line, no_cycles, open_source, source_of_rows
+from tools_dedup.rows import Source, as_line, no_cycles, open_source, open_sources, source_of_rows
 from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, write_jsonl
 from tools_shared.records import Rejected
+from tools_shared.sources import source_sha256
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def _counted(config: DedupConfig) -> dict[str, Any]:
 
 def _read_and_decide(config: DedupConfig) -> Analysis:
     tests = {name: open_source(spec) for name, spec in config.named_tests().items()}
-    return _analyse(open_source(config.train_path, config.train_steps_key or STEPS), tests, config)
+    return _analyse(open_sources(config.train_path, config.train_steps_key or STEPS), tests, config)
 
 
 def _analyse(train: Source, tests: Mapping[str, Source], config: DedupConfig) -> Analysis:
@@ -223,7 +224,10 @@ def rule_facts(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def _inputs(analysis: Analysis) -> list[dict[str, Any]]:
-    train = {"name": "train", "path": analysis.config.train_path, "sha256": analysis.train.sha256}
+    specs = analysis.config.train_path
+    train = {"name": "train", "path": str(specs), "sha256": analysis.train.sha256}
+    if len(specs) > 1:
+        train["sources"] = [{"path": spec, "sha256": source_sha256(spec)} for spec in specs]
     tests = [
         {
             "name": f"test:{name}",

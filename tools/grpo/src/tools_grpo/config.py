@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from tools_shared.config import option
+from tools_shared.config import option, source_option
 from tools_shared.engines import check_address
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
@@ -30,7 +30,7 @@ class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
     }
 
     base_model: str = option("demo", "Hub id, model folder, adapter folder, run directory, or 'demo'.")
-    train_file: str = option(
+    train_file: tuple[str, ...] = source_option(
         "demo://problems?split=train&size=2048", "Training problems: any source.", flags=("--train-path",)
     )
     train_samples: int | None = option(

@@ -84,10 +84,10 @@ def train(config: GrpoConfig, invocation: Invocation) -> Manifest:
 def _note_inputs(run: Draft, config: GrpoConfig, given: Prepared) -> None:
     ref, problems, tests = given.ref, given.problems, given.tests
     run.add_input("base_model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
-    run.add_input("train", config.train_file, problems.sha256, n_read=problems.n_read, n_used=len(problems.items))
+    run.add_sources("train", problems)
     run.reject([*problems.rejected, *(tests.rejected if tests else [])])
     if tests:
-        run.add_input("eval", config.eval_file, tests.sha256, n_read=tests.n_read, n_used=len(tests.items))
+        run.add_sources("eval", tests)
 
 
 def _train_and_evaluate(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> Manifest:

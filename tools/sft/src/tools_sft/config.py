@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from tools_shared.config import flag_of, option
+from tools_shared.config import flag_of, option, source_option
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
 from tools_shared.models import LoraOptions
@@ -35,10 +35,10 @@ class SftConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
         "prep: a few rows, to teach the answer format; full: the task. Names the output and picks the row count.",
     )
     base_model: str = option("demo", "Hub id, model folder, adapter folder, run directory, or 'demo'.")
-    train_file: str = option(
+    train_file: tuple[str, ...] = source_option(
         "demo://problems?split=train&size=2048", "Training rows: any source.", flags=("--train-path",)
     )
-    traces_file: str | None = option(
+    traces_file: tuple[str, ...] = source_option(
         None,
         'Training rows made by a model, {"question", "answer": "reasoning\\n\\n#### 42"}; instead of --train-file.',
     )
@@ -115,7 +115,7 @@ class SftConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
         return self.prep_train_samples if self.stage == "prep" else self.train_samples
 
     @property
-    def source(self) -> str:
+    def source(self) -> tuple[str, ...]:
         return self.traces_file or self.train_file
 
     @property

@@ -56,7 +56,7 @@ def encode(
                 raise ToolError(f"{record.origin}: {reason}; {raised} --on-overlong drop or truncate")
             cut = Example(example.token_ids[:limit], example.loss_mask[:limit])
             if config.on_overlong == "drop" or not any(cut.loss_mask):
-                rejected.append(Rejected(record.origin or Origin(config.source, 0), reason))
+                rejected.append(Rejected(record.origin or Origin(str(config.source), 0), reason))
                 continue
             example, n_truncated = cut, n_truncated + 1
         examples.append(example)

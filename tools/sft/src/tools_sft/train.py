@@ -84,10 +84,10 @@ def _note_inputs(run: Draft, config: SftConfig, given: Prepared) -> None:
         if ref:
             run.add_input(name, ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
     rows, tests, encoded = given.rows, given.tests, given.encoded
-    run.add_input("train", config.source, rows.sha256, n_read=rows.n_read, n_used=len(encoded.examples))
+    run.add_sources("train", rows, n_used=len(encoded.examples))
     run.reject([*rows.rejected, *encoded.rejected, *(tests.rejected if tests else [])])
     if tests:
-        run.add_input("eval", config.eval_file, tests.sha256, n_read=tests.n_read, n_used=len(tests.items))
+        run.add_sources("eval", tests)
 
 
 def _say_what_is_used(rows: Collected, encoded: Encoded) -> None:

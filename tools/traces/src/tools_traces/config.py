@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from tools_shared.config import option, parse_shard
+from tools_shared.config import Sources, option, parse_shard, source_option
 from tools_shared.engines import EngineConfig, check_served
 from tools_shared.errors import ToolError
 from tools_shared.ray_map import RayConfig
@@ -91,7 +91,7 @@ class TracesConfig(OutputConfig, EngineConfig, RayConfig):
         "Hub id, model folder, adapter folder, run directory, or 'demo'.",
         flags=("--grpo-model", "--base-model", "--model-path"),
     )
-    data: str = option(
+    data: tuple[str, ...] = source_option(
         f"demo://problems?size={DEFAULT_SIZE}", "Problems: any source.", flags=("--train-path", "--train-file")
     )
     dataset_split: str | None = option(None, "Split of the data, where its address names a set with splits.")
@@ -104,7 +104,7 @@ class TracesConfig(OutputConfig, EngineConfig, RayConfig):
     min_p: float = option(0.0, "Only tokens this likely relative to the likeliest.", minimum=0, maximum=1)
     max_new_tokens: int = option(512, "Longest completion, in tokens.", minimum=1)
     seed: int = option(0, "Attempt k of a question depends on this, its id and k alone.")
-    decontaminate: str | None = option(None, "Leave out questions that this test set holds: any source.")
+    decontaminate: tuple[str, ...] = source_option(None, "Leave out questions that this test set holds: any source.")
     shard: str | None = option(None, "i/n with i from 0: every n-th question only; see `tools-traces merge`.")
     question_key: str | None = option(None, "Field that holds the question; dots reach into objects.")
     answer_key: str | None = option(None, "Field that holds the answer; dots reach into objects.")
@@ -164,19 +164,22 @@ class TracesConfig(OutputConfig, EngineConfig, RayConfig):
         return parse_shard(self.shard)
 
     @property
-    def source(self) -> str:
-        """The data's address with its split."""
+    def source(self) -> Sources:
+        """The data's addresses with their split."""
+        return Sources(self._with_split(address) for address in self.data)
+
+    def _with_split(self, address: str) -> str:
         if self.dataset_split is None:
-            return self.data
-        parts = urlsplit(self.data)
-        if "://" not in self.data:
-            raise ToolError(f"--dataset-split {self.dataset_split}: {self.data} is a file and has no splits")
+            return address
+        parts = urlsplit(address)
+        if "://" not in address:
+            raise ToolError(f"--dataset-split {self.dataset_split}: {address} is a file and has no splits")
         named = parse_qs(parts.query).get("split", [self.dataset_split])[0]
         if named != self.dataset_split:
-            raise ToolError(f"--dataset-split {self.dataset_split}: {self.data} names the split '{named}'")
+            raise ToolError(f"--dataset-split {self.dataset_split}: {address} names the split '{named}'")
         if "split" in parse_qs(parts.query):
-            return self.data
-        return f"{self.data}{'&' if parts.query else '?'}split={self.dataset_split}"
+            return address
+        return f"{address}{'&' if parts.query else '?'}split={self.dataset_split}"
 
 
 @dataclass(frozen=True)

@@ -76,12 +76,10 @@ def _check_complete(given: Sequence[str | None], first: Manifest) -> None:
 
 
 def _check_data(shards: Sequence[Manifest], questions: Questions) -> None:
-    now = {"data": questions.read.sha256}
-    if questions.tests is not None:
-        now["decontaminate"] = questions.tests.sha256
+    now = questions.read.named("data") | (questions.tests.named("decontaminate") if questions.tests is not None else {})
     for shard, name in ((shard, name) for shard in shards for name in now):
         entry = _input(shard, name)
-        if entry["sha256"] != now[name]:
+        if entry["sha256"] != now[name].sha256:
             raise ToolError(f"{entry['path']}: has changed since {shard.path} was made from it; restore it")
 
 

@@ -68,9 +68,9 @@ def sample(config: TracesConfig, invocation: Invocation) -> Manifest | None:
 def _sample_into(run: Draft, config: TracesConfig, ref: ModelRef, profile: Profile, questions: Questions) -> Manifest:
     run.reject(questions.rejected)
     read, n = questions.read, len(questions.problems)
-    run.add_input("data", config.source, read.sha256, n_read=read.n_read, n_used=n)
+    run.add_sources("data", read, n_used=n)
     if questions.tests is not None:
-        run.add_input("decontaminate", config.decontaminate, questions.tests.sha256)
+        run.add_sources("decontaminate", questions.tests)
     with Journal(run.path / FILE) as journal:
         source = _by_workers if config.engine == "ray" else _here
         drawing = source(config, ref, profile, questions, journal)
