@@ -83,12 +83,12 @@ async def once(session: aiohttp.ClientSession, server: Server, body: bytes) -> t
         return None, Failure("connection", brief(error), may_pass=True)
     try:
         data = _parsed(raw)
+        failure = failure_in(data)
     except Unfinished:
         return None, Failure("connection", "the stream ended before the reply did", 200, may_pass=True)
     except (ValueError, RecursionError):
         excerpt = raw[:80].decode("utf-8", "replace")
         return None, Failure("invalid", f"not JSON: {excerpt!r}", 200, may_pass=True)
-    failure = failure_in(data)
     return (data, None) if failure is None else (None, failure)
 
 

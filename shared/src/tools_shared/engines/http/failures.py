@@ -60,8 +60,11 @@ def http_failure(status: int, raw: bytes, wait: float | None = None) -> Failure:
     except (ValueError, RecursionError):
         error = text
     error = error if isinstance(error, Mapping | list | str) and error else text
-    said = " ".join((_words(error) or text).split())[:EXCERPT]
-    return _failure("http", status, f"{status} {said}", error, wait)
+    try:
+        said = _words(error) or text
+        return _failure("http", status, f"{status} {_one_line(said)}", error, wait)
+    except RecursionError:  # no server's error, but a JSON of brackets
+        return _failure("http", status, f"{status} {_one_line(text)}", text, wait)
 
 
 def failure_in(data: Any) -> Failure | None:
@@ -72,12 +75,16 @@ def failure_in(data: Any) -> Failure | None:
         return None
     names = tuple(_names(error))
     status = next((int(n) for n in names if re.fullmatch(r"[45]\d\d", n)), None)
-    said = " ".join(_words(error).split())[:EXCERPT] or "an error without words"
+    said = _one_line(_words(error)) or "an error without words"
     if status is None:
         status = next((code for code, pattern in _STATUS_OF if any(map(pattern.search, (*names, said)))), None)
     label = f"{status} " if status is not None else ""
     kind: FailureKind = "http" if status is not None else "invalid"
     return _failure(kind, status, f"{label}{said} (an error inside a 200)", error, _delay(error))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:EXCERPT]
 
 
 def _failure(kind: FailureKind, status: int | None, message: str, error: Any, wait: float | None) -> Failure:

@@ -75,6 +75,13 @@ def ending_of(reason: Any) -> Ending:
 
 def read_chat(data: Any) -> ChatReply:
     """Take a reply apart; raises ValueError saying what is missing."""
+    try:
+        return _read(data)
+    except RecursionError:
+        raise ValueError("a reply nested too deeply to be one") from None
+
+
+def _read(data: Any) -> ChatReply:
     message, reason, usage = _envelope(data)
     text, thought, refusal = _parts(message.get("content", message.get("text", message.get("parts"))), "content")
     text, thought = _harmony(text, thought)

@@ -86,7 +86,8 @@ def _objects(text: str) -> Iterator[Any]:
 
 def _ended(pieces: list[Mapping[str, Any]]) -> bool:
     """Whether some piece says how the reply ended. Pieces of a form in which none ever does are taken as they are."""
-    choices = [c for piece in pieces for c in piece.get("choices") or [] if isinstance(c, Mapping)]
+    lists = [piece["choices"] for piece in pieces if isinstance(piece.get("choices"), list)]
+    choices = [choice for found in lists for choice in found if isinstance(choice, Mapping)]
     if choices:
         return any(reason_of(choice) for choice in choices)
     return pieces[-1].get("done") is not False
