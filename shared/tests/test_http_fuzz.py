@@ -12,9 +12,9 @@ from tools_shared.engines.http.streams import Unfinished, whole
 
 KEYS = (
     "choices candidates message delta content text parts finish_reason done_reason error errors code type status "
-    "refusal reasoning thinking tool_calls function name usage prompt_tokens completion_tokens total_tokens promptFeedback "
-    "blockReason base_resp status_code metadata raw detail loc msg index done response object retryDelay thought "
-    "content_filter_results filtered function_call"
+    "refusal reasoning thinking tool_calls function name usage prompt_tokens completion_tokens total_tokens "
+    "promptFeedback blockReason base_resp status_code metadata raw detail loc msg index done response object "
+    "retryDelay thought content_filter_results filtered function_call"
 ).split()
 WORDS = ["", "30", "length", "error", "refusal", "thinking", "tool_use", "\ud83d"]
 LEAVES = st.none() | st.booleans() | st.integers(-1, 600) | st.floats(allow_nan=False) | st.sampled_from(WORDS)
