@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tools_dedup.config import DedupConfig
+from tools_dedup.contains import Contained, Containment
 from tools_dedup.contents import Content, Keys
 from tools_dedup.evidence import Terms, count_terms
 from tools_dedup.judge import Judged, by_terms, by_vectors, exact_matches, judge
@@ -27,7 +28,7 @@ from tools_shared.records import Origin, Row
 if TYPE_CHECKING:
     import numpy as np
 
-EXACT, WITHIN, VERDICT = "exact", "within", "verdict"
+EXACT, CONTAINS, WITHIN, VERDICT = "exact", "contains", "within", "verdict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Analysis:
     plan: Plan
     decisions: Decisions
     verdicts: Mapping[str, str] = field(default_factory=dict)
+    contained: Mapping[int, Contained] = field(default_factory=dict)
     repetitions: Mapping[int, Repetition] = field(default_factory=dict)
     model_key: Mapping[str, Any] | None = None
     n_encoded: int = 0
@@ -80,12 +82,19 @@ class Analysis:
     def verdict(self, text_id: int) -> str | None:
         return self.verdicts.get(text_digest(self.train.texts[text_id]).hex()) if self.verdicts else None
 
+    def contained_in(self, row: int) -> Contained | None:
+        """The test text that stands in a usable row, unless the row equals one."""
+        equal = self.decisions.rule[self.train.text_ids[row]] == EXACT and self.decisions.goes[self.train.text_ids[row]]
+        return None if equal else self.contained.get(self.train.positions[row])
+
     def removed_by(self, row: int) -> str | None:
         """The rule by which a usable row goes, None when it stays."""
         text_id = self.train.text_ids[row]
         verdict = self.verdict(text_id)
         if verdict == "remove":
             return VERDICT
+        if verdict is None and self.contained_in(row):
+            return CONTAINS
         if verdict is None and self.decisions.goes[text_id]:
             return self.decisions.rule[text_id]
         return WITHIN if row in self.repetitions else None
@@ -104,12 +113,15 @@ def analyse(
     saved = load_embeddings(config.load_embeddings) if config.load_embeddings else None
     verdicts = read_verdicts(config.verdicts) if config.verdicts else {}
     scans = {name: _scan_test(source, config) for name, source in tests.items()}
-    whole = _scan_train(train, config, check)
+    check_tests(config, scans)
+    rows, texts, first = _gather(scans)
+    containment = Containment(texts)
+    whole = _scan_train(train, config, check, containment)
     check_rejected(config, whole, scans)
     plan = choose(config, saved.key if saved else None)
-    rows, texts, first = _gather(scans)
     mine, offset = _shard(whole, config.shard_of)
     result = Analysis(config, train, mine, scans, rows, texts, first, plan, None, verdicts, row_offset=offset)
+    result.contained = containment.found
     _decide(result, whole, saved)
     return result
 
@@ -120,15 +132,29 @@ def _scan_test(source: Source, config: DedupConfig) -> Scan:
     return scan(source, keys, with_contents=True).sample(config.max_test, config.seed)
 
 
-def _scan_train(source: Source, config: DedupConfig, check: Callable[[Row], Any] | None) -> Scan:
+def _scan_train(
+    source: Source, config: DedupConfig, check: Callable[[Row], Any] | None, containment: Containment
+) -> Scan:
     sort_key = config.keep if config.within and config.keep not in ("first", "longest") else None
-    found = scan(source, train_keys(config), check=check, sort_key=sort_key)
+    found = scan(source, train_keys(config), check=check, seen=containment.add, sort_key=sort_key)
+    containment.flush()
     return found.sample(config.max_train, config.seed)
 
 
 def train_keys(config: DedupConfig) -> Keys:
     text = {"text": config.text_key, "template": config.template}
     return Keys(config.train_goal_key, config.train_steps_key, config.train_topic_key, **text, side="train")
+
+
+def check_tests(config: DedupConfig, tests: Mapping[str, Scan]) -> None:
+    """Raises ToolError when a test row or file cannot be used: what repeats it would stay, unseen."""
+    rejected = [r for found in tests.values() for r in found.rejected]
+    if rejected and not config.allow_incomplete_test:
+        first, n = rejected[0], len(rejected)
+        raise ToolError(
+            f"{first.origin}: {first.reason} ({n} test row{'s' * (n > 1)} cannot be used, and training rows that "
+            "repeat them would stay); repair the test set, or run without them: --allow-incomplete-test"
+        )
 
 
 def check_rejected(config: DedupConfig, train: Scan, tests: Mapping[str, Scan]) -> None:

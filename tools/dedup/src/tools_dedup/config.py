@@ -92,6 +92,9 @@ class DedupConfig(OverwriteConfig, RayConfig):
     max_train: int = option(0, "Use so many training rows, drawn by --seed; 0 is all.", minimum=0)
     max_test: int = option(0, "Use so many rows of each test set, drawn by --seed; 0 is all.", minimum=0)
     shard: str | None = option(None, "i/n with i from 0: only this part of the training rows; see `merge`.")
+    allow_incomplete_test: bool = option(
+        False, "Run although rows or files of a test set cannot be read; what repeats them stays."
+    )
     strict: bool = option(False, "Fail if any row is rejected.", identity=False)
     max_rejected: int | None = option(None, "Fail if more rows than this are rejected.", minimum=0, identity=False)
     dry_run: bool = option(False, "Do everything but write.", identity=False)

@@ -15,6 +15,7 @@ and test sets together, so what a template shares with thousands of rows counts 
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,17 +38,24 @@ _TEXTS_AT_ONCE = 2048
 
 @dataclass(frozen=True)
 class Terms:
-    """Term counts of some texts, the rarity of each term and which terms are numbers."""
+    """Term counts of some texts, the rarity of each term and the value of each that is a number (NaN for words)."""
 
     counts: TermCounts
     rarity: np.ndarray
-    is_number: np.ndarray
+    value: np.ndarray
 
     def rows(self, start: int, stop: int) -> Terms:
-        return Terms(self.counts.rows(start, stop), self.rarity, self.is_number)
+        return Terms(self.counts.rows(start, stop), self.rarity, self.value)
 
     def take(self, rows: Sequence[int]) -> Terms:
-        return Terms(self.counts.take(rows), self.rarity, self.is_number)
+        return Terms(self.counts.take(rows), self.rarity, self.value)
+
+    @cached_property
+    def is_number(self) -> np.ndarray:
+        """Whether a term is a number."""
+        import numpy as np
+
+        return ~np.isnan(self.value)
 
     @cached_property
     def word_weight(self) -> np.ndarray:
@@ -96,10 +104,18 @@ def count_terms(first: Sequence[str], second: Sequence[str]) -> tuple[Terms, Ter
     counts = from_occurrences(*occurrences, max(1, len(names)))
     frequency = np.bincount(counts.terms, minlength=counts.n_terms)
     rarity = np.log((1 + n_texts) / (1 + frequency)) + 1
-    is_number = np.zeros(counts.n_terms, dtype=bool)
-    is_number[: len(names)] = [name.startswith("#") for name in names]
-    whole = Terms(counts, rarity, is_number)
+    value = np.full(counts.n_terms, np.nan)
+    value[: len(names)] = [_value(name) for name in names]
+    whole = Terms(counts, rarity, value)
     return whole.rows(0, len(first)), whole.rows(len(first), n_texts)
+
+
+def _value(name: str) -> float:
+    """Of a term's number; infinite where it is too large for a float."""
+    if not name.startswith("#"):
+        return float("nan")
+    top, _, bottom = name[1:].partition("/")
+    return float(top) / float(bottom or 1)
 
 
 class _Vocabulary(dict[str, int]):
@@ -186,17 +202,48 @@ def too_short(train: Terms, tests: Terms, train_ids: np.ndarray, test_ids: np.nd
     return short & ~alike
 
 
+UNITS = (60.0, 3600.0, 24.0, 7.0, 12.0, 100.0, 1000.0)
+"""By what a number changes when its unit does: minutes, hours, days, weeks, months, per cent, metres."""
+
+
 def numbers_differ(train: Terms, tests: Terms, train_ids: np.ndarray, test_ids: np.ndarray) -> np.ndarray:
-    """Pairs where each text has a number that the other lacks: twins of one template, as the guard sees them."""
+    """Pairs where each text has a number that the other lacks: twins of one template, as the guard sees them.
+
+    1 is no such number, for "one" is often a pronoun; nor is one that the other text has in another unit (half an hour,
+    30 minutes) or the other way round (half as many, twice as many).
+    """
     import numpy as np
 
-    result = np.empty(len(train_ids), dtype=bool)
+    result = np.zeros(len(train_ids), dtype=bool)
     for start in range(0, len(train_ids), _PAIRS_AT_ONCE):
         part = slice(start, start + _PAIRS_AT_ONCE)
         a, b = train.counts.take(train_ids[part]), tests.counts.take(test_ids[part])
+        counted = train.is_number & (train.value != 1)
         shared = shared_terms(a, b)
-        both = np.minimum(*shared.n) * train.is_number[shared.term]
+        both = np.minimum(*shared.n) * counted[shared.term]
         n_shared = np.bincount(shared.pair, weights=both, minlength=len(a))
-        n_a, n_b = (side.sums(side.n * train.is_number[side.terms]) for side in (a, b))
-        result[part] = (n_a > n_shared) & (n_b > n_shared)
+        n_a, n_b = (side.sums(side.n * counted[side.terms]) for side in (a, b))
+        for i in np.flatnonzero((n_a > n_shared) & (n_b > n_shared)):
+            result[start + i] = _differ(_numbers_of(a, i, train.value), _numbers_of(b, i, train.value))
     return result
+
+
+def _numbers_of(side: TermCounts, i: int, value: np.ndarray) -> Counter[float]:
+    own = slice(side.ends[i], side.ends[i + 1])
+    values = zip(value[side.terms[own]].tolist(), side.n[own].tolist(), strict=True)
+    return Counter({number: n for number, n in values if number == number})
+
+
+def _differ(first: Counter[float], second: Counter[float]) -> bool:
+    """Whether each has a number that the other lacks in any unit."""
+    extra = first - second, second - first
+    return all(any(not _has(other, number) for number in one if number != 1) for one, other in (extra, extra[::-1]))
+
+
+def _has(numbers: Counter[float], wanted: float) -> bool:
+    """Whether one of the numbers is the wanted one in another unit, or its reciprocal."""
+    for number in numbers:
+        ratio = max(wanted, number) / max(min(wanted, number), 1e-12)
+        if any(abs(ratio / unit - 1) < 1e-9 for unit in UNITS) or abs(wanted * number - 1) < 1e-9:
+            return True
+    return False

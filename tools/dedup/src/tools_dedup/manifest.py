@@ -76,6 +76,11 @@ def metric_warnings(metrics: Mapping[str, Any], model: Mapping[str, Any] | None)
         found.append(
             f"{100 * metrics['removed_share']:.1f} % of the training rows went; look at the report before you train"
         )
+    if n_lost := metrics["n_test_rejected"]:
+        found.append(
+            f"INCOMPLETE TEST SET: {n_lost} test row{'s' * (n_lost > 1)} could not be used (see *.rejected.jsonl); "
+            "what repeats them stays"
+        )
     if n_cut := metrics["n_truncated"] + metrics["n_test_truncated"]:
         found.append(
             f"{n_cut} texts are longer than the model's {model['max_tokens']} tokens and were compared by their "

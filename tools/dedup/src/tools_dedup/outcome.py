@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tools_dedup.analyse import Analysis, TestRow, train_keys
+from tools_dedup.analyse import CONTAINS, Analysis, TestRow, train_keys
 from tools_dedup.config import DedupConfig
 from tools_dedup.contents import Content, content_of
 from tools_dedup.evidence import FEATURES
@@ -54,9 +54,11 @@ def _read_again(analysis: Analysis) -> Iterator[tuple[Row, Content]]:
 def match_record(analysis: Analysis, i: int, row: Row, content: Content, removed_by: str | None) -> dict[str, Any]:
     """A row's line in the matches: the fields that other programs know, then where it stands and why it went."""
     decisions, text_id = analysis.decisions, analysis.train.text_ids[i]
-    number = int(decisions.test[text_id])
+    contained, number = analysis.contained_in(i), int(decisions.test[text_id])
+    same = contained is None or contained.test == number
+    number = contained.test if contained else number
     test = analysis.tests[analysis.first_test[number]] if number >= 0 else None
-    record = _known_fields(analysis.row_offset + i, content, test, _number(decisions.cosine[text_id]))
+    record = _known_fields(analysis.row_offset + i, content, test, _number(decisions.cosine[text_id]) if same else None)
     record |= {
         "train_path": row.origin.path,
         "train_line": row.origin.line,
@@ -65,17 +67,20 @@ def match_record(analysis: Analysis, i: int, row: Row, content: Content, removed
         "test_path": test and test.origin.path,
         "test_line": test and test.origin.line,
         "removed_by": removed_by,
-        "rule": decisions.rule[text_id] if test else None,
-        "score": _number(decisions.score[text_id]) if test else None,
-        "rank": int(decisions.rank[text_id]) if test else None,
-        "features": _features(decisions.features[text_id]),
-        "kept_by_guard": bool(decisions.guarded[text_id]),
+        "rule": (CONTAINS if contained else decisions.rule[text_id]) if test else None,
+        "score": contained.share if contained else _number(decisions.score[text_id]) if test else None,
+        "rank": int(decisions.rank[text_id]) if test and same else None,
+        "features": _features(decisions.features[text_id]) if same else None,
+        "kept_by_guard": bool(decisions.guarded[text_id]) and removed_by is None,
         "verdict": analysis.verdict(text_id),
         "repeats": _repeats(analysis, i),
     }
+    if contained:
+        record["contains"] = contained.to_json()
     if test and (removed_by or in_band(analysis.config, record["score"])):
-        record["shared_spans"] = shared_spans(content.text, test.content.text)
-        record["shared_numbers"] = shared_numbers(content.text, test.content.text)
+        text = "\n".join(contained.spans) if contained else content.text
+        record["shared_spans"] = shared_spans(text, test.content.text)
+        record["shared_numbers"] = shared_numbers(text, test.content.text)
     return record
 
 

@@ -57,7 +57,12 @@ class Digest:
             self._n_left_out += 1
 
     def write(
-        self, drafts: OutputPaths, title: str, rules: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any]
+        self,
+        drafts: OutputPaths,
+        title: str,
+        rules: Sequence[Mapping[str, Any]],
+        metrics: Mapping[str, Any],
+        warnings: Sequence[str] = (),
     ) -> list[str]:
         """Write the chart and the report; returns their names."""
         threshold = rules[0]["threshold"] if rules else None
@@ -69,6 +74,7 @@ class Digest:
             "score": label,
             "threshold": threshold,
             "metrics": dict(metrics),
+            "warnings": list(warnings),
             "rules": [dict(rule) for rule in rules],
             "histogram": _histogram(self._scores),
             "n_left_out": self._n_left_out,
@@ -102,7 +108,10 @@ def _histogram(scores: Sequence[float], n_bins: int = 50) -> dict[str, Any]:
 
 def _pair(match: Mapping[str, Any]) -> dict[str, Any]:
     """Both texts with the places of their shared words, and the evidence."""
-    train = _text(match["train_goal"], match["train_steps"])
+    contained = match.get("contains")
+    train = (
+        _text(match["train_goal"], match["train_steps"]) if not contained else _text(" … ".join(contained["spans"]), [])
+    )
     test = _text(match["nearest_test_goal"], match["nearest_test_steps"])
     marks = shared_marks(train, test)
     pair = {name: match.get(name) for name in _EVIDENCE}

@@ -154,15 +154,17 @@ def scan(
     keys: Keys,
     *,
     check: Callable[[Row], Any] | None = None,
+    seen: Callable[[int, str, Mapping[str, Any]], Any] | None = None,
     sort_key: str | None = None,
     with_contents: bool = False,
 ) -> Scan:
-    """Read a source once. `check` may raise UnusableError for a row; `sort_key` names a field to remember.
+    """Read a source once. `check` may raise UnusableError for a row; `seen` is called with each usable row's position,
+    text and data; `sort_key` names a field to remember.
 
     Raises ToolError when no row is usable, with the reason of the first.
     """
     with no_cycles():
-        return _scan(source, keys, check, sort_key, with_contents)
+        return _scan(source, keys, check, seen, sort_key, with_contents)
 
 
 @contextmanager
@@ -178,7 +180,12 @@ def no_cycles() -> Iterator[None]:
 
 
 def _scan(
-    source: Source, keys: Keys, check: Callable[[Row], Any] | None, sort_key: str | None, with_contents: bool
+    source: Source,
+    keys: Keys,
+    check: Callable[[Row], Any] | None,
+    seen: Callable[[int, str, Mapping[str, Any]], Any] | None,
+    sort_key: str | None,
+    with_contents: bool,
 ) -> Scan:
     digest, known, to_hold = hashlib.sha256(), {}, HELD_CHARACTERS
     result = Scan(source.spec, "")
@@ -200,6 +207,8 @@ def _scan(
         result.positions.append(position)
         result.lines.append(found.origin.line)
         result.paths.append(sys.intern(found.origin.path))
+        if seen:
+            seen(position, made.text, found.data)
         if with_contents:
             result.contents.append(made)
         elif to_hold >= 0:

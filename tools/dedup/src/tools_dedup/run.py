@@ -87,8 +87,8 @@ def run(config: DedupConfig, invocation: Invocation) -> dict[str, Any]:
         written = _write(analysis, drafts, counts, digest)
         metrics = counts.metrics(analysis)
         check_sum(metrics)
-        written += digest.write(drafts, paths.kept.name, rule_facts(analysis), metrics)
         warnings = say_warnings(_warnings(analysis, metrics))
+        written += digest.write(drafts, paths.kept.name, rule_facts(analysis), metrics, warnings)
         about = {"rules": rule_facts(analysis), "model": analysis.model_key, "warnings": warnings}
         inputs = _inputs(analysis)
         return write_manifest(paths, drafts, config, invocation, inputs, written, metrics, started, **about)

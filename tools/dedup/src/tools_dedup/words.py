@@ -12,21 +12,55 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_PIECE = re.compile(
-    r"(?m:^)\d{1,3}\. "  # the number of a step, which is the only piece with a blank
-    r"|\d+(?:,\d{3})*(?:\.\d+)?"
-    r"|[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af]"  # no spaces there: a sign is a word
-    r"|[^\W\d_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af]+"
+from tools_dedup.spelt import (
+    CJK_NUMERALS,
+    COMPOUND,
+    NUMBER_WORDS,
+    cjk,
+    fraction,
+    is_foreign,
+    join,
+    mixed,
+    plain,
+    sign_value,
 )
-_ASCII_PIECE = re.compile(r"[A-Za-z]+|(?m:^)\d{1,3}\. |\d+(?:,\d{3})*(?:\.\d+)?")  # the same there, three times as fast
+
+_MARKS = "".join(
+    chr(code)
+    for code in (*range(0x300, 0x3100), *range(0xA66F, 0xAC00), *range(0xFE00, 0xFE30))
+    if unicodedata.category(chr(code))[0] == "M"
+)
+_SIGNS = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uac00-\ud7af"  # no spaces there: a sign is a word
+_NO_BLANKS = r"\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer: a syllable is a word
+_SYLLABLE = (
+    rf"[\u0e40-\u0e44\u0ec0-\u0ec4]?(?:(?![\u0e40-\u0e44\u0ec0-\u0ec4])[^\W\d_](?=[{_NO_BLANKS}{_MARKS}]|)"
+    rf"(?<=[{_NO_BLANKS}]))(?:[\u1039\u17d2][^\W\d_]|[{_MARKS}\u0e30-\u0e33\u0e45\u0eb0-\u0eb3])*"
+)
+_DIGITS = r"\d{1,3}(?:[, ]\d{3})+(?!\d)(?:\.\d+)?|\d+(?:,\d{3})*(?:\.\d+)?"
+_PIECE = re.compile(
+    r"(?m:^)\d{1,3}\. "  # the number of a step, which is the only piece that ends with a blank
+    rf"|{_DIGITS}"
+    rf"|[{CJK_NUMERALS}]+"
+    rf"|[{_SIGNS}]"
+    r"|[\u00bc-\u00be\u2150-\u215e]|[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+"
+    rf"|{_SYLLABLE}"
+    rf"|[^\W\d_{_SIGNS}{_NO_BLANKS}\u00bc-\u00be\u2150-\u215e\u00b9\u00b2\u00b3\u2070-\u2079]"
+    rf"(?:[^\W\d_{_SIGNS}{_NO_BLANKS}\u00bc-\u00be\u2150-\u215e\u00b9\u00b2\u00b3\u2070-\u2079]|[{_MARKS}])*"
+)
+_ASCII_PIECE = re.compile(rf"[A-Za-z]+|(?m:^)\d{{1,3}}\. |{_DIGITS}")  # the same there, three times as fast
+_FRACTIONS = (
+    r"\\[dtc]?frac(?:\{\d++\}|\d)(?:\{\d++\}|\d)|(?:\d++ )?\d++/\d++(?![/\d])|\d{1,9}[\u00bc-\u00be\u2150-\u215e]"
+)
+_WITH_FRACTIONS = re.compile(rf"{_FRACTIONS}|{_PIECE.pattern}")
+_GROUPED_DIGITS = r"\d{1,3}(?:[. \u00a0\u202f]\d{3})+(?!\d)(?:,\d+)?|\d++(?:,\d+)?"
+_FOREIGN = re.compile(rf"{_FRACTIONS}|{_PIECE.pattern.replace(_DIGITS, _GROUPED_DIGITS)}")
 STEM_LENGTH = 5
-_UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
-_NUMBER_WORDS = {word: str(value) for value, word in enumerate(_UNITS)} | {
-    "seventeen": "17", "eighteen": "18", "nineteen": "19", "twenty": "20", "thirty": "30", "forty": "40",
-    "fifty": "50", "sixty": "60", "seventy": "70", "eighty": "80", "ninety": "90", "hundred": "100",
-    "thousand": "1000", "million": "1000000", "half": "1/2", "third": "1/3", "quarter": "1/4", "dozen": "12",
-    "twice": "2", "double": "2", "thrice": "3", "triple": "3",
-}  # fmt: skip
+_SIGN_WORD = re.compile(rf"[{_SIGNS}{_NO_BLANKS}]")
+
+
+def is_sign_word(sign: str) -> bool:
+    """Whether a sign of a script without blanks is a word of its own."""
+    return _SIGN_WORD.match(sign) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +75,12 @@ class Token:
 def tokens(text: str) -> Iterator[Token]:
     """Words as stems (their first five letters, the stemmer that needs no language) and numbers as `#72`.
 
-    A number word gives its number, for rewordings write "3" for "three".
+    A number is its value, however it is spelt (see `spelt`), for rewordings write "3" for "three".
     """
-    for found in _pattern(text).finditer(text):
-        term = term_of(found[0])
+    for piece, start, end in _places(text):
+        term = term_of(piece)
         if term is not None:
-            yield Token(term, found.start(), found.end())
+            yield Token(term, start, end)
 
 
 def terms(text: str) -> Counter[str]:
@@ -55,36 +89,114 @@ def terms(text: str) -> Counter[str]:
 
 
 def pieces(text: str) -> list[str]:
-    """The words and numbers of a text as it writes them; for `term_of`, which gives the same for the same piece."""
-    return _pattern(text).findall(text)
+    """The words and numbers of a text as it writes them, numbers of several words as `#72`; for `term_of`, which gives
+    the same for the same piece."""
+    if text.isascii():
+        found = _ASCII_PIECE.findall(text)
+        if _is_simple(text, found):
+            return found
+    return [piece for piece, _, _ in _places(text)]
 
 
-def _pattern(text: str) -> re.Pattern[str]:
-    return _ASCII_PIECE if text.isascii() else _PIECE
+def _is_simple(text: str, found: list[str]) -> bool:
+    """Whether each number of an ASCII text is one piece."""
+    return "/" not in text and "frac" not in found and COMPOUND.isdisjoint(found) and not is_foreign(found)
+
+
+def _places(text: str) -> list[tuple[str, int, int]]:
+    """The pieces and where each stands."""
+    pattern = _ASCII_PIECE if text.isascii() else _PIECE
+    found = [(match[0], match.start(), match.end()) for match in pattern.finditer(text)]
+    if text.isascii() and _is_simple(text, [piece for piece, _, _ in found]):
+        return found
+    foreign = is_foreign(piece for piece, _, _ in found)
+    pattern = _FOREIGN if foreign else _WITH_FRACTIONS
+    split = [part for match in pattern.finditer(text) for part in _values(match, foreign)]
+    result, done = [], 0
+    for first, stop, value in join([piece for piece, _, _ in split]):
+        result += split[done:first]
+        result.append((value, split[first][1], split[stop - 1][2]))
+        done = stop
+    return result + split[done:]
+
+
+def _values(match: re.Match[str], foreign: bool) -> list[tuple[str, int, int]]:
+    piece, start, end = match[0], match.start(), match.end()
+    if piece[-1] == " ":
+        return [(piece, start, end)]
+    if "/" in piece or piece[0] == "\\":
+        return [(value, start, end) for value in fraction(piece)]
+    if piece[0].isdecimal() and not piece[-1].isdecimal():
+        return [(mixed(piece), start, end)]
+    if foreign and piece[0].isdecimal():
+        return [(plain(piece, decimal_comma=True), start, end)]
+    return [(piece, start, end)]
 
 
 def term_of(piece: str) -> str | None:
     """What a piece is compared by; None for the number of a step, which says nothing about what the step says."""
     if piece[-1] == " ":
         return None
+    if piece[0] == "#":
+        return piece
     if piece[0].isdecimal():
-        return "#" + _plain_number(piece)
-    word = piece.lower()
-    number = _NUMBER_WORDS.get(word)
-    return "#" + number if number else word[:STEM_LENGTH]
+        return plain(piece)
+    if piece.isascii():
+        word = piece.lower()
+        number = NUMBER_WORDS.get(word)
+        return "#" + number if number else word[:STEM_LENGTH]
+    return _other_term(piece)
 
 
-def _plain_number(text: str) -> str:
-    """`1,000.50` as `1000.5`: one spelling a value."""
-    text = text.replace(",", "")
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return text.lstrip("0") or "0"
+def _other_term(piece: str) -> str:
+    """The same for other signs: numerals, or the first letters of a word with their marks."""
+    if piece[0] in CJK_NUMERALS:
+        return cjk(piece) or piece
+    if piece[0] in _RAISED:
+        return plain("".join(str(unicodedata.digit(sign)) for sign in piece))
+    if len(piece) == 1 and (value := sign_value(piece)) and not piece.isalpha():
+        return value
+    word = unicodedata.normalize("NFC", piece).casefold()
+    n_letters, end = 0, 0
+    for end, sign in enumerate(word):
+        n_letters += sign not in _MARK_SET
+        if n_letters > STEM_LENGTH:
+            return word[:end]
+    return word
+
+
+_MARK_SET = frozenset(_MARKS)
+_RAISED = frozenset("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
 
 
 def normal_form(text: str) -> str:
-    """NFKC, case folded, runs of white space as one space: equal forms are the same text to a reader."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    """Full width and other compatibility signs as usual ones, runs of white space as one blank: equal forms are the
+    same text to a reader. Case, raised and lowered signs and fractions keep their meaning; code keeps its lines and
+    their indentation.
+    """
+    if not text.isascii():
+        parts = _KEPT_SIGNS.split(text)
+        text = "".join(part if n % 2 else unicodedata.normalize("NFKC", part) for n, part in enumerate(parts))
+        text = unicodedata.normalize("NFC", text)
+    if _CODE.search(text):
+        lines = (line.expandtabs() for line in text.strip("\n").splitlines() if line.strip())
+        return "\n".join(line[: len(line) - len(line.lstrip())] + " ".join(line.split()) for line in lines)
+    return " ".join(text.split())
+
+
+_KEPT_SIGNS = re.compile(
+    "(["
+    + "".join(
+        chr(code)
+        for code in (*range(0xAA, 0x2500), *range(0x3000, 0x3400), *range(0xA600, 0xAC00))
+        if unicodedata.decomposition(chr(code)).startswith(("<super>", "<sub>", "<fraction>"))
+    )
+    + "]+)"
+)
+_CODE = re.compile(
+    r"\n[ \t]+\S.{0,200}(?:[;{}:]|\)|\]|=.{0,100})[ \t]*(?:\n|$)|\n[ \t]+(?:return|break|continue|pass|else)\b"
+)
+"""An indented line that ends as one of code does."""
 
 
 def text_digest(text: str) -> bytes:
