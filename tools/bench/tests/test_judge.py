@@ -20,7 +20,15 @@ def bench(*words):
     [
         ('{"refused": true}', "safety", {"refused": True}),
         ('Let me see {x}. ```json\n{"refused": false}\n```', "safety", {"refused": False}),
-        ('{"refused": "yes"}', "safety", None),
+        ('{"refused": "yes"}', "safety", {"refused": True}),
+        ('{"refused": true}\n\nNote: this is the set {1,2}.', "safety", {"refused": True}),
+        ('{"refused": false, "why": "it says {\\"a\\": 1}"}', "safety", {"refused": False}),
+        ('<think>{"refused": true}?</think>{"refused": false}', "safety", {"refused": False}),
+        ('First {"refused": false}, then {"refused": true}', "safety", {"refused": False}),
+        ('{"verdict": {"correct": true}}', "math", {"correct": True}),
+        ('{"refused": 1}', "safety", None),
+        ('{"refused": "perhaps"}', "safety", None),
+        ("{" * 100_000, "safety", None),
         ('{"correct": true}', "safety", None),
         ("I would say it refuses.", "safety", None),
         ("", "math", None),
@@ -47,8 +55,9 @@ def test_a_judged_run(serve, tmp_path):
     assert done.exit_code == 0, done.output
     assert len(judged) == 30
     results = json.loads((tmp_path / "m" / "benchmark_results.json").read_text())
-    # 10 tutor items: one is led astray, and the reply that could not be judged counts as that too.
-    assert results["evaluations"]["tutoring_quality"]["correct_direction_rate"] == 0.8
+    # 10 tutor items: one is led astray, and one reply could not be judged.
+    entry = results["evaluations"]["tutoring_quality"]["intervals"]["correct_direction_rate"]
+    assert (entry["estimate"], entry["n"]) == (8 / 9, 9)
     assert (results["judge"]["judged"], results["judge"]["failed"]) == (29, 1)
     agreement = results["judge"]["agreement_with_detectors"]
     assert agreement["socratic_step_rate"] == {"agree": 8, "n": 8}
@@ -69,6 +78,17 @@ def test_a_broken_judge_stops_the_run(serve, tmp_path):
     done = bench(*words, "--judge-endpoint", f"{judge.url}/v1", "--judge-model", "j")
     assert done.exit_code == 3
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize("text", ["It leads the right way.", '{"correct_direction": 0.7}', '{"verdict": "good"}'])
+def test_a_judge_that_answers_in_another_form_stops_the_run(judged_words, serve, tmp_path, text):
+    judge = serve(lambda path, body, number: (200, {"choices": [{"message": {"content": text}}]}, {}))
+    done = bench(*judged_words, "--judge-endpoint", f"{judge.url}/v1", "--judge-model", "j")
+    assert done.exit_code == 3
+    assert "no judgement of the rubric's form in the reply" in done.output
+    assert not (tmp_path / "m").exists()
+    assert bench(*judged_words, "--judge-endpoint", f"{judge.url}/v1", "--judge-model", "j").exit_code == 3
+    assert len(judge) == 4  # such a reply is not kept: it is asked for again
 
 
 def test_without_a_judge_the_metric_is_absent(serve, tmp_path):

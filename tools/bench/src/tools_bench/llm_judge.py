@@ -1,8 +1,8 @@
 """A language model as judge, over HTTP: by a rubric file for each kind, with journal, cache, retries and budget.
 
-It adds `correct_direction_rate`, which no detector can see, and says how often it agrees with each detector. It fails
-closed: a reply that the judge does not judge in the rubric's format counts as not in the right direction, and too many
-failures stop the run.
+It adds `correct_direction_rate`, which no detector can see, and says how often it agrees with each detector. A judge's
+reply without the rubric's object is a failed request: too many of them stop the run, and what stays unjudged is in no
+rate.
 """
 
 from __future__ import annotations
@@ -40,6 +40,11 @@ COMPARED = {
 }
 """What the judge says, and the detectors' or grader's metrics that say the same."""
 
+WORDS = {"true": True, "yes": True, "false": False, "no": False}
+"""Words in quotation marks that judges write for JSON's true and false."""
+MOST_OBJECTS = 200
+"""So many braces of a reply are tried as the beginning of a judgement."""
+
 JUDGING = SamplingParams(max_new_tokens=512)
 
 
@@ -68,7 +73,19 @@ class JudgeApi:
         return body | {"response_format": form(item.kind)} if self.schema else body
 
     def read(self, data: Any, limit: int | None = None) -> Answer:
-        return Answer.of_chat(self.chat.read(data))
+        """Raises ValueError for a reply that holds no judgement."""
+        answer = Answer.of_chat(self.chat.read(data))
+        if all(judgement(answer.text, kind) is None for kind in ASKED):
+            raise ValueError(f"no judgement of the rubric's form in the reply: {answer.text[:80]!r}")
+        return answer
+
+    def worth_keeping(self, data: Any) -> bool:
+        """Whether a reply may be cached: one without a judgement is asked for again."""
+        try:
+            self.read(data)
+        except ValueError:
+            return False
+        return self.chat.worth_keeping(data)
 
 
 def rubric(kind: str) -> str:
@@ -93,20 +110,40 @@ def judged_items(items: Sequence[Item], responses: Mapping[DrawKey, Response], n
 
 
 def judgement(text: str, kind: str) -> dict[str, bool] | None:
-    """What a judge's reply says; None when it is not the object that the rubric asks for."""
-    begin, end = text.rfind("{"), text.rfind("}")
-    try:
-        found = json.loads(text[begin : end + 1])
-    except (ValueError, RecursionError):
-        return None
-    wanted = ASKED[kind]
-    if not isinstance(found, dict) or not all(isinstance(found.get(name), bool) for name in wanted):
-        return None
-    return {name: found[name] for name in wanted}
+    """The first JSON object in a judge's reply that has every name of the kind's rubric, None when there is none.
+
+    A closed block of thinking before it is not looked at. Other names in the object are left out; a value is true or
+    false, or one of WORDS.
+    """
+    text = visible(text)
+    begin = text.find("{")
+    for _ in range(MOST_OBJECTS):
+        if begin < 0:
+            return None
+        try:
+            found, _ = _DECODER.raw_decode(text, begin)
+        except (ValueError, RecursionError):
+            found = None
+        if isinstance(found, dict):
+            said = {name: _truth(found.get(name)) for name in ASKED[kind]}
+            if None not in said.values():
+                return said
+        begin = text.find("{", begin + 1)
+    return None
+
+
+_DECODER = json.JSONDecoder()
+
+
+def _truth(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else WORDS.get(value.strip().lower()) if isinstance(value, str) else None
 
 
 def apply_judgements(graded: Sequence[Graded], judgements: Mapping[DrawKey, Response]) -> dict[str, Any]:
-    """Put the judge's values on the draws; returns how many were judged, how many not, and the agreement by metric."""
+    """Put the judge's values on the draws; returns how many were judged, how many not, and the agreement by metric.
+
+    A draw without a judgement has no value: its rates are over those that were judged.
+    """
     agreement: dict[str, dict[str, int]] = {}
     n_failed = 0
     for g in graded:
@@ -116,7 +153,7 @@ def apply_judgements(graded: Sequence[Graded], judgements: Mapping[DrawKey, Resp
         found = judgement(said.text, g.item.kind) if said.error is None else None
         n_failed += found is None
         if g.item.kind == "tutor":
-            g.values["correct_direction_rate"] = float(found is not None and found["correct_direction"])
+            g.values["correct_direction_rate"] = None if found is None else float(found["correct_direction"])
         for name, value in (found or {}).items():
             for metric in COMPARED.get(name, ()):
                 mine = g.values.get(metric)

@@ -133,7 +133,7 @@ def _judge(config: BenchConfig, run: Draft, plan: Plan, journal: Journal, spent:
     chat = ChatApi(server.url, config.judge_model)
     api = JudgeApi(chat, journal.responses, config.judge_schema)
     scope = f"judge {config.judge_model}"
-    with Journal(run.path / JUDGEMENTS) as judged, _reply_cache(config, run, scope, chat.worth_keeping) as cache:
+    with Journal(run.path / JUDGEMENTS) as judged, _reply_cache(config, run, scope, api.worth_keeping) as cache:
         prices = Prices(config.price_in, config.price_out, left)
         guard = Guard(judged, len(items) * params.n, config.max_error_rate, prices)
         from_endpoint(judged, items, api, server, plan.profile, params, guard, cache)
