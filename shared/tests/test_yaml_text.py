@@ -22,7 +22,9 @@ class Options(Config):
     seed: int = option(0, "Seed.")
     train_path: tuple[str, ...] = option((), "Files.")
     name: str | None = option(None, "Name.")
-    more: dict = field(default_factory=dict, metadata={"help": "-", "env": None, "flags": (), "flag_value": None})
+    more: dict = field(
+        default_factory=dict, metadata={"help": "-", "env": None, "flags": (), "flag_value": None, "secret": None}
+    )
 
 
 WRONG = {

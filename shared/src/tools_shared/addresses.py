@@ -1,4 +1,4 @@
-"""Addresses with secrets in them: sent as given, never written or printed.
+"""Options that may hold secrets: used as given, never written or printed.
 
 A key may stand in an address's query (`https://host/v1?api_key=...`) or in the JSON that a server is sent. Names are
 kept, so that a reader sees what was given; values are not. A value under a name that is not a credential's leaves eight
@@ -8,8 +8,12 @@ hex digits of its hash, by which a resumed run notices that it has changed; a cr
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -20,9 +24,9 @@ _CREDENTIAL = re.compile(
     r"key|token|secret|pass|pwd|auth|cred|sig|sas|session|code|cookie|jwt|hmac|otp|pin$|^s[a-z]$|^x-", re.IGNORECASE
 )
 """Names of credentials, and of what changes with them as in a signed address (`se`, `sp`, `X-...`)."""
-_QUERY = re.compile(r"([^?&;=#\s]*)=([^&;#\s]*)")
-_IN_TEXT = re.compile(r"\b(?!hf:|demo:)([a-z][a-z0-9+.-]*://)([^\s/?#'\"<>@]*@)?([^\s'\"<>]*)", re.IGNORECASE)
+_IN_TEXT = re.compile(r"\b([a-z][a-z0-9+.-]*://)([^\s/?#'\"<>@]*@)?([^\s'\"<>]*)", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"\s*\{\{?\s*\w+\s*\}?\}\s*")
+_NAMED_SECRET = re.compile(r"((?:token|secret|password|api_?key|auth)[a-z_]*=)[^&\s]*", re.IGNORECASE)
 _SHORTEST_SECRET = 6
 
 
@@ -63,27 +67,25 @@ def _shown_part(part: str) -> str:
     return f"{name}={hidden_value(unquote_plus(name), value)}" if equals else hidden_value("key", part)
 
 
-def refuse_hidden(address: str, flag: str) -> None:
-    """Raise ToolError for an address taken from a written file, whose values are not in it."""
-    if HIDDEN in address:
-        raise ToolError(
-            f"{flag}: this is an address as a run's files show it, without the values of its query ('{HIDDEN}'); "
-            "give the whole address again, on the command line or in the environment"
-        )
-
-
 def secrets_of(address: str) -> list[str]:
     """The query's values, as sent and decoded, that a server might repeat in what it says."""
-    values = [value for _, value in _QUERY.findall(address.partition("?")[2])]
-    return sorted({v for raw in values for v in (raw, unquote_plus(raw)) if len(v) >= _SHORTEST_SECRET}, key=len)[::-1]
+    values = [part.partition("=")[2] or part for part in re.split("[&;#]", address.partition("?")[2])]
+    found = {form for value in values for form in (value, unquote_plus(value)) if len(form) >= _SHORTEST_SECRET}
+    return sorted(found, key=len, reverse=True)
 
 
 def shown_text(text: str) -> str:
-    """Text in which every address with a scheme is shown without secrets; those of datasets (`hf://`, `demo://`) have
-    none, and stay."""
-    if "?" not in text and "@" not in text:
-        return text
-    return _IN_TEXT.sub(lambda found: shown_address(found[0]) if found[2] or "?" in found[3] else found[0], text)
+    """Text in which every address with a scheme is shown without secrets. Those of datasets (`hf://`, `demo://`) have
+    no secrets but by mistake: only what is named as one is left out."""
+    return _IN_TEXT.sub(_shown_match, text) if "://" in text else text
+
+
+def _shown_match(found: re.Match[str]) -> str:
+    if not found[2] and "?" not in found[3] and "#" not in found[3]:
+        return found[0]
+    if found[1].lower() in ("hf://", "demo://"):
+        return _NAMED_SECRET.sub(rf"\1{HIDDEN}", found[0])
+    return shown_address(found[0])
 
 
 def shown_json(value: Any, name: str = "") -> Any:
@@ -98,12 +100,63 @@ def shown_json(value: Any, name: str = "") -> Any:
     return HIDDEN if _CREDENTIAL.search(name) and isinstance(value, int | float) and value is not True else value
 
 
-def texts_of(value: Any) -> Iterator[str]:
-    """The texts in a JSON value."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from texts_of(item)
-    elif isinstance(value, str):
-        yield value
+def is_file(text: str) -> bool:
+    """Whether a text that may be data names a file; one too long for a name does not."""
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def shown_body(text: str) -> str:
+    """JSON, or the name of a file of it, without the texts in it."""
+    try:
+        return json.dumps(shown_json(json.loads(text)), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text if is_file(text) else HIDDEN
+
+
+def shown_variable(name: str) -> str:
+    """The name of an environment variable; what neither is one nor looks like one may be the key itself."""
+    return name if name in os.environ or _looks_like_a_variable(name) else HIDDEN
+
+
+def _looks_like_a_variable(name: str) -> bool:
+    return bool(re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)*", name)) and ("_" in name or len(name) <= 12)
+
+
+def _check_address(flag: str, address: str) -> None:
+    if HIDDEN in address:
+        raise ToolError(
+            f"{flag}: this is an address as a run's files show it, without the values of its query ('{HIDDEN}'); "
+            "give the whole address again, on the command line or in the environment"
+        )
+
+
+def _check_body(flag: str, text: str) -> None:
+    if HIDDEN in text:
+        raise ToolError(
+            f"{flag}: this is JSON as a run's files show it, without the texts in it ('{HIDDEN}'); give the whole "
+            "again, on the command line or in the environment"
+        )
+
+
+def _check_variable(flag: str, name: str) -> None:
+    if name not in os.environ and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ToolError(
+            f"{flag} takes the name of an environment variable, and what was given is none (not shown: it may be the "
+            f"key itself); export the key under a name, such as API_KEY, and give {flag} API_KEY"
+        )
+
+
+@dataclass(frozen=True)
+class Secret:
+    """What an option may hold that is never written: `shown` makes of its value what is, `check` refuses that again."""
+
+    shown: Callable[[str], str]
+    check: Callable[[str, str], None]
+
+
+ADDRESS = Secret(shown_address, _check_address)
+BODY = Secret(shown_body, _check_body)
+VARIABLE = Secret(shown_variable, _check_variable)

@@ -286,7 +286,7 @@ def _click_option(field: dataclasses.Field, config_class: type[Config]) -> Calla
         settings["type"] = hint
     if meta["flag_value"] is not None:
         settings |= {"is_flag": False, "flag_value": meta["flag_value"]}
-    return click.option(*names, cls=EnvironmentOption, **settings)
+    return click.option(*names, cls=EnvironmentOption, secret=meta["secret"], **settings)
 
 
 class _OneALine(click.types.StringParamType):
@@ -303,8 +303,8 @@ def resolve(config_class: type[C], options: Mapping[str, Any], version: str) -> 
     sources = {n: ctx.get_parameter_source(n) for n in names}
     origins = {n: ORIGINS[source] for n, source in sources.items() if source is not None}
     tool = f"tools-{config_class.TOOL}"
-    argv = (tool, *sys.argv[1:])
-    return config_class(**values), Invocation(tool, version, argv, origins)
+    config = config_class(**values)
+    return config, Invocation(tool, version, (tool, *config.shown_words(sys.argv[1:])), origins)
 
 
 def show_run(manifest: Any, as_json: bool) -> None:

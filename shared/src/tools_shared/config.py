@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from tools_shared import yaml_text
+from tools_shared.addresses import Secret, shown_text
 from tools_shared.errors import ToolError, brief
 from tools_shared.nearest import did_you_mean as nearest
 
@@ -39,10 +40,12 @@ def option(
     maximum: float | None = None,
     identity: bool = True,
     flag_value: str | None = None,
+    secret: Secret | None = None,
 ) -> Any:
     """A configuration field. `env` is a name that users already have, besides `TOOLS_<TOOL>_<OPTION>`; `flags` are
     further spellings; `flag_value` is what the bare flag stands for. `identity=False` marks what does not change
     the result (where it is written, on which device), so that it is left out when two configurations are compared.
+    `secret` says how a value that may hold one is written; every option for an address, a key or a body has it.
     """
     metadata = {
         "help": help,
@@ -52,6 +55,7 @@ def option(
         "maximum": maximum,
         "identity": identity,
         "flag_value": flag_value,
+        "secret": secret,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -98,8 +102,29 @@ class Config:
         return typing.get_type_hints(cls)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as they are written to `config.yaml`; one source is its address alone."""
-        return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        """Plain values, as they are written to `config.yaml`: without secrets; one source is its address alone."""
+        return {f.name: _plain(self.shown(f.name)) for f in dataclasses.fields(self)}
+
+    def shown(self, name: str) -> Any:
+        """A field's value as it may be written and printed."""
+        value, secret = getattr(self, name), self._secret(name)
+        if secret is None or value is None:
+            return value
+        return tuple(map(secret.shown, value)) if isinstance(value, tuple) else secret.shown(value)
+
+    def shown_words(self, words: Iterable[str]) -> tuple[str, ...]:
+        """The words of a command line as they may be written."""
+        hidden: dict[str, str] = {}
+        for field in dataclasses.fields(self):
+            value, shown = getattr(self, field.name), self.shown(field.name)
+            if value != shown:
+                both = zip(value, shown, strict=True) if isinstance(value, tuple) else [(value, shown)]
+                hidden |= {v: s for v, s in both if v}
+        pairs = sorted(hidden.items(), key=lambda pair: -len(pair[0]))
+        return tuple(shown_text(functools.reduce(lambda word, pair: word.replace(*pair), pairs, w)) for w in words)
+
+    def _secret(self, name: str) -> Secret | None:
+        return self.__dataclass_fields__[name].metadata.get("secret")
 
     def identity(self) -> dict[str, Any]:
         """The fields that decide the result."""
@@ -125,6 +150,8 @@ def check_value(field: dataclasses.Field, value: Any, hint: Any) -> None:
         raise ToolError(f"{flag} must be a finite number, got {value}")
     for text in value if isinstance(value, tuple) else (value,):
         _check_text(flag, text)
+        if secret := field.metadata.get("secret"):
+            secret.check(flag, text)
     low, high = field.metadata.get("minimum"), field.metadata.get("maximum")
     if low is None and high is None:
         return

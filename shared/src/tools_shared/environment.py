@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from tools_shared.addresses import Secret
 from tools_shared.errors import ToolError
 from tools_shared.nearest import did_you_mean
 
@@ -75,7 +77,12 @@ def _option_names(command: click.Command) -> Iterator[str]:
 
 
 class EnvironmentOption(click.Option):
-    """An option whose error names the environment variable where the wrong value came from one."""
+    """An option whose error names the environment variable where the wrong value came from one; `secret` says how a
+    value that may hold one is written."""
+
+    def __init__(self, *names: Any, secret: Secret | None = None, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self.secret = secret
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         name = variable_behind(ctx, self) if ctx is not None else None

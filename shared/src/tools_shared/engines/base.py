@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from tools_shared.addresses import ADDRESS, BODY, VARIABLE
 from tools_shared.config import option
 from tools_shared.engines.stream import OnDraw, Take
 from tools_shared.errors import ToolError
@@ -149,11 +150,17 @@ class EngineConfig(LocalEngineConfig):
         "transformers", "What draws the completions.", identity=False
     )
     endpoint: str | None = option(
-        None, "Address of an OpenAI-compatible server (http://host:8000/v1), for --engine http.", identity=False
+        None,
+        "Address of an OpenAI-compatible server (http://host:8000/v1), for --engine http.",
+        identity=False,
+        secret=ADDRESS,
     )
     model_name: str | None = option(None, "The model's name on that server.")
     api_key_env: str | None = option(
-        None, "Environment variable that holds the server's key; the key itself is never written.", identity=False
+        None,
+        "Environment variable that holds the server's key; the key itself is never written.",
+        identity=False,
+        secret=VARIABLE,
     )
     timeout: float = option(300.0, "Seconds that a server may take for one try.", minimum=0.01, identity=False)
     max_retries: int = option(4, "Further tries of a server after a failure that may pass.", minimum=0, identity=False)
@@ -164,6 +171,7 @@ class EngineConfig(LocalEngineConfig):
     extra_body: str | None = option(
         None,
         "JSON object merged into every request to a server, such as '{\"top_k\": 20}'; it wins over the tool's own.",
+        secret=BODY,
     )
     drop: tuple[str, ...] = option((), "Key left out of every request, for servers that refuse it. Repeatable.")
 
@@ -181,7 +189,7 @@ def check_served(config: EngineConfig) -> None:
     if config.engine == "http" and config.endpoint is None:
         raise ToolError("--engine http needs --endpoint, such as http://localhost:8000/v1")
     if config.engine != "http" and config.endpoint is not None:
-        raise ToolError(f"--endpoint {config.endpoint}: is asked with --engine http only; add it")
+        raise ToolError(f"--endpoint {config.shown('endpoint')}: is asked with --engine http only; add it")
 
 
 def extras_of(config: EngineConfig) -> Extras:

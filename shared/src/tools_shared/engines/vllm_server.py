@@ -45,11 +45,11 @@ class VllmServerEngine:
         body = {"lora_name": name, "lora_path": str(folder.resolve())}
         status, text = post_plain(self._at("load_lora_adapter"), body)
         if status == 404 and "lora" not in text.lower():
-            raise ToolError(f"{self.server.url}: this server loads no adapters; start it with {STARTED}")
+            raise ToolError(f"{self.server.shown}: this server loads no adapters; start it with {STARTED}")
         if status != 200:
             raise ToolError(
-                f"{self.server.url}: {status} {text}; the server must serve the adapter's base with --max-lora-rank as "
-                f"large as --lora-r, and read {folder.resolve()} on a shared disk"
+                f"{self.server.shown}: {status} {text}; the server must serve the adapter's base with --max-lora-rank "
+                f"as large as --lora-r, and read {folder.resolve()} on a shared disk"
             )
 
     def drop_adapter(self, name: str) -> None:
@@ -86,7 +86,8 @@ class VllmServerEngine:
         in_waves(self, take, params, on_draw)
 
     def _at(self, path: str) -> Server:
-        return replace(self.server, url=f"{self.server.url.rstrip('/')}/{path}")
+        address, mark, query = self.server.url.partition("?")
+        return replace(self.server, url=f"{address.rstrip('/')}/{path}{mark}{query}")
 
     def _body(self, prompt: Prompt, params: SamplingParams, key: str, sample: int) -> dict[str, Any]:
         return {
@@ -107,13 +108,13 @@ class VllmServerEngine:
     def _completion(self, reply: Reply, params: SamplingParams) -> Completion:
         if reply.failure is not None:
             raise Incomplete(
-                f"{self.server.url}: {reply.failure.kind}: {reply.failure.message} (after {reply.attempts} tries); run "
-                "the same command again to go on"
+                f"{self.server.shown}: {reply.failure.kind}: {reply.failure.message} (after {reply.attempts} tries); "
+                "run the same command again to go on"
             )
         try:
             token_ids, logprobs, reason = read_choice(reply.data, params.logprobs)
         except ValueError as error:
-            raise ToolError(f"{self.server.url}: {error}; is this vLLM's own server, 0.31 or later?") from error
+            raise ToolError(f"{self.server.shown}: {error}; is this vLLM's own server, 0.31 or later?") from error
         text = self.tokenizer.decode(token_ids, skip_special_tokens=True)
         return Completion(text, token_ids, "length" if reason == "length" else "stop", logprobs)
 

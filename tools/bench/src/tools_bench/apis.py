@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tools_bench.items import Item, messages_of
+from tools_shared.addresses import is_file
 from tools_shared.engines import SamplingParams
 from tools_shared.engines.http.address import address_parts, chat_url, dialect_of
 from tools_shared.engines.http.chat import ChatApi, Extras, refusal_of
@@ -171,12 +172,12 @@ def _tutor_body(item: Item) -> dict[str, Any]:
 
 
 def _parsed(template: str) -> Any:
-    text = Path(template).read_text(encoding="utf-8") if Path(template).is_file() else template
+    text = Path(template).read_text(encoding="utf-8") if is_file(template) else template
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ToolError(
-            f"--request-template {template[:60]}: not JSON ({error}); such as "
+            f"--request-template: not JSON ({error}), nor a file of it; such as "
             '{"inputs": "{system} {prompt}"}, or a file that holds it'
         ) from error
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from tools_bench.metrics import check_metric
+from tools_shared.addresses import ADDRESS, BODY, VARIABLE
 from tools_shared.config import Config, option
 from tools_shared.engines import EngineConfig, check_address, check_served
 from tools_shared.errors import ToolError
@@ -119,6 +120,7 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
         None,
         "A server: the address of an OpenAI-compatible one (http://host:8000/v1), of a tutor (.../chat), or see --api.",
         identity=False,
+        secret=ADDRESS,
     )
     model_name: str | None = option(None, "Names the results, and the model on the server.")
     suite: str | None = option(
@@ -128,7 +130,7 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
         "auto", "How the endpoint is spoken to. auto: chat (the tutor API) when it ends with /chat, else openai."
     )
     request_template: str | None = option(
-        None, "JSON, or a file of it, with {prompt}, {system}, {question}, {mode}, {grade}, {model}."
+        None, "JSON, or a file of it, with {prompt}, {system}, {question}, {mode}, {grade}, {model}.", secret=BODY
     )
     response_path: str | None = option(None, "Where the text stands in a reply: choices.0.message.content")
     datasets: tuple[str, ...] = option((), "NAME=PATH: other data for a task or a kind. Repeatable.")
@@ -156,11 +158,14 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
         None, "Matches of tools-dedup (OUTPUT.matches.jsonl): also report the items that the training data lacks."
     )
     judge_endpoint: str | None = option(
-        None, "An OpenAI-compatible server whose model judges the replies by rubric.", identity=False
+        None, "An OpenAI-compatible server whose model judges the replies by rubric.", identity=False, secret=ADDRESS
     )
     judge_model: str | None = option(None, "The judge's name on that server.")
     judge_api_key_env: str | None = option(
-        None, "Environment variable that holds the judge's key; the key itself is never written.", identity=False
+        None,
+        "Environment variable that holds the judge's key; the key itself is never written.",
+        identity=False,
+        secret=VARIABLE,
     )
     judge_schema: bool = option(
         False, "Have the judge's server force the rubric's form on its replies (response_format: json_schema)."

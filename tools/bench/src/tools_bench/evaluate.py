@@ -44,7 +44,7 @@ def run_evaluation(config: EvaluateConfig, invocation: Invocation) -> Manifest:
 
 def _note_model(run: Draft, config: EvaluateConfig, ref: ModelRef) -> None:
     if config.engine == "http":
-        where = f"{config.endpoint} {config.model_name or ''}".strip()
+        where = f"{config.shown('endpoint')} {config.model_name or ''}".strip()
         run.add_input("model", where, digest(where))
     else:
         run.add_input("model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)

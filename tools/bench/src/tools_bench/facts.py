@@ -18,7 +18,7 @@ def describe_run(config: BenchConfig, plan: Plan) -> dict[str, Any]:
     """The facts of a run that a comparison has to check, and those that the old format has."""
     return {
         "model_name": display_name(config),
-        "endpoint": config.endpoint,
+        "endpoint": config.shown("endpoint"),
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
         "suite": plan.suite.name,
         "suite_given": config.suite or suite_of(config.compare) or "quick",
@@ -56,7 +56,7 @@ def hashes(config: BenchConfig, plan: Plan) -> dict[str, Any]:
 
 def _asked_otherwise(config: BenchConfig) -> dict[str, Any]:
     """What a user added to every request or left out of it; nothing where nothing was."""
-    given = {"stop": list(config.stop), "extra_body": config.extra_body, "drop": sorted(config.drop)}
+    given = {"stop": list(config.stop), "extra_body": config.shown("extra_body"), "drop": sorted(config.drop)}
     return {name: value for name, value in given.items() if value}
 
 

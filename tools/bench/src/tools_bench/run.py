@@ -127,7 +127,7 @@ def _judge(config: BenchConfig, run: Draft, plan: Plan, journal: Journal, spent:
     server = replace(
         server_of(config),
         url=chat_url(config.judge_endpoint),
-        api_key=read_api_key(config.judge_api_key_env),
+        api_key=read_api_key(config.judge_api_key_env, "--judge-api-key-env"),
         habits=Habits(say, may_drop=("temperature",)),
     )
     chat = ChatApi(server.url, config.judge_model)
@@ -153,7 +153,7 @@ def _from_model(config: BenchConfig, run: Draft, plan: Plan, journal: Journal) -
 def _judge_facts(config: BenchConfig, judgements: dict[DrawKey, Response], found: dict[str, Any]) -> dict[str, Any]:
     prices = Prices(config.price_in, config.price_out)
     cost_of_judging = effort(judgements, sum(cost(judgement, prices) for judgement in judgements.values()))
-    told = {"model": config.judge_model, "endpoint": config.judge_endpoint, "rubrics": rubrics_sha256()}
+    told = {"model": config.judge_model, "endpoint": config.shown("judge_endpoint"), "rubrics": rubrics_sha256()}
     return {**told, **found, "effort": cost_of_judging}
 
 

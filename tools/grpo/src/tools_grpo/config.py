@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from tools_shared.addresses import ADDRESS, VARIABLE
 from tools_shared.config import option, source_option
 from tools_shared.engines import check_address
 from tools_shared.errors import ToolError
@@ -78,10 +79,13 @@ class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
         identity=False,
     )
     endpoint: str | None = option(
-        None, "Address of vLLM's server (http://host:8000/v1), for --engine http.", identity=False
+        None, "Address of vLLM's server (http://host:8000/v1), for --engine http.", identity=False, secret=ADDRESS
     )
     api_key_env: str | None = option(
-        None, "Environment variable that holds the server's key; the key itself is never written.", identity=False
+        None,
+        "Environment variable that holds the server's key; the key itself is never written.",
+        identity=False,
+        secret=VARIABLE,
     )
     gpu_memory_utilization: float = option(
         0.3,

@@ -171,7 +171,7 @@ def _draw(run: Draft, drawing: _Drawing, n: int) -> dict[str, Any]:
 def add_model(run: Draft, config: TracesConfig, ref: ModelRef) -> str:
     """Note the model among the run's inputs; returns the hash that stands in its rows."""
     if config.engine == "http":
-        where = f"{config.endpoint} {config.model_name or ''}".strip()
+        where = f"{config.shown('endpoint')} {config.model_name or ''}".strip()
         run.add_input("model", where, digest(where))
         return digest(where)[:16]
     sha256 = reader_sha256(ref)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +74,7 @@ def worker_options(config: TracesConfig, profile: Profile) -> dict[str, Any]:
     """What a worker is made from: plain values, and folders by their whole path, since it starts elsewhere."""
     model = str(Path(config.model).resolve()) if Path(config.model).exists() else config.model
     here = {"engine": config.ray_engine, "model": model, "profile": None, "output_dir": None}
-    return {"options": config.to_dict() | here, "profile": profile.to_json()}
+    return {"options": {f.name: getattr(config, f.name) for f in fields(config)} | here, "profile": profile.to_json()}
 
 
 class Sampler:

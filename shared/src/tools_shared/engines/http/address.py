@@ -6,6 +6,7 @@ import os
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from tools_shared.addresses import shown_address, shown_variable
 from tools_shared.errors import ToolError
 
 Dialect = Literal["chat", "text", "ollama"]
@@ -42,26 +43,30 @@ def address_parts(endpoint: str) -> SplitResult:
         parts = urlsplit(endpoint)
         _ = parts.port
     except ValueError as error:
-        raise ToolError(f"endpoint '{endpoint}' is no address ({error}); such as http://localhost:8000/v1") from error
+        raise ToolError(
+            f"endpoint '{shown_address(endpoint)}' is no address; such as http://localhost:8000/v1"
+        ) from error
     if "@" in parts.netloc:
         raise ToolError(
             f"endpoint at {parts.netloc.rpartition('@')[2]}: a name or password in the address would be written into "
             "the run; leave it out and name a variable that holds the key (--api-key-env)"
         )
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ToolError(f"endpoint '{endpoint}' is no address: it begins with http:// or https:// and names a host")
+        raise ToolError(
+            f"endpoint '{shown_address(endpoint)}' is no address: it begins with http:// or https:// and names a host"
+        )
     return parts
 
 
-def read_api_key(variable: str | None) -> str | None:
+def read_api_key(variable: str | None, flag: str = "--api-key-env") -> str | None:
     """The key that an environment variable holds; raises ToolError when it holds none."""
     if variable is None:
         return None
     key = os.environ.get(variable, "").strip()
     if not key:
-        raise ToolError(f"--api-key-env {variable}: this environment variable is not set; export it, or leave it out")
-    if not key.isascii() or not key.isprintable():
         raise ToolError(
-            f"--api-key-env {variable}: holds what no key has (a line end, or letters beyond ASCII); mend it"
+            f"{flag} {shown_variable(variable)}: this environment variable is not set; export it, or leave it out"
         )
+    if not key.isascii() or not key.isprintable():
+        raise ToolError(f"{flag} {variable}: holds what no key has (a line end, or letters beyond ASCII); mend it")
     return key

@@ -39,12 +39,10 @@ class Extras:
         """From the options; raises ToolError for a body that is no JSON object, or that would ask something else."""
         try:
             found = json.loads(body) if body is not None else {}
-        except ValueError as error:
-            raise ToolError(f"--extra-body {body[:60]}: not JSON ({error}); such as '{{\"top_k\": 20}}'") from error
+        except (ValueError, RecursionError) as error:
+            raise ToolError(f"--extra-body: not JSON ({error}); such as '{{\"top_k\": 20}}'") from error
         if not isinstance(found, dict):
-            raise ToolError(
-                f"--extra-body {body[:60]}: is {type(found).__name__}, not an object; write '{{\"key\": value}}'"
-            )
+            raise ToolError(f"--extra-body: is {type(found).__name__}, not an object; write '{{\"key\": value}}'")
         if taken := next((name for name in _ASKED if name in found or name in drop), None):
             raise ToolError(f"--extra-body and --drop leave '{taken}' alone: it is what is asked; name another key")
         if "" in stop:
@@ -205,16 +203,16 @@ class HttpEngine:
         read = refusal_of(reply.failure) if reply.failure is not None else None
         if reply.failure is not None and read is None:
             raise Incomplete(
-                f"{self.server.url}: prompt {name}: {reply.failure.kind}: {reply.failure.message} "
+                f"{self.server.shown}: prompt {name}: {reply.failure.kind}: {reply.failure.message} "
                 f"(after {reply.attempts} tries); run the same command again to go on"
             )
         try:
             read = read or self.api.read(reply.data, limit)
         except ValueError as error:
-            raise ToolError(f"{self.server.url}: {error}; is this an OpenAI-compatible chat endpoint?") from error
+            raise ToolError(f"{self.server.shown}: {error}; is this an OpenAI-compatible chat endpoint?") from error
         if read.is_empty and not self._said_empty:
             self._said_empty = True
-            say(f"{self.server.url}: prompt {name} has an empty reply: {read.why_empty} (only the first is said)")
+            say(f"{self.server.shown}: prompt {name} has an empty reply: {read.why_empty} (only the first is said)")
         ending = "length" if read.finish_reason == "length" else "stop"
         return Completion(whole_text(read, prompt.think), (), ending, n_told=read.tokens_out)
 

@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from tools_shared.addresses import HIDDEN, secrets_of, shown_address, shown_text
 from tools_shared.engines.http.address import address_parts
 from tools_shared.engines.http.failures import EXCERPT, Failure, failure_in, http_failure
 from tools_shared.engines.http.habits import Habits
@@ -28,7 +29,7 @@ class Server:
     With `habits` requests are fitted to what the server turned out to take.
     """
 
-    url: str
+    url: str = field(repr=False)
     api_key: str | None = field(default=None, repr=False)
     concurrency: int = 16
     timeout: float = 120.0
@@ -38,6 +39,17 @@ class Server:
     backoff: float = 0.5
     headers: dict[str, str] = field(default_factory=dict)
     habits: Habits | None = None
+
+    @property
+    def shown(self) -> str:
+        """The address as messages give it."""
+        return shown_address(self.url)
+
+    def without_secrets(self, said: bytes) -> bytes:
+        """What a server says, which may repeat the key or the address's query."""
+        for secret in filter(None, (self.api_key, *self.headers.values(), *secrets_of(self.url))):
+            said = said.replace(secret.encode(), HIDDEN.encode())
+        return said
 
 
 def check(server: Server) -> None:
@@ -67,16 +79,15 @@ async def once(session: aiohttp.ClientSession, server: Server, body: bytes) -> t
             raw = await read_body(response, server.max_bytes)
             if raw is None:
                 return None, Failure("too_large", f"more than {server.max_bytes} bytes", response.status)
-            if server.api_key:
-                raw = raw.replace(server.api_key.encode(), b"***")
+            raw = server.without_secrets(raw)
             if not 200 <= response.status < 300:
-                moved = response.headers.get("Location", "").encode() if response.status < 400 else b""
+                moved = shown_address(response.headers.get("Location", "")).encode() if response.status < 400 else b""
                 raw = b"moved to " + moved + b"; give that address" if moved else raw
                 return None, http_failure(response.status, raw, _retry_after(response))
     except (TimeoutError, aiohttp.ServerTimeoutError):
         return None, Failure("timeout", f"no answer within {server.timeout:g} s", may_pass=True)
     except aiohttp.InvalidURL as error:
-        raise ToolError(f"endpoint '{server.url}' is no address ({error})") from error
+        raise ToolError(f"endpoint '{server.shown}' is no address") from error
     except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as error:
         return None, Failure("connection", f"TLS: {brief(error)}")
     except (aiohttp.ClientError, OSError) as error:
@@ -117,7 +128,7 @@ async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes | Non
 
 
 def brief(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:EXCERPT]
+    return f"{type(error).__name__}: {shown_text(' '.join(str(error).split()))}"[:EXCERPT]
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:

@@ -90,7 +90,7 @@ def post_plain(server: Server, body: dict[str, Any]) -> tuple[int, str]:
     try:
         return asyncio.run(_post_plain(server, body))
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        raise Incomplete(f"{server.url}: {brief(error)}; run the same command again to go on") from error
+        raise Incomplete(f"{server.shown}: {brief(error)}; run the same command again to go on") from error
 
 
 async def _post_plain(server: Server, body: dict[str, Any]) -> tuple[int, str]:
@@ -103,7 +103,7 @@ async def _post_plain(server: Server, body: dict[str, Any]) -> tuple[int, str]:
     ):
         raw = await read_body(response, server.max_bytes) or b""
     text = " ".join(raw.decode("utf-8", "replace").split())[:EXCERPT]
-    return response.status, text.replace(server.api_key, "***") if server.api_key else text
+    return response.status, server.without_secrets(text.encode()).decode()
 
 
 def _not_cached(
@@ -182,7 +182,7 @@ def _pause(server: Server, failure: Failure, attempt: int, rng: Random) -> float
     asks. Raises Incomplete when it asks for longer than a try may take."""
     if failure.wait is not None and failure.wait > server.timeout:
         raise Incomplete(
-            f"{server.url}: {failure.message}: asks for {failure.wait:.0f} s of patience, more than --timeout "
+            f"{server.shown}: {failure.message}: asks for {failure.wait:.0f} s of patience, more than --timeout "
             f"{server.timeout:g}; run the same command again then to go on, or raise --timeout"
         )
     jittered = rng.uniform(0, min(LONGEST_WAIT, server.backoff * 2**attempt))
