@@ -1,38 +1,62 @@
-"""Where in a completion the answer stands.
+"""Where in a completion the answer is.
 
-Strict: inside the profile's answer tags. Lenient: the tags, then a box, `#### 18`, an answer line, the last
-number, in this order. Reasoning that was opened and never closed has no answer, in either way.
+Strict: inside the profile's answer tags. Lenient, in this order: the tags, the last filled box, `#### 18`, an answer
+line, the last mathematics or number of the last sentence that has any. Reasoning that was opened and never closed has
+no answer, in either way; nor has what follows the token that ends the turn.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tools_shared.answers.numbers import OutOfBounds, parse_number, simple_integer
-from tools_shared.blocks import BOXED, blocks, last_filled, said
+from tools_shared.answers.phrases import Found, answer_in, is_number, reduced
+from tools_shared.answers.spans import Piece, delimited
+from tools_shared.blocks import BOXED, Span, blocks, last_filled, said
 from tools_shared.prompts import Profile
 
-MAX_LINE = 300
+MAX_LINE = 500
+MAX_TAIL = 20_000
+"""Characters at the end of a text in which an answer outside tags, boxes and markers is looked for."""
+MAX_TRIES = 8
+MAX_WORDS = 8
 
 _ANSWER_LINE = re.compile(
-    r"(?:^[ \t*_>#-]{0,6}(?:final )?(?:a|ans|answer)[*_]{0,2}[ \t]?[:=]"
-    r"|\banswer(?: to [a-z ]{1,40})? (?:is|equals)\b:?)",
+    r"(?:^[ \t*_>#\-•|]{0,8}(?:the )?(?:(?:final|correct|short)[ \t])?"
+    r"(?:a|ans|answers?|final result|réponse(?: finale)?|antwort|respuesta|risposta|resposta|ответ)"
+    r"[ \t]?(?:\(s\))?[ \t]?[*_]{0,3}[ \t\u00a0]?[:=：][*_]{0,3}"
+    r"|^[ \t]*[#*_>]{1,6}[ \t*_]*(?:the )?(?:final |correct )?answer[ \t*_#:]{0,8}$"
+    r"|\b(?:answers?|correct (?:option|choice)|solutions?)(?: to [a-z ]{1,40}| for [a-z ]{1,30})?"
+    r"(?: is| are| equals| would be| will be| must be| should be| comes out to(?: be)?| =)\b:?"
+    r"|\b(?:die |la |le )?(?:(?:end)?antwort (?:ist|lautet)|réponse(?: finale)? est|respuesta(?: final)? es"
+    r"|risposta (?:finale )?è|resposta (?:final )?é)\b:?"
+    r"|(?:最终)?答案(?:应该)?(?:是|为|：|:)|答[：:])",
     re.IGNORECASE | re.MULTILINE,
 )
-_SENTENCE_END = re.compile(r"[.!?](?=\s)|\.$")
-_NUMBER = re.compile(
-    r"""(?:(?<![\w)\]}])-)?[$€£]?(?:
-        \\[dt]?frac\{-?[0-9]{1,20}\}\{[0-9]{1,20}\}
-      | (?:[0-9]+(?:,[0-9]{3}(?![0-9]))*(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][-+]?[0-9]+|/[0-9]+)?%?
-    )""",
-    re.VERBOSE,
+_SENTENCE_END = re.compile(
+    r"(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bNo)(?<!\bvs)(?<!\bMrs)(?<!\bRs)(?<!\bapprox)(?<!i\.e)(?<!e\.g)"
+    r"[.!?](?:\*\*|__)?[\"')”]?\s+(?=[^\W\d_a-z]|[*_\"'“(\\$]|\Z)|[。！？]"
 )
+_ABOUT_ITSELF = re.compile(
+    r"[ \t:*_]*(?:(?:in)?correct|right|wrong|helpful|clear|unclear|obvious|below|above|here|as follows|shown|found"
+    r"|unique|verified|reasonable|consistent|valid|simple|the same|reached|obtained|hidden|not|in the|based on)\b[ \w]*"
+    r"(?:[.,;!:]|$)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ASIDE = re.compile(
+    r"[\s*_(>\-]*(?:note|check|verif|hint|remember|let me know|p\.?s\b|confidence|sanity)", re.IGNORECASE
+)
+_BULLET = re.compile(r"[ \t]*(?:[-•+>|][ \t]+|\*[ \t]+|#{1,6}[ \t]*|\(?\d{1,2}[.)][ \t]+(?=\S))*")
+_HEADING_NUMBER = re.compile(r"[\s*_]*\d{1,2}[.):][ \t]+[A-Z]")
 
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """An answer, how it was found (`tags`, `boxed`, `hash`, `answer-line`, `last-number`, `none`), and the
+    """An answer, how it was found (`tags`, `boxed`, `hash`, `answer-line`, `last-math`, `last-number`, `none`), and the
     half-open character range it was taken from. `answer` is None exactly when `method` is `none`. `whole` is the
     sentence that the answer was taken out of, None where it is the answer."""
 
@@ -55,7 +79,7 @@ def extract(
     """
     parsed = profile.parse(text, opened)
     if parsed.answer:
-        return Extraction(parsed.answer, "boxed" if profile.answer == BOXED else "tags", parsed.answer_span)
+        return _of_block(text, parsed.answer_span, "boxed" if profile.answer == BOXED else "tags")
     text = said(text, (*(profile.think or ()), *profile.answer))
     start = _after_thinking(text, profile, opened)
     if not lenient or start is None:
@@ -65,7 +89,7 @@ def extract(
 
 
 def gold_answer(text: str) -> str | None:
-    """What stands behind the last `####` of a GSM8K solution, to the end of its line; None where there is none."""
+    """What follows the last `####` of a GSM8K solution, to the end of its line; None where there is none."""
     begin = text.rfind("####")
     if begin < 0:
         return None
@@ -86,69 +110,126 @@ def _after_thinking(text: str, profile: Profile, opened: bool) -> int | None:
 def _anywhere(text: str, start: int, truncated: bool) -> Extraction:
     boxed = last_filled(text, list(blocks(text, *BOXED, start=start)))
     if boxed:
-        return Extraction(text[boxed[0] : boxed[1]].strip(), "boxed", boxed)
+        return _of_block(text, boxed, "boxed")
     if truncated:
         return NONE
-    return _hash(text, start) or _answer_line(text, start) or _last_number(text, start)
+    start = max(start, len(text) - MAX_TAIL)
+    pieces = delimited(text, start)
+    return _hash(text, start, pieces) or _answer_line(text, start, pieces) or _last(text, start, pieces)
 
 
-def _hash(text: str, start: int) -> Extraction | None:
-    """The number behind the last `####`; a Markdown heading, which has no number behind it alone, is not one."""
+def _of_block(text: str, span: Span, method: str) -> Extraction:
+    """What tags or a box hold; of a sentence with one quantity, that quantity."""
+    content = text[span[0] : span[1]]
+    found = reduced(content, span[0])
+    return _extraction(text, found or span, method, span)
+
+
+def _extraction(text: str, span: Span, method: str, whole: Span | None = None) -> Extraction:
+    begin, end = _stripped(text, *span)
+    sentence = text[slice(*_stripped(text, *whole))] if whole else None
+    answer = text[begin:end]
+    return Extraction(answer, method, (begin, end), None if sentence == answer else sentence)
+
+
+def _stripped(text: str, begin: int, end: int) -> Span:
+    """The range without blanks around it."""
+    content = text[begin:end]
+    begin += len(content) - len(content.lstrip())
+    return begin, max(begin, end - (len(content) - len(content.rstrip())))
+
+
+def _hash(text: str, start: int, pieces: Sequence[Piece]) -> Extraction | None:
+    """The quantity that begins behind the last `####`, or is in its line; a Markdown heading has none."""
     begin = text.rfind("####", start)
     if begin < 0:
         return None
-    found = _line(text, begin + 4, "hash")
-    return found if found and _is_number(found.answer) else None
-
-
-def _answer_line(text: str, start: int) -> Extraction | None:
-    """What follows the last `A:`, `Answer:` or `the answer is`, to the end of the line or sentence."""
-    last = _last_match(_ANSWER_LINE, text, start)
-    if last is None:
+    line = _line(text, begin + 4, pieces)
+    if _HEADING_NUMBER.match(text, *line) and text[line[1] :].strip():
         return None
-    whole = _line(text, last.end(), "answer-line")
-    if whole is None:
-        return None
-    end = _SENTENCE_END.search(text, whole.span[0], whole.span[1])
-    return _trimmed(text, whole.span[0], end.start(), "answer-line") if end else whole
+    found = answer_in(text, *line, pieces, marked=True)
+    return _extraction(text, found.span, "hash", found.equation or line) if found else None
 
 
-def _last_number(text: str, start: int) -> Extraction:
-    last = _last_match(_NUMBER, text, start)
-    return Extraction(last[0], "last-number", last.span()) if last else NONE
+def _answer_line(text: str, start: int, pieces: Sequence[Piece]) -> Extraction | None:
+    """The quantity of the last `A:`, `Answer:` or `the answer is` that has one; else the few words of the last one."""
+    words = None
+    for match in reversed(deque(_ANSWER_LINE.finditer(text, start), MAX_TRIES)):
+        line = _line(text, match.end(), pieces)
+        if _ABOUT_ITSELF.match(text, *line):
+            continue
+        if not text[slice(*line)].strip(" \t*_#:"):
+            line = _line(text, _next_line(text, line[1]), pieces)
+        sentence = line[0], next((m.start() for m in _ends(text, line, pieces)), line[1])
+        found = answer_in(text, *sentence, pieces, marked=True)
+        sentence = _undecorated(text, *sentence)
+        if found:
+            return _extraction(text, found.span, "answer-line", found.equation or sentence)
+        said_words = text[slice(*sentence)]
+        if words is None and 0 < len(said_words.split()) <= MAX_WORDS:
+            words = _extraction(text, sentence, "answer-line")
+    return words
 
 
-def _last_match(pattern: re.Pattern[str], text: str, start: int) -> re.Match[str] | None:
-    """The last match: looked for in the last line first, where answers nearly always are."""
-    last, tail = None, text.rfind("\n", start) + 1
-    for begin in (tail, start) if tail > start else (start,):
-        for last in pattern.finditer(text, begin):  # noqa: B007 - the last one is wanted
-            pass
-        if last is not None:
-            break
-    return last
+def _last(text: str, start: int, pieces: Sequence[Piece]) -> Extraction:
+    """The answer of the last sentence that has a quantity and is no question; remarks such as `Note:` come last."""
+    aside = None
+    for begin, end in _sentences(text, start, pieces):
+        found = answer_in(text, begin, end, pieces, marked=False)
+        if found is None or text[begin:end].rstrip(" *_\n").endswith(("?", "？")):
+            continue
+        if not _ASIDE.match(text, begin, end):
+            return _of_sentence(text, found)
+        aside = aside or found
+    return _of_sentence(text, aside) if aside else NONE
 
 
-def _line(text: str, begin: int, method: str) -> Extraction | None:
-    """The rest of the line, at most MAX_LINE characters of it."""
+def _of_sentence(text: str, found: Found) -> Extraction:
+    kind = "last-number" if is_number(text[slice(*found.span)].strip()) else "last-math"
+    return _extraction(text, found.span, kind, found.equation)
+
+
+def _sentences(text: str, start: int, pieces: Sequence[Piece]) -> Iterator[Span]:
+    """The sentences from the last to the first, without bullets and numbers of lists before them."""
+    end = len(text)
+    while end > start:
+        begin = text.rfind("\n", start, end) + 1
+        begin = max(start, begin)
+        if piece := _around(pieces, begin):
+            begin = max(start, text.rfind("\n", start, piece.outer[0]) + 1)
+        at = _BULLET.match(text, begin, end).end()
+        edges = [at, *(m.end() for m in _ends(text, (at, end), pieces)), end]
+        yield from reversed(list(itertools.pairwise(edges)))
+        end = begin - 1
+
+
+def _ends(text: str, line: Span, pieces: Sequence[Piece]) -> Iterator[re.Match[str]]:
+    """The ends of the sentences in a line, none of them inside mathematics."""
+    return (m for m in _SENTENCE_END.finditer(text, *line) if not _around(pieces, m.start()))
+
+
+def _around(pieces: Sequence[Piece], at: int) -> Piece | None:
+    """The mathematics that a position is inside of."""
+    i = bisect_right(pieces, at, key=lambda piece: piece.outer[0]) - 1
+    return pieces[i] if i >= 0 and pieces[i].outer[0] < at < pieces[i].outer[1] else None
+
+
+def _line(text: str, begin: int, pieces: Sequence[Piece]) -> Span:
+    """The rest of the line, at most MAX_LINE characters of it; mathematics that goes on over the line is kept whole."""
     end = text.find("\n", begin, begin + MAX_LINE)
-    return _trimmed(text, begin, end if end >= 0 else min(len(text), begin + MAX_LINE), method)
+    end = end if end >= 0 else min(len(text), begin + MAX_LINE)
+    piece = _around(pieces, end)
+    return begin, piece.outer[1] if piece and piece.outer[0] >= begin else end
 
 
-def _trimmed(text: str, begin: int, end: int, method: str) -> Extraction | None:
-    """The range without blanks and Markdown emphasis around it; None when nothing is left."""
+def _next_line(text: str, end: int) -> int:
+    """Where the next line that is not empty begins, bullets left out."""
+    return _BULLET.match(text, end + len(text[end : end + MAX_LINE]) - len(text[end : end + MAX_LINE].lstrip())).end()
+
+
+def _undecorated(text: str, begin: int, end: int) -> Span:
+    """The range without blanks, Markdown emphasis and a full stop around it."""
     raw = text[begin:end]
-    content = raw.strip(" \t\r*_")
-    if not content:
-        return None
-    at = begin + raw.index(content)
-    return Extraction(content, method, (at, at + len(content)))
-
-
-def _is_number(text: str) -> bool:
-    if simple_integer(text) is not None:
-        return True
-    try:
-        return parse_number(text) is not None
-    except OutOfBounds:
-        return True
+    content = raw.strip(" \t\r\n*_:").removesuffix(".").rstrip(" *_")
+    begin += raw.index(content)
+    return begin, begin + len(content)
