@@ -231,7 +231,7 @@ def grade(problem: Problem, prompt: Prompt, completion: Completion, profile: Pro
         completion.text,
         problem.answer,
         profile,
-        opened=prompt.opens_thinking,
+        opened=opened(prompt, completion, profile),
         truncated=completion.finish_reason == "length",
     )
     verdict = judged.strict_verdict
@@ -246,6 +246,11 @@ def grade(problem: Problem, prompt: Prompt, completion: Completion, profile: Pro
         lenient_answer=judged.lenient.answer,
         lenient_correct=judged.lenient_correct,
     )
+
+
+def opened(prompt: Prompt, completion: Completion, profile: Profile) -> bool:
+    """Whether the prompt wrote the opening thinking tag. One without tokens was rendered by a server."""
+    return prompt.opens_thinking or (not prompt.token_ids and profile.closes_unopened(completion.text))
 
 
 def rates(graded: Sequence[Graded]) -> dict[str, Any]:

@@ -62,6 +62,10 @@ class Profile:
         start = "" if opened else self.think[0]
         return f"{start}{reasoning}{self.think[1]}{self.answer[0]}{answer}{self.answer[1]}"
 
+    def closes_unopened(self, text: str) -> bool:
+        """Whether reasoning is closed that the text never opened: the prompt that a server rendered did that."""
+        return self.think is not None and self.think[0] not in text and self.think[1] in text
+
     def parse(self, text: str, opened: bool = False) -> Parsed:
         """Take a completion apart. With `opened` it begins inside the reasoning, because the prompt opened the tag.
 

@@ -14,7 +14,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tools_shared.answers.phrases import Found, answer_in, is_number, reduced
+from tools_shared.answers.items import is_number
+from tools_shared.answers.phrases import Found, answer_in, reduced
 from tools_shared.answers.spans import Piece, delimited
 from tools_shared.blocks import BOXED, Span, blocks, last_filled, said
 from tools_shared.prompts import Profile

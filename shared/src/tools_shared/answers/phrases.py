@@ -9,13 +9,11 @@ makes a circumstance (`15 apples out of 18`), or simply the last. What follows `
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-from tools_shared.answers.numbers import OutOfBounds, parse_number
-from tools_shared.answers.spans import Piece, delimited, runs
+from tools_shared.answers.items import Item, is_number, items_of
+from tools_shared.answers.spans import Piece, delimited
 from tools_shared.blocks import Span
 
 _LEAD_IN = re.compile(
@@ -49,37 +47,6 @@ _COPULA = re.compile(r"\b(?:is|are|was|equals?|be)\s+(?:about\s+|approximately\s
 _CONDITION = re.compile(
     r"\s*(?:if|when|since|because|given|for|with|in|after|on|at|from|while|as|out of)\b[^,\n]{1,120},\s", re.IGNORECASE
 )
-_LABEL = re.compile(
-    r"\b(?:step|problem|question|part|case|equation|eq|figure|fig|example|option|exercise|method|section|chapter|line"
-    r"|page|level|version|note|confidence|theorem|lemma|schritt|étape|paso|jan\w*|feb\w*|mar(?:ch)?|apr(?:il)?|may|june?"
-    r"|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?:?\s*[#(]?\s*$",
-    re.IGNORECASE,
-)
-_COUNTED = re.compile(
-    r"(?:st|nd|rd|th)\b|\s*-?\s*(?:decimal|significant|sig\b|d\.p|steps?\b|digits?\b"
-    r"|(?:january|february|march|april|june|july|august|september|october|november|december)\b)",
-    re.IGNORECASE,
-)
-_DATE = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}")
-_UNIT = re.compile(r"[A-Za-z]{1,3}(?:\^?\{?-?[0-9]\}?|[²³])?(?:[/·*][A-Za-z]{1,3}(?:\^?\{?-?[0-9]\}?|[²³])?)*")
-_SUFFIX = re.compile(r"\s?(?:hundred|thousand|million|billion|trillion|percent|per cent)\b", re.IGNORECASE)
-_SUBSCRIPT = re.compile(r"_(?:\{[^{}]*\}|\w)")
-_SYMBOL = re.compile(
-    r"\d|\\(?:pi|infty|emptyset|varnothing|d?frac|sqrt|binom|cup|cap|pm|text)(?![a-z])|[π∞∅½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒√]"
-    r"|[A-Za-z)}]\s*[-+*/^=<>≤≥]"
-)
-_ATTACHED = re.compile(r"[^\W_]*")
-_OPERAND = re.compile(r"[A-Za-z)]\s?[+^/]\s?$")
-_EQUALS = re.compile(r"(?<![<>!=\\])(?:=|≈|\\approx(?![a-z]))(?!=)")
-_IMPLIES = re.compile(r"\\(?:implies|Rightarrow|Longrightarrow|therefore)(?![a-z])|⇒|→|=>")
-_BRACKETED = re.compile(r"\([^()]*\)")
-_SEVERAL = re.compile(r"[,;]\s|,\\|\b(?:and|or)\b")
-_NAME = re.compile(
-    r"\s*(?:\\(?:angle|triangle|overline|vec|mathbf|measuredangle)\s*)?\{?[A-Za-z]{1,3}'?\}?(?:_(?:\w|\{[^{}]*\}))?(?:\([a-z0-9]\))?\s*"
-    r"|\s*\\(?:alpha|beta|gamma|delta|theta|phi|lambda|mu|omega|Delta)\s*"
-)
-_LETTER = re.compile(r"[^\W\d_]")
-_TEX_NAME = re.compile(r"\\text[a-z]*\s?\{[^{}]*\}|\\[A-Za-z]+|[xX](?= ?[\d$])|(?<=\d)[gmshLl](?![A-Za-z])")
 _PROSE = re.compile(r"(?:^|(?<=[\s{(*_:;,.]))[^\W\d_]{2,}(?![\w(^_=])")
 _WORDS_OF_ALGEBRA = frozenset("sin cos tan cot sec csc log ln exp sqrt pi det gcd lcm max min mod".split())
 
@@ -92,29 +59,11 @@ class Found:
     equation: Span | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """Mathematics in a sentence, or several joined: the range that is the answer, and the one that the text holds."""
-
-    begin: int
-    end: int
-    outer: Span
-    delimited: bool = False
-    equated: bool = False
-    computed: bool = False
-    whole: Span | None = None
-
-
 def has_prose(text: str) -> bool:
     """Whether there are words in it besides the names of functions."""
     return any(
         m[0].lower() not in _WORDS_OF_ALGEBRA and text[m.start() - 1 : m.start()] != "\\" for m in _PROSE.finditer(text)
     )
-
-
-def is_number(text: str) -> bool:
-    """Whether the text is one number; those too large to compute with are."""
-    return _is_number(text) if len(text) <= 80 else False
 
 
 def answer_in(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: bool) -> Found | None:
@@ -127,7 +76,7 @@ def answer_in(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: 
     if condition and (found := answer_in(text, condition.end(), end, pieces, marked)):
         return found
     start = min(_LEAD_IN.match(text, begin, end).end(), end)
-    items = _items(text, begin, end, pieces, marked)
+    items = items_of(text, begin, end, pieces, marked)
     if not items:
         return None
     if reason := (_REASON if marked else _CAUSE).search(text, items[0].outer[1], end):
@@ -137,7 +86,7 @@ def answer_in(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: 
     return Found((chosen.begin, chosen.end), chosen.whole)
 
 
-def _chosen(text: str, items: Sequence[_Item], start: int, marked: bool) -> _Item:
+def _chosen(text: str, items: Sequence[Item], start: int, marked: bool) -> Item:
     bold = [item for item in items if _is_bold(text, item)]
     if len(bold) == 1:
         return bold[0]
@@ -158,101 +107,17 @@ def _chosen(text: str, items: Sequence[_Item], start: int, marked: bool) -> _Ite
     return ([item for item in free if item.delimited] or free)[-1]
 
 
-def _distance(text: str, item: _Item) -> int:
+def _distance(text: str, item: Item) -> int:
     """How far an item is from what the sentence says: 0 for a free one, 1 for a purpose (`to earn $480`), 2 for a
     circumstance (`in 5 days`)."""
     place = max(0, item.outer[0] - 40), item.outer[0]
     return 2 if _CIRCUMSTANCE.search(text, *place) else int(_PURPOSE.search(text, *place) is not None)
 
 
-def _items(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: bool) -> list[_Item]:
-    """What has a value in the sentence, in order."""
-    found: list[_Item] = []
-    at = begin
-    first = bisect_left(pieces, begin, key=lambda piece: piece.outer[1])
-    inside = []
-    for piece in pieces[first:]:
-        if piece.outer[0] >= end:
-            break
-        if piece.outer[1] <= end and piece.outer[0] >= at:
-            inside.append(piece)
-    for piece in [*inside, None]:
-        edge = piece.outer[0] if piece else end
-        for run in runs(text, at, edge):
-            _add(text, found, run, begin, marked)
-        if piece:
-            _add(text, found, piece, begin, marked)
-            at = piece.outer[1]
-    return found
-
-
-def _add(text: str, found: list[_Item], piece: Piece, begin: int, marked: bool) -> None:
-    content = text[piece.begin : piece.end]
-    if _NAME.fullmatch(content) if piece.delimited else not _SYMBOL.search(_SUBSCRIPT.sub("", content)):
-        return
-    outer = piece.outer
-    if not piece.delimited:
-        if found and _UNIT.fullmatch(content) and not text[found[-1].outer[1] : piece.begin].strip():
-            return
-        if _is_no_quantity(text, piece, begin, marked):
-            return
-        if suffix := _SUFFIX.match(text, piece.end):
-            outer = (outer[0], suffix.end())
-    inner = outer if not piece.delimited else (piece.begin, piece.end)
-    result = text[max(begin, outer[0] - 4) : outer[0]].rstrip(" *_$").endswith(("=", "≈"))
-    last = _last_side(text, *inner)
-    computed = result or (last is not None and any(map(_is_computed, _sides(text[inner[0] : last[0] - 1]))))
-    found.append(
-        _Item(*(last or inner), outer, piece.delimited, last is not None or computed, computed, last and inner)
-    )
-
-
-def _last_side(text: str, begin: int, end: int) -> Span | None:
-    """What follows the last sign of equality, where that is one value. An equation in unknowns that ends in `= 0` is an
-    answer as it is."""
-    start = max((m.end() for m in _IMPLIES.finditer(text, begin, end)), default=begin)
-    content = text[start:end]
-    signs = list(_EQUALS.finditer(content))
-    if not signs or "\\begin{" in content or _SEVERAL.search(_BRACKETED.sub("", content)):
-        return None
-    side, first = content[signs[-1].end() :], _sides(content)[0]
-    value = side.strip(" \t\n&").removesuffix("\\\\").rstrip(" .,\n")
-    if not value or _NAME.fullmatch(value) or value.count("{") != value.count("}"):
-        return None
-    if value == "0" and not _NAME.fullmatch(first) and _LETTER.search(_TEX_NAME.sub("", first)):
-        return None
-    at = start + signs[-1].end() + side.index(value)
-    return at, at + len(value)
-
-
-def _sides(equation: str) -> list[str]:
-    return [side.strip(" &\n") for side in _EQUALS.split(equation)]
-
-
-def _is_computed(side: str) -> bool:
-    """Whether a side of an equation is numbers alone."""
-    return any(c.isdigit() for c in side) and not _LETTER.search(_TEX_NAME.sub("", side))
-
-
-def _is_no_quantity(text: str, run: Piece, begin: int, marked: bool) -> bool:
-    """A number that counts or names something else: `step 3`, `2 decimal places`, `the 3rd`, a date, part of a word."""
-    if text[run.end : run.end + 1].isalpha() and text[run.end - 1] not in "°%" and not _COUNTED.match(text, run.end):
-        unit = _ATTACHED.match(text, run.end)[0]
-        return unit.isascii() and not is_number(f"1 {unit}")
-    before = text[max(begin, run.begin - 16) : run.begin]
-    if _OPERAND.search(before) and "=" not in text[run.begin : run.end]:
-        return True
-    if marked and not before.strip(" *_:$"):
-        return False
-    if _LABEL.search(before) or _COUNTED.match(text, run.end):
-        return True
-    return not marked and _DATE.fullmatch(text, run.begin, run.end) is not None
-
-
-def _joined(text: str, items: Sequence[_Item], marked: bool) -> list[_Item]:
+def _joined(text: str, items: Sequence[Item], marked: bool) -> list[Item]:
     """Items with only `and`, `or` or a comma between them, as one; plain numbers are joined by a comma alone only where
     an answer belongs."""
-    groups: list[list[_Item]] = []
+    groups: list[list[Item]] = []
     for item in items:
         last = groups[-1][-1] if groups else None
         gap = text[last.outer[1] : item.outer[0]] if last else ""
@@ -264,12 +129,12 @@ def _joined(text: str, items: Sequence[_Item], marked: bool) -> list[_Item]:
     return [
         group[0]
         if len(group) == 1
-        else _Item(group[0].outer[0], group[-1].outer[1], (group[0].outer[0], group[-1].outer[1]), group[0].delimited)
+        else Item(group[0].outer[0], group[-1].outer[1], (group[0].outer[0], group[-1].outer[1]), group[0].delimited)
         for group in groups
     ]
 
 
-def _is_bold(text: str, item: _Item) -> bool:
+def _is_bold(text: str, item: Item) -> bool:
     """Whether the item is printed in bold, alone or with its unit."""
     before = text[max(0, item.outer[0] - 4) : item.outer[0]].rstrip(" $\\(")
     line_end = text.find("\n", item.outer[1], item.outer[1] + 60)
@@ -279,14 +144,6 @@ def _is_bold(text: str, item: _Item) -> bool:
 
 def _in_brackets(text: str, begin: int, at: int) -> bool:
     return text.count("(", begin, at) > text.count(")", begin, at)
-
-
-@lru_cache(maxsize=4096)
-def _is_number(text: str) -> bool:
-    try:
-        return parse_number(text) is not None
-    except OutOfBounds:
-        return True
 
 
 def reduced(content: str, offset: int = 0) -> Span | None:

@@ -120,8 +120,7 @@ def _given(data: Any, key: str, response: str, profile: Profile, alone: bool) ->
             return None if value is None else str(value)
         except KeyError:
             pass
-    opened = profile.think is not None and profile.think[0] not in response and profile.think[1] in response
-    return extract(response, profile, opened=opened, lenient=True).answer
+    return extract(response, profile, opened=profile.closes_unopened(response), lenient=True).answer
 
 
 def _token_ids(data: Any) -> tuple[int, ...] | None:

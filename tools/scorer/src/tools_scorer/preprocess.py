@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tools_scorer.attempts import Attempt, Keys, read_attempts
 from tools_scorer.config import PreprocessConfig
 from tools_scorer.groups import read_groups
-from tools_shared.answers import equal_many
+from tools_shared.answers import equal_many, readable
 from tools_shared.cli import Invocation, say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_jsonl
@@ -183,11 +183,13 @@ class _Maker:
 
 
 def _grades(attempts: Sequence[Attempt]) -> list[bool | None]:
-    """Whether each is right; None where no ground truth is known. No answer is a wrong one."""
-    judged = [a for a in attempts if a.ground_truth is not None and a.answer is not None]
-    verdicts = iter(equal_many([(a.ground_truth, a.answer) for a in judged]))
+    """Whether each is right; None where no ground truth is known or can be read. No answer is a wrong one."""
+    golds = [a.ground_truth if a.ground_truth is not None and readable(a.ground_truth) else None for a in attempts]
+    given = [(gold, a.answer) for gold, a in zip(golds, attempts, strict=True) if None not in (gold, a.answer)]
+    verdicts = iter(equal_many(given))
     return [
-        None if a.ground_truth is None else next(verdicts).correct if a.answer is not None else False for a in attempts
+        None if gold is None else next(verdicts).correct if a.answer is not None else False
+        for gold, a in zip(golds, attempts, strict=True)
     ]
 
 

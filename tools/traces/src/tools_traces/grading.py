@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tools_shared.engines import Completion
 from tools_shared.engines.stream import Draw
-from tools_shared.evaluation import grade
+from tools_shared.evaluation import grade, opened
 from tools_shared.prompts import Profile, Prompt
 from tools_shared.records import Problem
 from tools_traces.journal import Attempt
@@ -17,11 +17,11 @@ def grader(profile: Profile, with_token_ids: bool) -> Callable[[Problem, Prompt,
 
     def graded(problem: Problem, prompt: Prompt, draw: Draw, completion: Completion) -> Attempt:
         result = grade(problem, prompt, completion, profile)
-        opened = profile.think[0] if prompt.opens_thinking and profile.think else ""
+        tag = profile.think[0] if profile.think and opened(prompt, completion, profile) else ""
         return Attempt(
             id=problem.id,
             sample=draw.sample,
-            response=opened + completion.text,
+            response=tag + completion.text,
             reasoning=result.thinking,
             answer=result.answer,
             verdict=str(result.verdict),
