@@ -205,12 +205,19 @@ def test_rethreshold_refuses_changed_matches(dedup, folder):
 
 
 def test_without_a_model_a_sentence_says_what_is_not_seen(dedup):
-    result = dedup("--threshold", "0.65", "--save-embeddings", "emb.npz")
+    result = dedup()
 
     assert result.exit_code == 0
-    assert "no vectors to save" in result.output
     assert "no embedding model" in result.output
-    assert "was not used" in result.output
+
+
+@pytest.mark.parametrize("asked", [("--threshold", "0.65"), ("--save-embeddings", "emb.npz")])
+def test_what_needs_a_model_and_was_asked_for_is_refused_without_one(dedup, folder, asked):
+    result = dedup(*asked)
+
+    assert result.exit_code == 1
+    assert f"{asked[0]} {asked[1]} needs the vectors of a model" in result.output
+    assert not (folder / "clean.jsonl").exists()
 
 
 def test_dry_run_writes_nothing(dedup, folder):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tools_dedup.config import DedupConfig
@@ -101,9 +101,14 @@ class Analysis:
 
 
 def analyse(
-    train: Source, tests: Mapping[str, Source], config: DedupConfig, check: Callable[[Row], Any] | None = None
+    train: Source,
+    tests: Mapping[str, Source],
+    config: DedupConfig,
+    check: Callable[[Row], Any] | None = None,
+    threshold: float | None = None,
 ) -> Analysis:
-    """Decide on every training row. `check` may refuse a row by raising UnusableError.
+    """Decide on every training row. `check` may refuse a row by raising UnusableError; `threshold` takes the place of
+    the rules'.
 
     Raises ToolError for whatever a user can have got wrong, before any model is loaded.
     """
@@ -119,6 +124,8 @@ def analyse(
     whole = _scan_train(train, config, check, containment)
     check_rejected(config, whole, scans)
     plan = choose(config, saved.key if saved else None)
+    if threshold is not None:
+        plan = replace(plan, rules=tuple(replace(rule, threshold=threshold) for rule in plan.rules))
     mine, offset = _shard(whole, config.shard_of)
     result = Analysis(config, train, mine, scans, rows, texts, first, plan, None, verdicts, row_offset=offset)
     result.contained = containment.found
@@ -205,7 +212,7 @@ def _decide(result: Analysis, whole: Scan, saved: SavedEmbeddings | None) -> Non
             vectors = _window_vectors(result) if config.long == "chunk" else _vectors(result, saved)
     train_terms, test_terms = counted.result() if counted else (None, None)
     judged: list[Judged] = []
-    for rule in plan.rules:
+    for rule in plan.rules if result.test_texts else ():
         if rule.method == "semantic" and config.long == "chunk":
             candidates = by_windows(vectors[0], vectors[1], rule.top_k, config.chunk_size, config.search)
         elif rule.method == "semantic":

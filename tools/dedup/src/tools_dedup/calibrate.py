@@ -117,10 +117,11 @@ def _read_pairs(config: CalibrateConfig, tests: list[str]) -> Pairs:
     """The pairs; originals that no test row has are appended to `tests`."""
     number = {text: i for i, text in enumerate(tests)}
     pairs = Pairs([], [], [])
+    first_key = Keys(text=config.first_key, text_flag="--first-key")
 
     def take(row: Row) -> None:
-        second = content_of(row.data, Keys(text=config.second_key)).text
-        first: Content = content_of(row.data, Keys(text=config.first_key))
+        second = content_of(row.data, Keys(text=config.second_key, text_flag="--second-key")).text
+        first: Content = content_of(row.data, first_key)
         label = True if config.label_key is None else _label(row, config.label_key)
         if second not in number:
             number[second] = len(tests)
@@ -129,7 +130,7 @@ def _read_pairs(config: CalibrateConfig, tests: list[str]) -> Pairs:
         pairs.second.append(number[second])
         pairs.labels.append(label)
 
-    _accounted(scan(open_source(config.pairs_path), Keys(text=config.first_key), check=take))
+    _accounted(scan(open_source(config.pairs_path), first_key, check=take))
     n_positive = sum(pairs.labels[0::2]), sum(pairs.labels[1::2])
     if min(n_positive) < FEWEST_TEXTS // 2:
         raise ToolError(

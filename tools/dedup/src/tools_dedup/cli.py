@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,26 +19,45 @@ from tools_shared.outputs import OVERWRITE
 from tools_shared.runs.card import show_metric
 
 
-@click.group(cls=DefaultGroup, default="run")
+class _DataFirst(DefaultGroup):
+    """`tools-dedup data.jsonl --within` is `tools-dedup run data.jsonl --within`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and ("." in args[0] or "/" in args[0]):
+            args = [self.default, *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_DataFirst, default="run")
 @click.version_option(__version__, prog_name="tools-dedup")
 def main() -> None:
     """Remove training rows that repeat a test question, with evidence for every row."""
 
 
 @main.command("run")
+@click.argument("data", nargs=-1, metavar="[DATA]...")
 @config_options(DedupConfig)
-def run_command(as_json: bool, **options) -> None:
-    """Clean a training set against one or many test sets.
+def run_command(data: tuple[str, ...], as_json: bool, **options) -> None:
+    """Clean a training set against one or many test sets; DATA are training rows, as --train-path.
 
     \b
+    tools-dedup data.jsonl --within
     tools-dedup --train-path train.jsonl --test-path test.jsonl --output-path clean.jsonl
     tools-dedup run --train-path 'hf://owner/train?split=train' --test-path bench=test.csv --output-path clean.jsonl
     tools-dedup run --train-path train.jsonl --test-path test.jsonl --output-path clean.jsonl --model ./MiniLM --within
     """
     from tools_dedup.run import run
 
-    config, invocation = resolve(DedupConfig, options, __version__)
+    config, invocation = resolve(DedupConfig, _with_data(options, data), __version__)
     _show(run(config, invocation), as_json)
+
+
+def _with_data(options: dict[str, Any], data: tuple[str, ...]) -> dict[str, Any]:
+    """The options with the rows that were named without a flag, and an output beside the working folder's files."""
+    if not data:
+        return options
+    output = options["output_path"] or f"{Path(data[0].split('?')[0]).name.split('.')[0]}.clean.jsonl"
+    return options | {"train_path": (*(options["train_path"] or ()), *data), "output_path": output}
 
 
 def _show(manifest: Mapping[str, Any], as_json: bool) -> None:
@@ -51,7 +71,7 @@ def _show(manifest: Mapping[str, Any], as_json: bool) -> None:
     if metrics["n_not_sampled"]:
         counts.append(f"{metrics['n_not_sampled']} not sampled")
     show(f"{metrics['n_rows']} rows: {', '.join(counts)}")
-    for rule in manifest.get("rules", ()):
+    for rule in manifest.get("rules", ()) if metrics["n_test_rows"] else ():
         show(f"rule: {rule['method']}, a row goes at {rule['score']} >= {rule['threshold']:.4g}")
     for name, output in manifest.get("outputs", {}).items():
         show(f"{name + ':':10}{output['path']}")

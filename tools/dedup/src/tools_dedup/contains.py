@@ -85,13 +85,15 @@ class Containment:
 
     def __init__(self, tests: Sequence[str]) -> None:
         self._tests = tests
-        self._index = ShingleIndex(tests)
+        self._index = ShingleIndex(tests) if tests else None
         self._waiting: list[tuple[int, str, Mapping[str, Any]]] = []
         self._test_words = lru_cache(maxsize=4096)(self._read_test)
         self.found: dict[int, Contained] = {}
 
     def add(self, row: int, compared: str, data: Mapping[str, Any]) -> None:
         """A row by its number, the text that it is compared by, and all of it."""
+        if not self._tests:
+            return
         self._waiting.append((row, compared, data))
         if len(self._waiting) >= BLOCK:
             self.flush()

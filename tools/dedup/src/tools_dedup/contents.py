@@ -25,6 +25,7 @@ class Keys:
     text: str | None = None
     template: str | None = None
     side: str = "train"
+    text_flag: str = "--text-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def content_of(data: Mapping[str, Any], keys: Keys) -> Content:
     """Raises UnusableError with the reason, naming the nearest key where one is missing."""
     topic = _topic(data, keys.topic)
     if keys.text:
-        text = text_of(field_of(data, keys.text, "--text-key"), keys.text)
+        text = text_of(field_of(data, keys.text, keys.text_flag), keys.text)
         return Content(text, text, [], topic)
     if keys.template:
         text = _fill(keys.template, data)

@@ -70,6 +70,12 @@ class Terms:
         return self.counts.sums(self.counts.n * self.rarity[terms] * self.is_number[terms])
 
     @cached_property
+    def n_numbers(self) -> np.ndarray:
+        """How many different numbers each text has, 1 not counted."""
+        terms = self.counts.terms
+        return self.counts.sums(self.is_number[terms] & (self.value[terms] != 1))
+
+    @cached_property
     def length(self) -> np.ndarray:
         """Words and numbers in each text."""
         return self.counts.sums(self.counts.n)

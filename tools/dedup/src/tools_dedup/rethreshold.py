@@ -1,7 +1,8 @@
 """`tools-dedup rethreshold`: another threshold from the matches of a run; nothing is encoded or compared again.
 
-Equal texts, repetitions inside the set and a person's verdicts stay as they were decided; only the rule with a score
-is asked again.
+Equal and contained texts and a person's verdicts stay as they were decided; only the rule with a score is asked again.
+After --within the rows are read and compared again (vectors come from the cache), since which row repeats another
+depends on which rows stay: the files are those of a run with that threshold.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +23,7 @@ from tools_dedup.outcome import in_band, shaped
 from tools_dedup.outputs import OutputPaths, opened_outputs, output_paths
 from tools_dedup.report import Digest
 from tools_dedup.rows import as_line, open_sources
+from tools_dedup.run import inputs_of, read_and_decide, write_all
 from tools_dedup.words import shared_numbers, shared_spans
 from tools_shared.cli import Invocation
 from tools_shared.config import option
@@ -60,6 +62,9 @@ def rethreshold(config: RethresholdConfig, invocation: Invocation) -> dict[str, 
     stored = _stored(config, before, "matches")
     inputs = [*before["inputs"], {"name": "matches", "path": str(stored), "sha256": sha256_file(stored)}]
     with opened_outputs(paths, config.overwrite, _used(before, config)) as drafts:
+        if given.within:
+            written, metrics, about = _again(before, given, config, drafts, paths.kept.name)
+            return write_manifest(paths, drafts, config, invocation, inputs, written, metrics, started, **about)
         digest, counts = Digest(given.review_band), Counter()
         written = _write(given, stored, config.threshold, drafts, digest, counts)
         _copy(_stored(config, before, "rejected"), drafts.rejected)
@@ -72,6 +77,16 @@ def rethreshold(config: RethresholdConfig, invocation: Invocation) -> dict[str, 
             "warnings": say_warnings(metric_warnings(metrics, before["model"])),
         }
         return write_manifest(paths, drafts, config, invocation, inputs, written, metrics, started, **about)
+
+
+def _again(
+    before: Mapping[str, Any], given: DedupConfig, config: RethresholdConfig, drafts: OutputPaths, title: str
+) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
+    """The whole decision with the other threshold: what repeats a row depends on which rows stay."""
+    analysis = read_and_decide(replace(given, save_embeddings=None, dry_run=False), config.threshold)
+    if [entry["sha256"] for entry in inputs_of(analysis)] != [entry["sha256"] for entry in before["inputs"]]:
+        raise ToolError(f"{config.run_path}: its training or test rows have changed since; run tools-dedup again")
+    return write_all(analysis, drafts, title)
 
 
 def _options(before: Mapping[str, Any], config: RethresholdConfig) -> DedupConfig:

@@ -75,28 +75,33 @@ def run(config: DedupConfig, invocation: Invocation) -> dict[str, Any]:
     for name in ("train_path", "output_path"):
         if not getattr(config, name):
             raise ToolError(f"--{name.replace('_', '-')} is needed")
-    if not config.test_path:
-        raise ToolError("--test-path is needed")
+    if not config.test_path and not config.within:
+        raise ToolError("--test-path is needed; or give --within to remove repetitions inside the training set")
     paths = output_paths(config.output_path, config.removed_path, config.matches_path)
     check_inputs(config, paths)
     if config.dry_run:
         return _counted(config)
     with opened_outputs(paths, config.overwrite, replaces=paths.kept if config.in_place else None) as drafts:
-        analysis = _read_and_decide(config)
-        counts, digest = Tally(), Digest(config.review_band)
-        written = _write(analysis, drafts, counts, digest)
-        metrics = counts.metrics(analysis)
-        check_sum(metrics)
-        warnings = say_warnings(_warnings(analysis, metrics))
-        written += digest.write(drafts, paths.kept.name, rule_facts(analysis), metrics, warnings)
-        about = {"rules": rule_facts(analysis), "model": analysis.model_key, "warnings": warnings}
-        inputs = _inputs(analysis)
+        analysis = read_and_decide(config)
+        written, metrics, about = write_all(analysis, drafts, paths.kept.name)
+        inputs = inputs_of(analysis)
         return write_manifest(paths, drafts, config, invocation, inputs, written, metrics, started, **about)
+
+
+def write_all(analysis: Analysis, drafts: OutputPaths, title: str) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
+    """Every file of the run but its manifest: their names, the metrics, and what the manifest says beside them."""
+    counts, digest = Tally(), Digest(analysis.config.review_band)
+    written = _write(analysis, drafts, counts, digest)
+    metrics = counts.metrics(analysis)
+    check_sum(metrics)
+    warnings = say_warnings(_warnings(analysis, metrics))
+    written += digest.write(drafts, title, rule_facts(analysis), metrics, warnings)
+    return written, metrics, {"rules": rule_facts(analysis), "model": analysis.model_key, "warnings": warnings}
 
 
 def _counted(config: DedupConfig) -> dict[str, Any]:
     """What --dry-run says."""
-    analysis, counts = _read_and_decide(config), Tally()
+    analysis, counts = read_and_decide(config), Tally()
     for outcome in outcomes(analysis):
         counts.add(outcome)
     metrics = counts.metrics(analysis)
@@ -104,13 +109,16 @@ def _counted(config: DedupConfig) -> dict[str, Any]:
     return {"metrics": metrics}
 
 
-def _read_and_decide(config: DedupConfig) -> Analysis:
+def read_and_decide(config: DedupConfig, threshold: float | None = None) -> Analysis:
+    """The analysis of the files that a configuration names; `threshold` takes the place of the rules'."""
     tests = {name: open_source(spec) for name, spec in config.named_tests().items()}
-    return _analyse(open_sources(config.train_path, config.train_steps_key or STEPS), tests, config)
+    return _analyse(open_sources(config.train_path, config.train_steps_key or STEPS), tests, config, threshold)
 
 
-def _analyse(train: Source, tests: Mapping[str, Source], config: DedupConfig) -> Analysis:
-    return analyse(train, tests, config, lambda row: shaped(row.data, config.output_format))
+def _analyse(
+    train: Source, tests: Mapping[str, Source], config: DedupConfig, threshold: float | None = None
+) -> Analysis:
+    return analyse(train, tests, config, lambda row: shaped(row.data, config.output_format), threshold)
 
 
 def _write(analysis: Analysis, paths: OutputPaths, counts: Tally, digest: Digest) -> list[str]:
@@ -223,7 +231,7 @@ def rule_facts(analysis: Analysis) -> list[dict[str, Any]]:
     ]
 
 
-def _inputs(analysis: Analysis) -> list[dict[str, Any]]:
+def inputs_of(analysis: Analysis) -> list[dict[str, Any]]:
     specs = analysis.config.train_path
     train = {"name": "train", "path": str(specs), "sha256": analysis.train.sha256}
     if len(specs) > 1:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tools_dedup.cells import Cells
 from tools_dedup.config import DedupConfig
-from tools_dedup.evidence import FEATURES, Terms, numbers_differ, pair_features, too_short
+from tools_dedup.evidence import FEATURES, NO_NUMBERS, Terms, numbers_differ, pair_features, too_short
 from tools_dedup.judge import Rule
 from tools_dedup.plan import Plan
 from tools_dedup.rows import Scan
@@ -24,7 +24,11 @@ from tools_dedup.words import normal_form
 if TYPE_CHECKING:
     import numpy as np
 
-SURE = 0.9  # a training set holds many more pairs than it has with a test set, so its rule must be surer of each
+SURE = 0.9
+SAME_WORDS, SAME_NUMBERS, SAME_MEANING = 0.85, 2, 0.93
+"""A training set holds many more pairs than it has with a test set, and many of one template; so where no threshold is
+given a pair needs, beside a probability of SURE, one of: this weighted overlap of words; equal numbers, this many
+different ones; this cosine of a model."""
 _BLOCK = 1024
 _ROUNDING = 1e-4
 
@@ -89,6 +93,7 @@ class _Similar:
         self._rule, self._n = rule, len(text_ids)
         default = max(rule.threshold, SURE) if rule.calibration else rule.threshold
         self._threshold = default if config.within_threshold is None else config.within_threshold
+        self._strict = rule.calibration is not None and config.within_threshold is None
         self._terms = terms.take(text_ids) if terms is not None else None
         semantic = rule.method == "semantic"
         self._space = vectors.all()[np.asarray(text_ids)] if semantic else self._terms.tfidf
@@ -142,10 +147,22 @@ class _Similar:
             figures = pair_features(*pair, scores)
             if self._rule.calibration:
                 scores = np.where(too_short(*pair, figures), 0.0, self._rule.calibration.probability(figures))
+            if self._strict:
+                scores = np.where(self._certain(i, ids, figures), scores, -np.inf)
             if self._rule.guard_numbers:
                 scores = np.where(numbers_differ(*pair), -np.inf, scores)
         best = int(np.argmax(scores))
         return (int(ids[best]), float(scores[best])) if scores[best] >= self._threshold else None
+
+    def _certain(self, i: int, others: np.ndarray, figures: np.ndarray) -> np.ndarray:
+        """Which pairs have more behind them than a template's words."""
+        import numpy as np
+
+        n_numbers = np.minimum(self._terms.n_numbers[i], self._terms.n_numbers[others])
+        cosine, numbers, _, overlap, _ = figures.T
+        found = (overlap >= SAME_WORDS) & ((numbers == 1) | (numbers == NO_NUMBERS) & (n_numbers == 0))
+        found |= (numbers == 1) & (n_numbers >= SAME_NUMBERS)
+        return found | (cosine >= SAME_MEANING if self._rule.method == "semantic" else False)
 
     def _cosines(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         product = self._space[a] @ self._space[b].T
