@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tools_shared.files import sha256_file
 from tools_shared.runs import read_manifest, read_metrics
 
 
@@ -98,6 +99,19 @@ def child_of(pid: int) -> int:
 @pytest.fixture(scope="session")
 def trainer():
     return Trainer
+
+
+@pytest.fixture(scope="session")
+def signed():
+    """Makes a run that a test has changed into one that was written so: `signed(run_dir)`."""
+
+    def sign(folder: Path) -> None:
+        manifest = json.loads((folder / "run.json").read_text())
+        for name, entry in manifest["outputs"].items():
+            entry["sha256"] = sha256_file(folder / name)
+        (folder / "run.json").write_text(json.dumps(manifest))
+
+    return sign
 
 
 @pytest.fixture

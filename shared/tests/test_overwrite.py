@@ -12,7 +12,7 @@ from tools_shared.cli import Invocation
 from tools_shared.config import option
 from tools_shared.errors import ToolError
 from tools_shared.outputs import output_files
-from tools_shared.runs import RunConfig, draft, finished, read_manifest
+from tools_shared.runs import RunConfig, check_unchanged, draft, finished, read_manifest
 
 CALL = Invocation("tools-weave", "1.0")
 
@@ -243,6 +243,18 @@ def test_a_state_that_names_another_folder_deletes_nothing_there(tmp_path):
     (tmp_path / "run.partial" / "draft.json").write_text(json.dumps({**state, "replaced": "../mine"}))
     weave(tmp_path / "run", 2)
     assert (tmp_path / "mine" / "run.json").exists()
+
+
+@pytest.mark.parametrize("change", [change_a_byte, lambda run: (run / "cloth.bin").write_bytes(b"") and "cloth.bin"])
+def test_a_runs_file_that_was_changed_since_is_not_read(tmp_path, change):
+    weave(tmp_path / "run")
+    for path in (tmp_path / "run" / "cloth.bin", tmp_path / "run" / "model" / "pattern.json", tmp_path / "no-file"):
+        check_unchanged(path)
+    change(tmp_path / "run")
+    with pytest.raises(ToolError, match=r"cloth.bin: is not as the run in .*run wrote it"):
+        check_unchanged(tmp_path / "run" / "cloth.bin")
+    put_file(tmp_path / "run")
+    check_unchanged(tmp_path / "run" / "notes.md")  # no file of the run
 
 
 def add(folder: Path, words: str, run: Path | None) -> None:

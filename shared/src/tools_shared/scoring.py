@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, write_json
-from tools_shared.runs.read import MANIFEST, read_manifest
+from tools_shared.runs.read import MANIFEST, check_unchanged, read_manifest
 
 if TYPE_CHECKING:
     import torch
@@ -216,6 +216,8 @@ def load_scorer(spec: str | Path) -> Scorer:
     from safetensors.torch import load_file
 
     folder = find_scorer(spec)
+    for name in (FACTS, WEIGHTS):
+        check_unchanged(folder / name)
     try:
         data = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

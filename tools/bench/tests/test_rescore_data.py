@@ -31,13 +31,17 @@ def test_rescore_grades_what_is_stored(serve, tmp_path):
     assert json.loads((tmp_path / "m-rescored" / "run.json").read_text())["inputs"][0]["run_sha256"]
 
 
-def test_rescore_says_what_changed(serve, tmp_path):
+def test_rescore_says_what_changed(serve, tmp_path, signed):
     asked = serve(lambda path, body, number: (200, WELL, {}))
     assert bench("run", "--model-name", "m", "--endpoint", f"{asked.url}/v1", "--output-dir", tmp_path).exit_code == 0
     path = tmp_path / "m" / "benchmark_results.json"
     results = json.loads(path.read_text())
     results["evaluations"]["math_accuracy"]["intervals"]["accuracy"]["estimate"] = 0.9
     path.write_text(json.dumps(results))
+    refused = bench("rescore", tmp_path / "m")
+    assert refused.exit_code == 1
+    assert "benchmark_results.json: is not as the run in" in refused.output
+    signed(tmp_path / "m")
     assert "accuracy: 90.0 % then, 10.0 % now" in bench("rescore", tmp_path / "m").output
 
 

@@ -113,6 +113,61 @@ def test_an_interrupted_encoding_goes_on_where_it_stopped(tmp_path):
     assert VectorCache(tmp_path, {"model": "other"}).find(ids).tolist() == [-1] * 6
 
 
+def flip(path, seed, n_bytes=1):
+    """Other bytes in `n_bytes` places, the first kilobyte among them."""
+    content = bytearray(path.read_bytes())
+    for place in np.random.default_rng(seed).integers(0, len(content), n_bytes):
+        content[place] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("kind", ["vectors.npy", "ids.npy", "sums.json"])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_part_with_a_changed_byte_is_not_read(tmp_path, capsys, kind, seed):
+    ids = as_ids([bytes([i]) * 16 for i in range(6)])
+    vectors = np.random.default_rng(0).normal(size=(6, 32)).astype(np.float32)
+    cache = VectorCache(tmp_path, {"model": "m"})
+    cache.add(ids[:3], vectors[:3], [1] * 3)
+    cache.refresh()
+    cache.add(ids[3:], vectors[3:], [1] * 3)
+    flip(sorted(cache.folder.glob(f"*.{kind}"))[0], seed)
+    again = VectorCache(tmp_path, {"model": "m"})
+
+    places = again.find(ids)
+    assert places.tolist() == [-1, -1, -1, 0, 1, 2]
+    assert "is not as it was written" in capsys.readouterr().err
+    again.add(ids[:3], vectors[:3], [1] * 3)
+    again.refresh()
+    assert (again.take(again.find(ids)) == vectors).all()
+    assert len(list(cache.folder.glob("*.npy"))) == 4
+
+
+@pytest.mark.parametrize("n_bytes", [1, 64, 4000])
+def test_a_corrupted_cache_changes_no_result(dedup, folder, minilm, n_bytes):
+    def rows():
+        return (folder / "clean.jsonl").read_bytes(), (folder / "clean.matches.jsonl").read_bytes()
+
+    words = ("--model", minilm, "--threshold", "0.65", "--dtype", "float32")
+    assert dedup(*words).exit_code == 0
+    before = rows()
+    for path in folder.glob("cache/*/*/*.vectors.npy"):
+        flip(path, n_bytes, n_bytes)
+    result = dedup(*words)
+    assert result.exit_code == 0
+    assert "its texts are encoded again" in result.output
+    assert rows() == before
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_saved_embeddings_with_a_changed_byte_are_refused(dedup, folder, minilm, seed):
+    words = ("--model", minilm, "--threshold", "0.65", "--dtype", "float32")
+    assert dedup(*words, "--save-embeddings", "v.npz").exit_code == 0
+    flip(folder / "v.npz", seed, 40)
+    result = dedup(*words, "--load-embeddings", "v.npz")
+    assert result.exit_code == 1
+    assert "v.npz" in result.output
+
+
 @pytest.mark.parametrize("bad", [0.0, np.nan, np.inf])
 def test_a_vector_without_direction_is_an_error(bad):
     vectors = np.eye(3, dtype=np.float32)

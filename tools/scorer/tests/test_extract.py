@@ -163,9 +163,13 @@ def altered(data: Path, folder: Path, **changes) -> Path:
         ({"extracted_position": []}, "extracted_position must rise"),
     ],
 )
-def test_a_trace_that_cannot_be_read_is_found_before_anything_is_written(data, tmp_path, change, why):
+def test_a_trace_that_cannot_be_read_is_found_before_anything_is_written(data, tmp_path, signed, change, why):
+    changed = altered(data, tmp_path / "run", **change)
+    with pytest.raises(ToolError, match="is not as the run in"):
+        run(changed, tmp_path / "h")
+    signed(changed.parent)
     with pytest.raises(ToolError, match=rf"{FILE}:2: .*{why}"):
-        run(altered(data, tmp_path / "run", **change), tmp_path / "h")
+        run(changed, tmp_path / "h")
     assert not (tmp_path / "h").exists()
 
 

@@ -9,13 +9,14 @@ and then only where its folder holds nothing but what that run wrote (`replace`)
 from tools_shared.runs.config import RunConfig, check_file_name, default_output_dir
 from tools_shared.runs.draft import Draft
 from tools_shared.runs.opening import draft, finished
-from tools_shared.runs.read import Manifest, read_manifest, read_metrics
+from tools_shared.runs.read import Manifest, check_unchanged, read_manifest, read_metrics
 
 __all__ = [
     "Draft",
     "Manifest",
     "RunConfig",
     "check_file_name",
+    "check_unchanged",
     "default_output_dir",
     "draft",
     "finished",

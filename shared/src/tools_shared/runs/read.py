@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tools_shared.errors import ToolError
+from tools_shared.files import sha256_file
 
 SCHEMA_VERSION = 1
 MANIFEST = "run.json"
@@ -69,6 +70,19 @@ def read_manifest(run_dir: str | Path) -> Manifest:
     if version > SCHEMA_VERSION:
         raise ToolError(f"{path}: format {version} is newer than this tool reads ({SCHEMA_VERSION}); update the tool")
     return Manifest(run_dir, data, hashlib.sha256(raw).hexdigest())
+
+
+def check_unchanged(path: str | Path) -> None:
+    """Raises ToolError when a file that a finished run lists is not the one that the run wrote; a file of no run is not
+    checked. What a run has derived is compared with its hash before it decides anything else."""
+    path = Path(path).resolve()
+    for folder in path.parents:
+        if not (folder / MANIFEST).is_file():
+            continue
+        entry = read_manifest(folder).data.get("outputs", {}).get(path.relative_to(folder).as_posix())
+        if entry is not None and path.is_file() and sha256_file(path) != entry["sha256"]:
+            raise ToolError(f"{path}: is not as the run in {folder} wrote it; restore it, or make the run again")
+        return
 
 
 def _why_missing(run_dir: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import read_csv
-from tools_shared.runs import read_manifest
+from tools_shared.runs import check_unchanged, read_manifest
 from tools_shared.stats import Interval, PairedDifference, holm, paired_difference, wilson
 
 METRICS = {"accuracy": "correct", "accuracy_lenient": "lenient_correct"}
@@ -90,6 +90,7 @@ def read_scored(given: str) -> Scored:
             raise ToolError(
                 f"{given}: this {manifest.kind} run was not evaluated (no {path.name}); run tools-bench evaluate"
             )
+    check_unchanged(path)
     rows = read_csv(path)
     questions = {row["id"]: (row["question"], row["labeled_answer"]) for row in rows}
     if len(questions) < len(rows):

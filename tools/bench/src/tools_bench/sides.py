@@ -18,7 +18,7 @@ from tools_bench.metrics import EVALUATIONS, METRICS, headline
 from tools_bench.results import FILE as RESULTS
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.prompts import Profile
-from tools_shared.runs.read import partial_dir
+from tools_shared.runs.read import check_unchanged, partial_dir
 
 ITEMS = "items.jsonl"
 SIZES = ("total", "n", "count", "num_examples", "num_samples", "total_examples")
@@ -54,6 +54,8 @@ def read_side(given: str | Path) -> Side:
     """
     folder, file = _folder_and_file(given)
     results = read_results(given)
+    for path in (file, *(folder / name for name in (ITEMS, RESPONSES, JUDGEMENTS))):
+        check_unchanged(path)
     name = str(results.get("model_name") or folder.resolve().name)
     if not ((folder / ITEMS).exists() and "hashes" in results):
         return Side(name, file, results, None)

@@ -1,26 +1,35 @@
 """One vector per text, kept between runs: parts of npy files that appear whole or not at all.
 
-A folder belongs to one key (model fingerprint, dtype), written in its `key.json`. Each part is a pair of
-files, `NAME.ids.npy` (16 bytes of each text's sha256, and its token count) and `NAME.vectors.npy` (memory-mapped). The
-vectors are written first, so a part that has ids is whole; a run that was killed goes on after its last part.
+A folder belongs to one key (model fingerprint, dtype), written in its `key.json`. Each part is three files,
+`NAME.vectors.npy` (memory-mapped), `NAME.sums.json` (the sha256 of the two others) and `NAME.ids.npy` (16 bytes of each
+text's sha256, and its token count). The ids are written last, so a part that has ids is whole; a run that was killed
+goes on after its last part. A process reads no part without having compared it with its hash: one that differs is
+deleted, and its texts are encoded again.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from tools_shared.cli import say
 from tools_shared.config import digest
 from tools_shared.errors import ToolError
-from tools_shared.files import atomic_write, write_json
+from tools_shared.files import atomic_write, sha256_file, write_json
 
 if TYPE_CHECKING:
     import numpy as np
 
 ID_BYTES = 16
+FORMAT = 2
+"""Of the parts; 1 had no hashes."""
+_PART = ("ids.npy", "vectors.npy", "sums.json")
 
 
 def default_cache_dir() -> Path:
@@ -31,7 +40,8 @@ class VectorCache:
     """Vectors of one key. Several processes may add at once: each writes parts of its own."""
 
     def __init__(self, root: Path, key: Mapping[str, Any]) -> None:
-        self.folder = root / digest(dict(key))[:24]
+        self.folder = root / digest({**key, "format": FORMAT})[:24]
+        self._whole: set[str] = set()
         if not (self.folder / "key.json").exists():
             write_json(self.folder / "key.json", dict(key))
         self.refresh()
@@ -40,7 +50,7 @@ class VectorCache:
         """Read which texts there are; parts that other processes have finished meanwhile included."""
         import numpy as np
 
-        self._parts = sorted(self.folder.glob("*.ids.npy"))
+        self._parts = [path for path in sorted(self.folder.glob("*.ids.npy")) if self._is_whole(path, "ids.npy")]
         tables = [_load(path) for path in self._parts]
         ids = [table["id"] for table in tables]
         self._ids = np.concatenate(ids) if ids else np.empty(0, dtype=f"V{ID_BYTES}")
@@ -50,7 +60,17 @@ class VectorCache:
         self._sorted = _sortable(self._ids)[self._order]
 
     def find(self, ids: np.ndarray) -> np.ndarray:
-        """The place of each id (V16), -1 where there is none."""
+        """The place of each id (V16), -1 where there is none; the vectors there are those that were written."""
+        import numpy as np
+
+        places = self._places(ids)
+        found = np.unique(np.searchsorted(self._starts, places[places >= 0], side="right") - 1)
+        if all(self._is_whole(self._parts[part], "vectors.npy") for part in found):
+            return places
+        self.refresh()
+        return self.find(ids)
+
+    def _places(self, ids: np.ndarray) -> np.ndarray:
         import numpy as np
 
         if not len(self._sorted):
@@ -84,14 +104,49 @@ class VectorCache:
         table = np.empty(len(ids), dtype=[("id", f"V{ID_BYTES}"), ("tokens", np.int32)])
         table["id"], table["tokens"] = ids, tokens
         name = f"{len(self._parts):06d}-{os.getpid()}-{secrets.token_hex(4)}"
-        for kind, content in (("vectors", vectors), ("ids", table)):
-            with atomic_write(self.folder / f"{name}.{kind}.npy", "wb") as file:
+        hashes = {}
+        with ExitStack() as stack:
+            for kind, content in (("ids", table), ("vectors", vectors)):  # the last that was opened is renamed first
+                path = self.folder / f"{name}.{kind}.npy"
+                file = _Hashed(stack.enter_context(atomic_write(path, "wb")))
                 np.save(file, content, allow_pickle=False)
+                hashes[f"{kind}.npy"] = file.sha256.hexdigest()
+            write_json(self.folder / f"{name}.sums.json", hashes)
+
+    def _is_whole(self, ids: Path, kind: str) -> bool:
+        """Whether a file of the part with these ids is as it was written; the part is deleted where it is not. Each
+        file is compared once in a process."""
+        name = ids.name.removesuffix("ids.npy")
+        path, sums = self.folder / f"{name}{kind}", self.folder / f"{name}sums.json"
+        if path.name in self._whole:
+            return True
+        try:
+            whole = json.loads(sums.read_text(encoding="utf-8"))[kind] == sha256_file(path)
+        except (OSError, ValueError, KeyError, TypeError):
+            whole = False
+        if not whole:
+            say(f"{path}: is not as it was written; it is deleted, and its texts are encoded again")
+            for other in _PART:
+                (self.folder / f"{name}{other}").unlink(missing_ok=True)
+        else:
+            self._whole.add(path.name)
+        return whole
 
     def _map(self, part: int) -> np.ndarray:
         """Mapped for this read alone: pages of a map that stays open count as the process's memory."""
         path = self._parts[part]
         return _load(path.with_name(path.name.replace(".ids.", ".vectors.")), mapped=True)
+
+
+class _Hashed:
+    """A file that is hashed as it is written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.sha256 = file, hashlib.sha256()
+
+    def write(self, content: Any) -> int:
+        self.sha256.update(content)
+        return self._file.write(content)
 
 
 def as_ids(digests: Sequence[bytes]) -> np.ndarray:

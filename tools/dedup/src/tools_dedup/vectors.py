@@ -6,6 +6,7 @@ nothing but to see whether there is a GPU, and with `--device cpu` not even for 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -147,13 +148,23 @@ def save_embeddings(
     """Write `train_emb` and `test_emb`, one vector a row, with the texts' hashes and the model they belong to."""
     import numpy as np
 
-    arrays: dict[str, np.ndarray] = {"key": np.array(json.dumps(key))}
+    arrays: dict[str, np.ndarray] = {}
     sides = (("train", train, train_rows, train_texts), ("test", tests, test_rows, test_texts))
     for side, vectors, rows, texts in sides:
         arrays[f"{side}_emb"] = vectors.all()[np.asarray(rows)]
         arrays[f"{side}_ids"] = as_ids([text_digest(texts[i]) for i in rows])
+    arrays["key"] = np.array(json.dumps({**key, "arrays_sha256": _sha256(arrays)}))
     with atomic_write(path, "wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
+
+
+def _sha256(arrays: Mapping[str, np.ndarray]) -> str:
+    import numpy as np
+
+    total = hashlib.sha256()
+    for name in (*_VECTORS, *_IDS):
+        total.update(np.ascontiguousarray(arrays[name]).view(np.uint8))
+    return total.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -206,6 +217,8 @@ def load_embeddings(path: str) -> SavedEmbeddings:
             arrays = {name: data[name] for name in ("key", *_VECTORS, *_IDS)}
         key = json.loads(str(arrays["key"]))
         _check_shapes(arrays, key)
+        if key.pop("arrays_sha256", None) != _sha256(arrays):
+            raise ToolError(f"{path}: its vectors are not those that were written; encode again with --save-embeddings")
     except FileNotFoundError:
         raise ToolError(f"{path}: no such file; write one with --save-embeddings") from None
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:

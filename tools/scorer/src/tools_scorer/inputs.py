@@ -15,7 +15,7 @@ from tools_shared.hidden.shards import TraceInfo
 from tools_shared.prompts import Profile, load_profile
 from tools_shared.reading import tokenizer_sha256
 from tools_shared.runs import Manifest as RunManifest
-from tools_shared.runs import read_manifest
+from tools_shared.runs import check_unchanged, read_manifest
 from tools_shared.runs.read import MANIFEST
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def open_traces(path: str | Path) -> TracesFile:
     run = read_manifest(path.parent)
     if run.kind != "scorer_data":
         raise ToolError(f"{path.parent}: is a {run.kind} run; --input-path is the file that preprocess wrote")
+    check_unchanged(path)
     offsets = array("q", [0])
     with path.open("rb") as file:
         for line in file:

@@ -11,7 +11,7 @@ from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
 from tools_shared.models import choose_profile, resolve
 from tools_shared.prompts import PROFILES, Profile, load_profile
-from tools_shared.runs import Manifest, default_output_dir, draft, finished, read_manifest
+from tools_shared.runs import Manifest, check_unchanged, default_output_dir, draft, finished, read_manifest
 from tools_traces.config import MergeConfig, TracesConfig
 from tools_traces.data import Questions, read_questions
 from tools_traces.journal import FILE, Attempt, read_attempts
@@ -33,6 +33,7 @@ def merge(config: MergeConfig, invocation: Invocation) -> Manifest:
     _check_data(shards, questions)
     attempts: dict[tuple[str, int], Attempt] = {}
     for shard in shards:
+        check_unchanged(shard.path / FILE)
         attempts |= read_attempts(shard.path / FILE)
     with draft(output_dir, config, invocation, "traces") as run:
         run.reject(questions.rejected)
