@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Literal
 
 from tools_shared.config import Config, option
 from tools_shared.environment import value_of
-from tools_shared.errors import ToolError
+from tools_shared.errors import ToolError, brief
 from tools_shared.files import sha256_file
 from tools_shared.models.adapters import attach
+from tools_shared.models.formats import check_weights
 from tools_shared.models.resolve import ModelRef
 
 if TYPE_CHECKING:
@@ -124,9 +125,12 @@ def load(
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    check_weights(ref.weights, ref.adapter)
     device = pick_device(device)
     tokenizer = load_tokenizer(ref)
-    model = _from_pretrained(AutoModelForCausalLM, ref.weights, ref, dtype=pick_dtype(dtype, device), **more)
+    model = _from_pretrained(
+        AutoModelForCausalLM, ref.weights, ref, dtype=pick_dtype(dtype, device), use_safetensors=True, **more
+    )
     if ref.adapter is not None:
         check_base(ref)
         if with_adapter:
@@ -146,10 +150,23 @@ def check_base(ref: ModelRef) -> None:
 def _from_pretrained(auto_class: type, source: str, ref: ModelRef, **options: object):
     try:
         return auto_class.from_pretrained(source, trust_remote_code=False, **options)
-    except OSError as error:
-        first = " ".join(str(error).split())[:300]
-        where = "its files are missing or broken" if Path(source).is_dir() else "not found on the hub, or no network"
-        raise ToolError(f"{ref.spec}: cannot load {source}: {where} ({first})") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # transformers, tokenizers and safetensors raise anything for files that are broken
+        first = brief(" ".join(str(error).split()), 300, quoted=False)
+        is_local = Path(source).is_dir()
+        if _out_of_memory(error) or not (is_local or isinstance(error, OSError | ValueError)):
+            raise
+        where = (
+            "its files are missing or broken" if is_local else "not found on the hub, no network, or no .safetensors"
+        )
+        raise ToolError(f"{ref.spec}: cannot load {source}: {where} ({type(error).__name__}: {first})") from error
+
+
+def _out_of_memory(error: Exception) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "memory" in str(error).lower()
 
 
 def weights_sha256(weights: str) -> str:
@@ -160,8 +177,7 @@ def weights_sha256(weights: str) -> str:
     """
     folder = Path(weights) if Path(weights).is_dir() else _hub_snapshot(weights)
     files = [path for path in sorted(folder.iterdir()) if path.name == "config.json" or path.suffix == ".safetensors"]
-    if not any(path.suffix == ".safetensors" for path in files):
-        raise ToolError(f"{weights}: no .safetensors in {folder}; other formats of weights are not read")
+    check_weights(str(folder), None)
     total = hashlib.sha256()
     for path in files:
         total.update(f"{path.name} {_file_sha256(path)}\n".encode())

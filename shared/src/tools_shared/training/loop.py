@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import pickle
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from pathlib import Path
 from transformers import Trainer
 
 from tools_shared.cli import disk_full, say
-from tools_shared.errors import Incomplete
+from tools_shared.errors import Incomplete, ToolError
+from tools_shared.models.formats import NOT_PLAIN, check_checkpoint
 from tools_shared.runs import Draft
 from tools_shared.stopping import StopRequest
 from tools_shared.training.callbacks import StopCallback
@@ -35,12 +37,23 @@ def fit(trainer: Trainer, run: Draft, checkpoint: Path | None, stop: StopRequest
     if run.config.report_to == "tensorboard":
         add_tensorboard(trainer, run, step_of(checkpoint))
     with stop.after_the_step():
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        _train(trainer, checkpoint)
     if stop.reason:
         raise Incomplete(
             f"{stop.reason}; step {trainer.state.global_step} of {trainer.state.max_steps} is saved, run the same "
             "command again to go on from there"
         )
+
+
+def _train(trainer: Trainer, checkpoint: Path | None) -> None:
+    if checkpoint is None:
+        trainer.train()
+        return
+    check_checkpoint(checkpoint)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+    except pickle.UnpicklingError as error:  # its message advises to run what the file holds
+        raise ToolError(f"{checkpoint}: {NOT_PLAIN}") from error
 
 
 @contextmanager

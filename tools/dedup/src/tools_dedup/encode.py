@@ -87,7 +87,7 @@ class SentenceEncoder:
             device=resolve_device(device),
             trust_remote_code=False,
             local_files_only=True,
-            model_kwargs={"dtype": getattr(torch, dtype)},
+            model_kwargs={"dtype": getattr(torch, dtype), "use_safetensors": True},
         ).eval()
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:

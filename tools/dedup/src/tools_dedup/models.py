@@ -118,10 +118,18 @@ def _describe(name: str, folder: Path) -> ModelRef:
     return ModelRef(name, folder, kind, fingerprint(folder), _max_tokens(folder) if kind == "transformer" else None)
 
 
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+
+
 def fingerprint(folder: Path) -> str:
     """sha256 over the names and hashes of the files that decide the vectors."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not {"onnx", "openvino"} & set(p.parts))
-    weights = [p for p in files if p.suffix == ".safetensors"] or [p for p in files if p.suffix == ".bin"]
+    weights = [p for p in files if p.suffix == ".safetensors"]
+    if pickled := next((p for p in files if p.suffix in PICKLES and not any(p.parent.glob("*.safetensors"))), None):
+        raise ToolError(
+            f"--model {folder}: {pickled.relative_to(folder)} is a pickle, which can run code when read; where it is "
+            "trusted, load the model with sentence-transformers and save it again (safe_serialization=True)"
+        )
     if not weights:
         raise ToolError(f"--model {folder}: no weights there (.safetensors)")
     chosen = [p for p in files if p.suffix in _CONFIGS] + weights

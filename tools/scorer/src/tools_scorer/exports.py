@@ -12,7 +12,7 @@ from typing import Any
 
 from tools_scorer.hidden import Hidden
 from tools_scorer.inputs import TracesFile
-from tools_shared.errors import ToolError
+from tools_shared.errors import ToolError, brief
 from tools_shared.files import atomic_write
 from tools_shared.outputs import output_files
 
@@ -72,14 +72,18 @@ def read_pt(path: str | Path) -> list[dict[str, Any]]:
         raise ToolError(
             f"{path}: not a file of tensors and plain values: it holds other objects, which can run code when read"
         ) from error
-    except (RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # a broken pickle raises anything
+        reason = brief(" ".join(str(error).split()), quoted=False)
         raise ToolError(
             f"{path}: not a file of tensors and plain values, and nothing else is read ({reason})"
         ) from error
     if not isinstance(entries, list):
         raise ToolError(f"{path}: holds a {type(entries).__name__}, and the known pipeline writes a list of entries")
+    if not entries:
+        raise ToolError(f"{path}: an empty list; leave this file out")
     for number, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise ToolError(f"{path}: entry {number} is {brief(entry, 40)}, and the known pipeline writes dictionaries")
         if missing := [key for key in KEYS if key not in entry]:
             raise ToolError(f"{path}: entry {number} has no {', '.join(missing)}")
     return entries
