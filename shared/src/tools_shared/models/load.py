@@ -128,9 +128,8 @@ def load(
     check_weights(ref.weights, ref.adapter)
     device = pick_device(device)
     tokenizer = load_tokenizer(ref)
-    model = _from_pretrained(
-        AutoModelForCausalLM, ref.weights, ref, dtype=pick_dtype(dtype, device), use_safetensors=True, **more
-    )
+    more |= {"dtype": pick_dtype(dtype, device), "use_safetensors": True}
+    model = _from_pretrained(AutoModelForCausalLM, ref.weights, ref, **more)
     if ref.adapter is not None:
         check_base(ref)
         if with_adapter:
@@ -157,9 +156,7 @@ def _from_pretrained(auto_class: type, source: str, ref: ModelRef, **options: ob
         is_local = Path(source).is_dir()
         if _out_of_memory(error) or not (is_local or isinstance(error, OSError | ValueError)):
             raise
-        where = (
-            "its files are missing or broken" if is_local else "not found on the hub, no network, or no .safetensors"
-        )
+        where = "its files are missing or broken" if is_local else "not found on the hub, or no network"
         raise ToolError(f"{ref.spec}: cannot load {source}: {where} ({type(error).__name__}: {first})") from error
 
 

@@ -67,8 +67,8 @@ def _convert(path: Path, folder: Path, start: int, shape: tuple[int, ...]) -> in
         states = _states(entry, path, i)
         if tuple(states.shape[1:]) != shape:
             raise ToolError(
-                f"{path}: entry {i} has states of [layers, hidden] {list(states.shape[1:])}, the first file's first entry "
-                f"{list(shape)}; all have to be of one model"
+                f"{path}: entry {i} has states of [layers, hidden] {list(states.shape[1:])}, the first file's first "
+                f"entry {list(shape)}; all have to be of one model"
             )
         group = question_key(str(entry["question"]))
         split = split_of(group, 0, CALIBRATION_SHARE, TEST_SHARE)
