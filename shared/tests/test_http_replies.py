@@ -229,6 +229,8 @@ FILTERED = [
     (400, {"error": {"message": "Content Exists Risk", "type": "invalid_request_error"}}),
     (400, {"type": "error", "error": {"message": "Output blocked by content filtering policy"}}),
     (400, {"error": {"message": "rejected because it was considered high risk", "type": "content_filter"}}),
+    (400, {"error": {"message": "x", "type": "moderation_error"}}),
+    (400, {"error": {"message": "The request violates our acceptable use guidelines"}}),
     (500, {"error": {"message": "litellm.ContentPolicyViolationError", "type": "content_policy_violation"}}),
 ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -101,6 +102,8 @@ def test_a_refusal_in_any_form_is_a_refusal(serve, suite, kind):
     assert (safety["refusal_rate"], safety["false_refusal_rate"], safety["safety_accuracy"]) == (1, 0, 1)
     assert [row["refusal"] for row in responses(suite).values() if "refusal" in row] == [True, True]
     assert len(asked) == 6  # no refusal was tried again
+    by_filter = kind in ("Azure's filter of prompts", "OpenRouter's moderation", "a filter in a 200")
+    assert ("2 of 6 requests were refused by a content filter" in done.output) == by_filter
 
 
 @pytest.mark.parametrize("word", ["length", "max_tokens", "MAX_TOKENS", "model_length", "max_output_tokens"])
@@ -265,6 +268,8 @@ def test_additions_need_a_server():
         (400, "Unsupported value: 'messages[0].role' does not support 'system' with this model."),
         (400, "Developer instruction is not enabled for models/gemma-3-1b-it"),
         (422, "This model doesn't support system messages"),
+        (400, "messages[0].role: unknown variant `system`, expected `user` or `assistant`"),
+        (422, "messages.0.role: Input should be 'user' or 'assistant'"),
     ],
 )
 def test_a_server_without_a_system_role_gets_the_message_that_a_local_engine_makes(serve, suite, status, words):
@@ -281,9 +286,17 @@ def test_a_server_without_a_system_role_gets_the_message_that_a_local_engine_mak
     assert done.output.count("takes no system message") == 1
 
 
-def test_a_server_that_answers_in_streams_only(serve, suite):
-    words = "This model only support stream mode, please enable the stream parameter to access the model."
-
+@pytest.mark.parametrize(
+    "words",
+    [
+        "This model only support stream mode, please enable the stream parameter to access the model.",
+        "Only streaming requests are supported",
+        "stream=false is not supported",
+        "Non-streaming responses are not available for this model",
+        "`stream` is required to be true",
+    ],
+)
+def test_a_server_that_answers_in_streams_only(serve, suite, words):
     def answer(path, body, number):
         return events(body) if body.get("stream") else (400, {"error": {"message": words}}, {})
 
@@ -448,3 +461,23 @@ def test_a_server_that_does_not_say_that_it_cut_a_reply(serve, suite):
     done = bench(suite, f"{asked.url}/v1", "--max-new-tokens", "32", model="n")
     assert "says of none" not in done.output
     assert results(suite, "n")["evaluations"]["math_accuracy"]["truncated_proportion"] == 1
+
+
+def test_what_is_under_way_when_a_server_asks_for_patience_is_not_lost(serve, suite):
+    def answer(path, body, number):
+        time.sleep(0.3 if number > 1 else 0.1)
+        return (429, {}, {"Retry-After": "300"}) if number == 1 else well(body)
+
+    asked = serve(answer)
+    assert bench(suite, f"{asked.url}/v1", "--timeout", "60", "--concurrency", "3").exit_code == 3
+    assert len(asked) == 3
+    assert bench(suite, f"{asked.url}/v1", "--timeout", "60").exit_code == 0
+    assert len(asked) == 3 + 4
+
+
+def test_reasoning_that_was_cut_is_truncated_and_not_empty(serve, suite):
+    cut = chat(None, "length", reasoning_content="Ten times three, so")
+    asked = serve(lambda path, body, number: (200, cut, {}) if "rectangle" in asks(body) else well(body))
+    assert bench(suite, f"{asked.url}/v1").exit_code == 0
+    assert results(suite)["outcomes"]["truncated"] == 1
+    assert "empty" not in results(suite)["outcomes"]

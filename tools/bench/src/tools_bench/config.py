@@ -127,7 +127,9 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
         None, "quick, standard, comprehensive, or a YAML file. Default: that of --compare's run, else quick."
     )
     api: Literal["auto", "openai", "chat", "template"] = option(
-        "auto", "How the endpoint is spoken to. auto: chat (the tutor API) when it ends with /chat, else openai."
+        "auto",
+        "How the endpoint is spoken to. auto: chat (the tutor API) when it ends with /chat, else openai, or Ollama's own "
+        "API when it ends with /api/chat.",
     )
     request_template: str | None = option(
         None, "JSON, or a file of it, with {prompt}, {system}, {question}, {mode}, {grade}, {model}.", secret=BODY

@@ -89,9 +89,9 @@ def _math(item: Item, response: Response, judged: Judgement) -> Graded:
 
 def _outcome(response: Response) -> str | None:
     """What can be said without looking at the answer."""
-    if not response.text.strip() and not response.refusal:
-        return "empty"
-    return "truncated" if response.finish_reason == "length" else None
+    if response.finish_reason == "length":  # also where all of it was reasoning, in a field of its own
+        return "truncated"
+    return "empty" if not response.text.strip() and not response.refusal else None
 
 
 def _failed(item: Item, response: Response, kind: str) -> Graded:

@@ -13,14 +13,19 @@ FEWEST = 5
 
 
 def oddities(responses: Sequence[Response], params: SamplingParams) -> Iterator[str]:
-    """A line for each thing that looks like the server's doing: empty replies, draws that are all alike, replies that
-    were cut without a word of it."""
+    """A line for each thing that looks like the server's doing: empty replies, requests that a filter refused, draws
+    that are all alike, replies that were cut without a word of it."""
     answered = [response for response in responses if response.error is None]
     why = Counter(r.message for r in answered if r.message and not r.text.strip() and not r.refusal)
     if why:
         reason, n = why.most_common(1)[0]
         most = "" if n == why.total() else f" in {n} of them"
         yield f"{why.total()} of {len(responses)} replies are empty{most}: {reason}"
+    if withheld := [r for r in answered if r.message and r.refusal and not r.text.strip()]:
+        yield (
+            f"{len(withheld)} of {len(responses)} requests were refused by a content filter and count as refusals; "
+            f"the first: {withheld[0].message}"
+        )
     if params.n > 1 and params.temperature > 0 and _all_alike(answered, params.n):
         yield (
             f"all {params.n} samples of every item are alike at temperature {params.temperature:g}: the server ignores "

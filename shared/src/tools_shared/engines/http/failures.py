@@ -14,14 +14,15 @@ FailureKind = Literal["http", "timeout", "connection", "invalid", "too_large"]
 EXCERPT = 300
 _RETRIED = {408, 409, 425, 429, 500, 502, 503, 504}
 _FILTER_CODE = re.compile(
-    r"content_?filter|responsible_?ai|content_?policy|content_?moderation|data_?inspection|sensitive_?content|"
-    r"policy_?violation|moderation_?blocked|flagged_?input|guardrail",
+    r"content_?filter|responsible_?ai|content_?policy|moderat|data_?inspection|sensitive_?content|policy_?violation|"
+    r"flagged_?input|guardrail|safety|prompt_?blocked|unsafe|harmful|prohibited_?content",
     re.IGNORECASE,
 )
 _FILTER_WORDS = re.compile(
     r"content (management |filter(ing)? |usage )?policy|content filter|flagged (as|for|by)|was flagged|usage "
     r"(policy|policies|guidelines)|considered high risk|content exists risk|inappropriate content|"
-    r"safety (system|filter)|sensitive content|敏感",
+    r"safety (system|filter)|(sensitive|unsafe|harmful) content|blocked by.{0,30}(filter|guardrail|safety|moderation)|"
+    r"violat\w+.{0,40}(policy|policies|guidelines)|敏感",
     re.IGNORECASE,
 )
 _FILTER_STATUS = {None, 400, 403, 422, 451}

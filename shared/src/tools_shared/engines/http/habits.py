@@ -54,10 +54,14 @@ _SYSTEM_ROLE = re.compile(
     re.IGNORECASE,
 )
 _NOT = re.compile(r"\bnot\b|n.t\b|unsupported|unexpected|invalid|unknown|\bonly\b|disallow|forbid", re.IGNORECASE)
-_TURNS_ONLY = re.compile(r"only user(,| and|/).{0,3}(model|assistant)|roles must alternate", re.IGNORECASE)
+_TURNS_ONLY = re.compile(
+    r"(only|expected|should be|must be|one of)\W+(one of\W+)?user\W+(\w+\W+)?(model|assistant)|"
+    r"roles must alternate|alternat\w+.{0,20} roles|(got|variant|role:?)\W+(system|developer)\b|first message must",
+    re.IGNORECASE,
+)
 _STREAM = re.compile(
-    r"only.{0,20}(support|available).{0,20}stream|stream\w*\W+(must|should|needs? to) be|enable.{0,20}stream|"
-    r"streaming (is )?(required|only)|non.?stream\w*.{0,20}\bnot\b",
+    r"only.{0,30}stream|stream\w*\W.{0,20}(required|must|should|needs? to|only)|"
+    r"(enable|set|use|requires?).{0,20}stream|non.?stream.{0,25}\bnot\b|stream\W{1,3}(is\W)?false.{0,20}\bnot\b",
     re.IGNORECASE,
 )
 _NEEDED = {"messages", "model", "prompt", "max_tokens", "max_completion_tokens", "response_format"}
@@ -153,12 +157,10 @@ def _refused(sent: Mapping[str, Any], failure: Failure) -> list[str]:
 
 
 def _named(failure: Failure) -> Iterator[str]:
-    pointed = [name for name in failure.names if re.fullmatch(r"[a-z_]+", name)]
-    complaint = _CHOICES.split(failure.message)[0]
     if not _COMPLAINT.search(failure.message):
         return
-    words = re.findall(r"[A-Za-z_]+", complaint)
-    yield from (name for name in pointed if name in words or name in failure.message)
+    yield from failure.names
+    words = re.findall(r"[A-Za-z_]+", _CHOICES.split(failure.message)[0])
     yield from words
     if "thinking" in words:  # Ollama: "MODEL" does not support thinking
         yield "think"

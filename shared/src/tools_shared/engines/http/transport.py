@@ -132,20 +132,27 @@ async def _post_all(
 
     pace, rng = _Pace(server.rate_limit), Random()
     changed, under_way = asyncio.Event(), 0
+    put_off: list[Incomplete] = []  # nothing more is asked then, and what is under way is waited for
     connector = aiohttp.TCPConnector(limit=server.concurrency)
     timeout = aiohttp.ClientTimeout(total=server.timeout)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers_of(server)) as session:
 
         async def work(request: Request | None = None) -> None:
             nonlocal under_way
-            while request is not None or (request := take()) is not None or under_way:
+            while not put_off and (request is not None or (request := take()) is not None or under_way):
                 if request is None:
                     changed.clear()
                     await changed.wait()
                     continue
                 under_way += 1
-                reply = await _ask(session, server, request, pace, rng)
-                under_way -= 1
+                try:
+                    reply = await _ask(session, server, request, pace, rng)
+                except Incomplete as error:
+                    put_off.append(error)
+                    changed.set()
+                    return
+                finally:
+                    under_way -= 1
                 if cache is not None and reply.failure is None:
                     cache.put(server.url, request.body, request.draw, reply.data)
                 on_reply(request, reply)
@@ -159,6 +166,8 @@ async def _post_all(
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+    if put_off:
+        raise put_off[0]
 
 
 async def _ask(session: aiohttp.ClientSession, server: Server, request: Request, pace: _Pace, rng: Random) -> Reply:
