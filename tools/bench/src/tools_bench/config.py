@@ -128,8 +128,8 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
     )
     api: Literal["auto", "openai", "chat", "template"] = option(
         "auto",
-        "How the endpoint is spoken to. auto: chat (the tutor API) when it ends with /chat, else openai, or Ollama's own "
-        "API when it ends with /api/chat.",
+        "How the endpoint is spoken to. auto: chat (the tutor API) when it ends with /chat, else openai, or "
+        "Ollama's own API when it ends with /api/chat.",
     )
     request_template: str | None = option(
         None, "JSON, or a file of it, with {prompt}, {system}, {question}, {mode}, {grade}, {model}.", secret=BODY
