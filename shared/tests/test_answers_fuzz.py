@@ -13,7 +13,8 @@ from tools_shared.prompts import PROFILES
 PIECES = (
     "<start_working_out> <end_working_out> <SOLUTION> </SOLUTION> <think> </think> \\boxed{ } { #### A: answer is "
     "\\frac \\frac{ \\dfrac34 \\text{ \\left( \\sqrt \\pi ^\\circ \\! , . 1 23 1,000 / - \u2212 % \\% $ e5 e999 "
-    "\\times 10^ ½ x= or = ( ) [ ] ^ _ dollars million \u0661 ** ` \\ \n"
+    "\\times 10^ ½ x= or = ( ) [ ] ^ _ dollars million \u0661 ** ` \\ \n \\( \\) \\[ \\] $$ <|im_end|> "
+    "because if and to 答案是 Answer: \\fbox{ minus cm^2 x \\in Note: ?"
 ).split(" ")
 TEXT = st.one_of(st.text(max_size=300), st.lists(st.sampled_from([*PIECES, " "]), max_size=40).map("".join))
 MEGABYTE = [
@@ -22,7 +23,10 @@ MEGABYTE = [
         "\\boxed{", "\\boxed{}", "{", "}", "####", "#### 1\n", "\n", " ", "answer is ", "answer to a ", "A: ", "A: 1\n",
         "1", "1,", "1,111", "1.", "-", "1/", "1e", "\\frac{1", "\\frac{1}{2}", "\\dfrac{-", "\\text{", "$", "\\!",
         "**", "<SOLUTION>", "</SOLUTION>", "<SOLUTION>1</SOLUTION>", "<start_working_out>", "<end_working_out>",
-        "x= ", "½", "*_",
+        "x= ", "½", "*_", "$ ", "$1$ ", "\\( x \\) ", "\\begin{align}", "\\begin{align}1\\end{align}", "x=1, ", "((1,",
+        "Answer: x ", "the answer is 1 ", "1 000 ", "1. A", "</s>", "<|", "\\boxed 1 ", "\\fbox{", "- 1. ", "答案是1",
+        "1 and ", "1 = 2 = ", "1\\text{", "m^2 ", "1 1/2 ", "minus 1 ", "(1,2) ", "\\{", "| 1 |\n", "? ", "if 1, ",
+        "Ａ１", "1'", "x_1 ", "your answer ", "\\boxed{\\text{a } 1 ", "for 1ing ", "1 to 2 ", "because 1, ",
     )
 ]  # fmt: skip
 

@@ -34,10 +34,10 @@ _AROUND_IT = frozenset("your the final my correct numerical numeric here goes in
 
 def said(text: str, tags: Sequence[str] = ()) -> str:
     """The reply itself: what comes before the token that ends the turn, unless that is one of the profile's `tags`."""
-    if "<" not in text and "[eos]" not in text:
-        return text
-    end = next((m.start() for m in _END_OF_TURN.finditer(text) if m[0] not in tags), len(text))
-    return text[:end]
+    for match in _END_OF_TURN.finditer(text):
+        if match[0] not in tags:
+            return text[: match.start()]
+    return text
 
 
 def blocks(text: str, open_tag: str, close_tag: str, start: int = 0) -> Iterator[Span]:

@@ -31,7 +31,7 @@ _SYMBOL = re.compile(
     r"\d|\\(?:pi|infty|emptyset|varnothing|d?frac|sqrt|binom|cup|cap|pm|text)(?![a-z])|[π∞∅½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒√]"
     r"|[A-Za-z)}]\s*[-+*/^=<>≤≥]"
 )
-_ATTACHED = re.compile(r"[^\W_]*")
+_ATTACHED = re.compile(r"[^\W_]{0,20}")
 _OPERAND = re.compile(r"[A-Za-z)]\s?[+^/]\s?$")
 _EQUALS = re.compile(r"(?<![<>!=\\])(?:=|≈|\\approx(?![a-z]))(?!=)")
 _IMPLIES = re.compile(r"\\(?:implies|Rightarrow|Longrightarrow|therefore)(?![a-z])|⇒|→|=>")

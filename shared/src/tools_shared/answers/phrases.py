@@ -29,7 +29,7 @@ _REASON = re.compile(
     r"|that is|weil|car|porque|因为)\b"
 )
 _JOIN = re.compile(
-    r"\s*(?:[,;]\s*)?(?:\\text\w*\s?\{\s*)?(?:and|or|und|oder|et|ou|y|o|&|和|或)(?:\s*\})?\s*|\s*[,;]\s*(?:\\\s*)?"
+    r"\s*(?:[,;]\s*)?(?:\\text\w*\s?\{\s*)?(?:and|or|to|und|oder|et|ou|y|o|&|和|或)(?:\s*\})?\s*|\s*[,;]\s*(?:\\\s*)?"
 )
 _DETERMINER = (
     r"(?:(?:the|a|an|his|her|their|its|these|those|all|each|every|about|only|first|last|other|remaining)\s+)?$"
@@ -43,7 +43,7 @@ _CIRCUMSTANCE = re.compile(
 _PURPOSE = re.compile(
     rf"\bto (?!about|approximately|exactly|roughly|only|just|a|the|be)[a-z]{{2,20}}\s+{_DETERMINER}", re.IGNORECASE
 )
-_COPULA = re.compile(r"\b(?:is|are|was|equals?|be)\s+(?:about\s+|approximately\s+|only\s+)?[*$\\(]*$")
+_COPULA = re.compile(r"(?<!which )\b(?:is|are|was|equals?|be)\s+(?:about\s+|approximately\s+|only\s+)?[*$\\(]*$")
 _CONDITION = re.compile(
     r"\s*(?:if|when|since|because|given|for|with|in|after|on|at|from|while|as|out of)\b[^,\n]{1,120},\s", re.IGNORECASE
 )
@@ -73,14 +73,19 @@ def answer_in(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: 
     (a box, behind `####` or `the answer is`), so that what it begins with counts.
     """
     condition = None if marked else _CONDITION.match(text, begin, end)
-    if condition and (found := answer_in(text, condition.end(), end, pieces, marked)):
-        return found
+    ranges = [(condition.end(), end), (begin, end)] if condition else [(begin, end)]
+    return next(filter(None, (_in_range(text, *part, pieces, marked) for part in ranges)), None)
+
+
+def _in_range(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: bool) -> Found | None:
     start = min(_LEAD_IN.match(text, begin, end).end(), end)
     items = items_of(text, begin, end, pieces, marked)
     if not items:
         return None
     if reason := (_REASON if marked else _CAUSE).search(text, items[0].outer[1], end):
-        items = [item for item in items if item.outer[0] < reason.start()]
+        comma = -1 if marked else text.find(", ", reason.end(), end)
+        over = end if comma < 0 else comma
+        items = [item for item in items if not reason.start() <= item.outer[0] < over]
     items = _joined(text, items, marked)
     chosen = _chosen(text, items, start, marked)
     return Found((chosen.begin, chosen.end), chosen.whole)
