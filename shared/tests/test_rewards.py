@@ -8,7 +8,7 @@ from tools_shared.errors import ToolError
 from tools_shared.prompts import PROFILES
 from tools_shared.records import Problem
 from tools_shared.rewards import SCORES, check_rewards, load_rewards
-from tools_shared.rewards.check import UNANSWERED
+from tools_shared.rewards.check import EVASIONS
 
 TAGS = PROFILES["gsm8k-tags"]
 GOLD = TAGS.completion("6 * 3 = 18", "18")
@@ -277,6 +277,7 @@ def test_the_check_passes_for_sound_rewards(profile, specs, opened):
     assert check.means["wrong number"] < check.means["gold"]
     assert (check.n_problems, check.skipped, check.warnings) == (3, 0, ())
     assert str(check).startswith("rewards on 3 problems: gold ")
+    assert ", evasions at most " in str(check)
 
 
 def test_the_check_refuses_rewards_that_teach_nothing_or_the_wrong_thing(tmp_path):
@@ -314,7 +315,7 @@ def test_the_check_probes_for_evasion(profile):
     problems = [*PROBLEMS, Problem("d", "Solve.", "\\frac{\\pi}{2}"), Problem("e", "Where?", "(2,-3)")]
     check = check_rewards(load_rewards(["gsm8k-tiered"], profile), problems, profile)
     assert check.warnings == ()
-    assert max(check.means[probe] for probe in UNANSWERED) <= check.means["wrong number"]
+    assert max(check.means[probe] for probe in EVASIONS) <= check.means["wrong number"]
     assert check.means["answer repeated"] < check.means["wrong number"]
 
 
@@ -327,6 +328,6 @@ def test_the_check_warns_of_a_reward_that_pays_for_evasion(tmp_path):
     check = check_rewards(load_rewards([f"{path}:soft"], TAGS), PROBLEMS, TAGS)
     assert check.warnings == tuple(
         f"the probe '{probe}' scores more than a wrong number on 3 of 3 problems"
-        for probe in UNANSWERED
+        for probe in EVASIONS
         if probe != "two answers"
     )

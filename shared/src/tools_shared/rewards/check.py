@@ -19,19 +19,9 @@ from tools_shared.prompts import Profile
 from tools_shared.records import Problem
 from tools_shared.rewards.named import Reward
 
-PROBES = (
-    "gold",
-    "wrong number",
-    "no answer",
-    "bad format",
-    "empty answer",
-    "answer inside the reasoning",
-    "two answers",
-    "answer repeated",
-    "gold followed by a wrong one",
-)
-UNANSWERED = ("empty answer", "answer inside the reasoning", "two answers", "gold followed by a wrong one")
+EVASIONS = ("empty answer", "answer inside the reasoning", "two answers", "gold followed by a wrong one")
 """Probes that should not pay more than a wrong number: a model would learn to evade hard questions."""
+PROBES = ("gold", "wrong number", "no answer", "bad format", "answer repeated", *EVASIONS)
 _FILLER = "Each step follows from the one before."
 
 
@@ -46,8 +36,9 @@ class RewardCheck:
     warnings: tuple[str, ...]
 
     def __str__(self) -> str:
-        means = ", ".join(f"{probe} {mean:.3g}" for probe, mean in self.means.items())
-        return f"rewards on {self.n_problems} problems: {means}"
+        means = ", ".join(f"{probe} {self.means[probe]:.3g}" for probe in PROBES if probe not in EVASIONS)
+        evasions = max(self.means[probe] for probe in EVASIONS)
+        return f"rewards on {self.n_problems} problems: {means}, evasions at most {evasions:.3g}"
 
 
 def check_rewards(
@@ -93,10 +84,10 @@ def _probes(problem: Problem, profile: Profile, opened: bool) -> list[str]:
         wrong,
         gold[: gold.rfind(profile.answer[0])],
         f"{reasoning}\nThe answer is {problem.answer}",
+        gold + gold_block,
         empty,
         profile.completion(inside, "", opened),
         both,
-        gold + gold_block,
         gold + other_block,
     ]
 
@@ -163,7 +154,7 @@ def _summary(judged: Sequence[tuple[Problem, Sequence[float]]], skipped: int) ->
     same = sum(row[0] == row[1] for _, row in judged)
     warnings = [
         f"the probe '{probe}' scores more than a wrong number on {n} of {len(judged)} problems"
-        for probe in UNANSWERED
+        for probe in EVASIONS
         if (n := sum(row[PROBES.index(probe)] > row[1] for _, row in judged))
     ]
     if same:
