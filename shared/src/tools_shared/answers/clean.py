@@ -112,7 +112,7 @@ def clean(text: str) -> str:
             text = text.replace(",\\! ", ",")  # MATH writes 11,\! 111
         text = _LATEX.sub(lambda m: _REPLACEMENTS.get(m[0], m[0]), text)
         text = _THIN_GROUP.sub(",", text)
-        text = _TEXT.sub(r" \1 ", text)
+        text = _TEXT.sub(lambda m: f" {m[1]}" if len(m[1]) == 1 else f" {m[1]} ", text)
     return _BLANKS.sub(" ", text).strip()
 
 

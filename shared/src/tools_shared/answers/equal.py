@@ -17,6 +17,7 @@ from functools import lru_cache
 
 from tools_shared.answers.clean import clean
 from tools_shared.answers.numbers import MAX_LENGTH, Number, OutOfBounds, literals, parse_clean, simple_integer
+from tools_shared.answers.structure import Parts, parts_of, sides_of
 
 
 class Status(StrEnum):
@@ -43,13 +44,19 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """An answer read: a number, or words, or neither. `invalid`: empty, too long, or out of bounds."""
+    """An answer read: a number, or words, or neither, and the parts of its list. `invalid`: empty, too long, or out of
+    bounds."""
 
     text: str
     key: str
+    parts: Parts
     number: Number | None = None
     words: bool = False
     invalid: bool = False
+
+    @property
+    def several(self) -> bool:
+        return len(self.parts.texts) > 1
 
 
 _FUNCTIONS = frozenset(
@@ -60,7 +67,8 @@ _CHOICE = re.compile(r"\(?([A-Za-z])\)?")
 _LOOSE_BLANK = re.compile(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
 _LATEX_NAME = re.compile(r"\\[A-Za-z]+")
 _LISTED = re.compile(r"[,;]|[0-9.] [0-9.]")
-_EQUALS = re.compile(r"(?<![<>!=\\])=")
+_CHOICE_WITH_TEXT = re.compile(r"(?:\(([A-E])\)|([A-E])[.:)])\s+\S")
+_TIME = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9](?::[0-5][0-9])?)(?: ?([ap])\.? ?m\.?)?", re.IGNORECASE)
 _BASE = re.compile(r"([0-9A-F]+)_\{?([0-9]{1,2})\}?")
 
 
@@ -108,29 +116,52 @@ def _decide(gold: str, given: str) -> Verdict | None:
     have = _read(given)
     if have.invalid:
         return Verdict(Status.UNPARSEABLE, "limit")
+    return _without_algebra(want, have)
+
+
+def _without_algebra(want: _Answer, have: _Answer) -> Verdict | None:
+    """The verdict on two answers that were read, or None where their parts have to be compared."""
     if want.number and have.number:
         return _SAME_NUMBER if want.number.same(have.number) else _OTHER_NUMBER
     if want.key == have.key:
         return Verdict(Status.CORRECT, "text")
+    if want.several or have.several:
+        return _different_lists(want, have)
     if want.number:
         return _against_number(have)
     if want.words:
         return Verdict(Status.WRONG, "text")
     if have.words:
         return Verdict(Status.UNPARSEABLE, "text")
-    if _BASE.fullmatch(want.key):
+    if any(pattern.fullmatch(answer.key) for pattern in (_BASE, _TIME) for answer in (want, have)):
         return Verdict(Status.WRONG, "text")
     return None
+
+
+def _different_lists(want: _Answer, have: _Answer) -> Verdict | None:
+    """Lists that cannot be equal, because they are not equally long; None where they could be."""
+    if _length(want) == _length(have):
+        return None
+    if want.number and any(_is_words(part) for part in have.parts.texts):
+        return Verdict(Status.UNPARSEABLE, "number")
+    return Verdict(Status.WRONG, "number" if want.number else "list")
+
+
+def _length(answer: _Answer) -> int:
+    """How many parts; a point counts as many as it has coordinates, when it stands alone."""
+    if answer.several or answer.number:
+        return len(answer.parts.texts)
+    return len(_coordinates(answer.parts.texts[0]) or answer.parts.texts)
 
 
 def _against_number(have: _Answer) -> Verdict | None:
     """A given answer that is not a number, where one is wanted: several numbers, words, or an expression (None)."""
     several = len(literals(have.text)) > 1
-    plain = _LATEX_NAME.sub(" ", have.text)
+    plain = _LATEX_NAME.sub(" ", have.parts.texts[0])
     wordy = any(len(w) > 1 and w.lower() not in _FUNCTIONS for w in _LETTERS.findall(plain))
     if several and (wordy or _LISTED.search(plain)):
         return Verdict(Status.WRONG, "number")
-    if wordy or have.words or _BASE.fullmatch(have.key):
+    if wordy or have.words or _BASE.fullmatch(have.key) or _TIME.fullmatch(have.key):
         return Verdict(Status.UNPARSEABLE, "number")
     return None
 
@@ -138,12 +169,18 @@ def _against_number(have: _Answer) -> Verdict | None:
 @lru_cache(maxsize=4096)
 def _read(answer: str) -> _Answer:
     text = clean(answer)
+    parts = Parts((text,), (None,))
     try:
         number = parse_clean(text)
+        if number is None and text:
+            parts = parts_of(text)
+            if len(parts.texts) == 1 and parts.texts[0] != text:
+                number = parse_clean(parts.texts[0])
+                number = number and Number(number.value, number.percent, parts.labels[0])
     except OutOfBounds:
-        return _Answer(text, text, invalid=True)
-    words = _is_words(text)
-    return _Answer(text, _key(text, words), number, words, invalid=not text)
+        return _Answer(text, text, parts, invalid=True)
+    words = all(map(_is_words, parts.texts))
+    return _Answer(text, _key(text, words), parts, number, words, invalid=not text)
 
 
 def _is_words(text: str) -> bool:
@@ -164,6 +201,12 @@ def _key(text: str, words: bool) -> str:
     choice = _CHOICE.fullmatch(text)
     if choice and (text != choice[1] or choice[1].upper() in "ABCDE"):
         return choice[1].upper()
+    choice = _CHOICE_WITH_TEXT.match(text)
+    if choice:
+        return choice[1] or choice[2]
+    time = _TIME.fullmatch(text)
+    if time:
+        return f"{time[1].lstrip('0') or '0'}:{time[2]}{(time[3] or '').lower()}"
     if words:
         return " ".join(text.casefold().split())
     base = _BASE.fullmatch(text.replace(" ", ""))
@@ -171,26 +214,83 @@ def _key(text: str, words: bool) -> str:
 
 
 def _symbolic(gold: str, given: str) -> Verdict:
-    """By algebra. Unless an equation is wanted, each side of a given one has to be the answer: a chain such as
-    `12 + 6 = 18` is 18, while `20 = 18` is not."""
+    want, have = _read(gold), _read(given)
+    if want.several or have.several:
+        return Verdict(_same_lists(want, have), "list")
+    return Verdict(_same_part(want, have), "symbolic")
+
+
+def _same_lists(want: _Answer, have: _Answer) -> Status:
+    """Part by part: in order where labels or a point say which is which, else in any order."""
+    one, other = _parts_in_order(want), _parts_in_order(have)
+    by_label = want.parts.ordered and have.parts.ordered and set(want.parts.labels) == set(have.parts.labels)
+    if by_label:
+        other = [other[have.parts.labels.index(label)] for label in want.parts.labels]
+    ordered = want.parts.ordered or have.parts.ordered or not (want.several and have.several)
+    left = [_read(text) for text in other]
+    for part in map(_read, one):
+        found = next((i for i in range(1 if ordered else len(left)) if _same_pair(part, left[i])), None)
+        if found is None:
+            return Status.WRONG
+        del left[found]
+    return Status.CORRECT
+
+
+def _parts_in_order(answer: _Answer) -> list[str]:
+    return list(answer.parts.texts) if answer.several else _coordinates(answer.parts.texts[0])
+
+
+def _coordinates(text: str) -> list[str]:
+    """The coordinates of a point, or nothing where the text is none."""
+    if text.startswith("(") and text.endswith(")") and not any(bracket in text[1:-1] for bracket in "()"):
+        parts = parts_of(text[1:-1])
+        return list(parts.texts) if len(parts.texts) > 1 else []
+    return []
+
+
+def _same_pair(want: _Answer, have: _Answer) -> bool:
+    if want.invalid or have.invalid or want.several or have.several:
+        return want.key == have.key
+    verdict = _without_algebra(want, have)
+    return verdict.correct if verdict else _same_part(want, have) is Status.CORRECT
+
+
+def _same_part(want: _Answer, have: _Answer) -> Status:
+    """Two single answers by algebra. An equation with variables is compared as one with another, by its value with a
+    value: `12 + 6 = 18` is 18 if all its sides are, and `20 = 18` is not."""
+    (label,), (text,) = want.parts.labels, want.parts.texts
+    (other_label,), (other_text,) = have.parts.labels, have.parts.texts
+    one, other = sides_of(text), sides_of(other_text)
+    if label and other_label and label != other_label and len(label) == len(other_label) == 1:
+        values = [_read(sides[-1]).number for sides in (one, other)]
+        return Status.WRONG if all(values) else _algebra(_read(want.text), _read(have.text))
+    if len(one) > 1 and len(other) > 1:
+        return _algebra(want, have)
+    if (len(one) > 1 and other_label) or (len(other) > 1 and label):
+        return _algebra(want, have)
+    for sides in (one, other):
+        if len(sides) > 1 and _LETTERS.search(_LATEX_NAME.sub("", sides[0])):
+            del sides[0]  # 2x + z = 1 says that 2x + z is 1
+            if sides[-1] == "0":
+                return Status.WRONG
+    for a in one:
+        for b in other:
+            status = _same_side(_read(a), _read(b))
+            if status is not Status.CORRECT:
+                return status
+    return Status.CORRECT
+
+
+def _same_side(want: _Answer, have: _Answer) -> Status:
+    if want.number and have.number:
+        return Status.CORRECT if want.number.same(have.number) else Status.WRONG
+    return _algebra(want, have)
+
+
+def _algebra(want: _Answer, have: _Answer) -> Status:
     from tools_shared.answers.symbolic import compare
 
-    want, have = _read(gold), _read(given)
-    for side in map(_read, [have.text] if "=" in want.text else _sides(have.text)):
-        if want.number and side.number:
-            status = Status.CORRECT if want.number.same(side.number) else Status.WRONG
-        else:
-            status = Status(compare(_for_algebra(want), _for_algebra(side)))
-        if status is not Status.CORRECT:
-            return Verdict(status, "symbolic")
-    return Verdict(Status.CORRECT, "symbolic")
-
-
-def _sides(text: str) -> list[str]:
-    """The sides of an equation, without what it may define first: `x = 2 + 3` and `f(x) = 2 + 3` are `2 + 3`."""
-    first, *others = (side.strip() for side in _EQUALS.split(text))
-    defines = others and _LETTERS.search(_LATEX_NAME.sub("", first)) and not first[0].isdigit()
-    return others if defines else [first, *others]
+    return Status(compare(_for_algebra(want), _for_algebra(have)))
 
 
 def _for_algebra(answer: _Answer) -> str:
