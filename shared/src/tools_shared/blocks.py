@@ -28,6 +28,13 @@ _TEX_WORDS = re.compile(r"\\(?:text[a-z]{0,2}|mathrm|mathbf|mbox|textbf)(?![A-Za
 _NOTHING = re.compile(
     r"(?:\\(?:[lc]?dots|dotsc|square|Box|phantom\{[^{}]*\}|q?quad|underline|[ ,;:!_])|--|[\s._?\u2026\u25a1~*{}$])*"
 )
+_BLANK = r"(?:[ \t$]|\\[()\[\]]|\\q?quad(?![a-z])|\\[,;: ])*"
+_JOINED = re.compile(
+    rf"\}}{_BLANK}(?:(?:,|;|and|or"
+    rf"|\\text ?\{{[^{{}}]{{0,40}}(?<![a-z])(?:and|or)(?![a-z])[^{{}}]{{0,9}}\}}){_BLANK}){{1,2}}"
+    rf"(?:[A-Za-z](?:_\{{?\w\}}?)? ?={_BLANK})?\\f?box(?:ed)?[ \t]*\{{"
+)
+"""What is between two boxes that hold one answer: `\\boxed{2}$ or $x = \\boxed{3}`."""
 _PLACEHOLDER_WORD = frozenset("answer answers result solution value number final_answer ans".split())
 _AROUND_IT = frozenset("your the final my correct numerical numeric here goes insert put in a an only".split())
 
@@ -67,8 +74,17 @@ def last_block(text: str, open_tag: str, close_tag: str, start: int = 0) -> Span
 
 
 def last_filled(text: str, spans: Sequence[Span]) -> Span | None:
-    """The last span that holds an answer and not a placeholder of one."""
-    return next((span for span in reversed(spans) if not is_placeholder(text[span[0] : span[1]])), None)
+    """The last span that holds an answer and not a placeholder of one; where several boxes are joined by commas, `and`
+    or `or` into one answer, the range of them all, with their frames."""
+    last = next((i for i in reversed(range(len(spans))) if not is_placeholder(text[slice(*spans[i])])), None)
+    if last is None:
+        return None
+    first = last
+    while first > 0 and _JOINED.fullmatch(text, spans[first - 1][1], spans[first][0]):
+        first -= 1
+    if len({text[slice(*span)] for span in spans[first : last + 1]}) == 1:
+        return spans[last]
+    return text.rfind("\\", 0, spans[first][0]), spans[last][1] + 1
 
 
 def is_placeholder(content: str) -> bool:

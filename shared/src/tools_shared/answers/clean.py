@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from tools_shared.blocks import BOXED, last_block
+from tools_shared.blocks import last_block
 
 VULGAR = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"
 THIN = "\u2009"
@@ -82,6 +82,7 @@ _REPLACEMENTS = {
     "\\dfrac": "\\frac",
     "\\tfrac": "\\frac",
     "\\cfrac": "\\frac",
+    "\\varnothing": "\\emptyset",
     "\\degree": " degrees",
     "\\degrees": " degrees",
     "\\quad": " ",
@@ -89,10 +90,19 @@ _REPLACEMENTS = {
     "\\displaystyle": "",
     "**": "^",
 }
-_LATEX = re.compile(r"\^\{\\circ\}|\^\\circ|\{,\}|~|\*\*|\\[a-zA-Z]+|\\.")
+_LATEX = re.compile(r"\\q?quad|\^\{\\circ\}|\^\\circ|\{,\}|~|\*\*|\\[a-zA-Z]+|\\.")
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm|normal|sf|tt)?|mbox|math(?:rm|bf|it|sf)|operatorname)\s?\{([^{}]*)\}")
 _THIN_GROUP = re.compile(f"(?<=[0-9]),?{THIN} ?(?=[0-9]{{3}}(?![0-9]))")
 _SCRIPTS = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+|[₀₁₂₃₄₅₆₇₈₉]+")
+_BOX = re.compile(r"\\(?:begin)?(?:boxed|fbox|framebox) ?\{")
+_BETWEEN = re.compile(r"(?:\$|\\\))?\s?(,|;|(?:\\text\s?\{\s?)?(?:and|or)(?:\s?\})?)\s?(?:\$|\\\()")
+_PLAIN_ROOT = re.compile(
+    r"(?<![A-Za-z\\])sqrt ?\(([^()]*)\)|√ ?\(([^()]*)\)|√ ?([0-9.]+|[A-Za-z])|∛ ?([0-9.]+|[A-Za-z])"
+)
+_LATEX_NAME = re.compile(r"\\[A-Za-z]+")
+_PROSE = re.compile(r"(?<![A-Za-z])(?!(?:pi|infinity|sqrt|sin|cos|tan|ln|log|exp|and|or)(?![A-Za-z]))[A-Za-z]{3,}")
+_PLAIN_POWER = re.compile(r"\^ ?\(([^()]*)\)")
+_PLAIN_NAME = re.compile(r"(?<![A-Za-z\\])(pi|infinity|sqrt|sin|cos|tan|ln|log|exp)(?![A-Za-z])")
 _BLANKS = re.compile(r"[ \u2009]+")
 
 
@@ -107,13 +117,34 @@ def clean(text: str) -> str:
     if not text.isascii():
         text = _SCRIPTS.sub(_script, text).translate(_SIGNS)
     text = _unwrap(text.strip())
+    if "$" in text or "boxed" in text:
+        text = _BETWEEN.sub(r" \1 ", _without_boxes(text))
     if "\\" in text or "{" in text or "~" in text or "**" in text or THIN in text:
         if "\\!" in text:
             text = text.replace(",\\! ", ",")  # MATH writes 11,\! 111
         text = _LATEX.sub(lambda m: _REPLACEMENTS.get(m[0], m[0]), text)
         text = _THIN_GROUP.sub(",", text)
         text = _TEXT.sub(lambda m: f" {m[1]}" if len(m[1]) == 1 else f" {m[1]} ", text)
-    return _BLANKS.sub(" ", text).strip()
+    return _BLANKS.sub(" ", _plain_mathematics(text)).strip()
+
+
+def _plain_mathematics(text: str) -> str:
+    """`sqrt(3)`, `√3`, `2^(1/4)`, `pi/2` and `4pi` as LaTeX; words of a sentence stay as they are."""
+    if not any(mark in text for mark in ("√", "∛", "^(", "sqrt", "pi", "sin", "cos", "tan", "ln", "log", "exp", "inf")):
+        return text
+    text = _PLAIN_ROOT.sub(_root, text)
+    text = _PLAIN_POWER.sub(r"^{\1}", text)
+    return text if _PROSE.search(_LATEX_NAME.sub(" ", text)) else _PLAIN_NAME.sub(_named, text)
+
+
+def _root(match: re.Match[str]) -> str:
+    if match[4]:
+        return f"\\sqrt[3]{{{match[4]}}}"
+    return f"\\sqrt{{{match[1] or match[2] or match[3]}}}"
+
+
+def _named(match: re.Match[str]) -> str:
+    return "\\infty " if match[1] == "infinity" else f"\\{match[1]} "
 
 
 def _script(match: re.Match[str]) -> str:
@@ -132,13 +163,21 @@ def _unwrap(text: str) -> str:
         before = text
         text = text.strip(' `"')
         text = text.removesuffix(",").removesuffix(";")
+        if text.endswith("\\") and not text.endswith("\\\\"):
+            text = text[:-1]
         if text.endswith(".") and not text.endswith("..") and not text.endswith("\\."):
             text = text[:-1]
         for opening, closing in (("**", "**"), ("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
             text = _without(text, opening, closing)
-        if last_block(text, *BOXED) == (len(BOXED[0]), len(text) - 1):
-            text = text[len(BOXED[0]) : -1]
+        box = _BOX.match(text)
+        if box and last_block(text, box[0], "}") == (box.end(), len(text) - 1):
+            text = text[box.end() : -1]
     return text
+
+
+def _without_boxes(text: str) -> str:
+    """Boxes inside the text as the groups of LaTeX that they are."""
+    return _BOX.sub("{", text)
 
 
 def _without(text: str, opening: str, closing: str) -> str:

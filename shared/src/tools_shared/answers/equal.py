@@ -32,7 +32,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`method` is what decided: `exact`, `number`, `text`, `symbolic`, or `limit` (too long, too large, empty)."""
+    """`method` is what decided: `exact`, `number`, `text`, `list`, `symbolic`, or `limit` (too long, too large, empty)."""
 
     status: Status
     method: str
@@ -123,7 +123,7 @@ def _without_algebra(want: _Answer, have: _Answer) -> Verdict | None:
     """The verdict on two answers that were read, or None where their parts have to be compared."""
     if want.number and have.number:
         return _SAME_NUMBER if want.number.same(have.number) else _OTHER_NUMBER
-    if want.key == have.key:
+    if want.key == have.key and not _labels_differ(want, have):
         return Verdict(Status.CORRECT, "text")
     if want.several or have.several:
         return _different_lists(want, have)
@@ -136,6 +136,12 @@ def _without_algebra(want: _Answer, have: _Answer) -> Verdict | None:
     if any(pattern.fullmatch(answer.key) for pattern in (_BASE, _TIME) for answer in (want, have)):
         return Verdict(Status.WRONG, "text")
     return None
+
+
+def _labels_differ(want: _Answer, have: _Answer) -> bool:
+    """Whether two single answers are for different variables, as `x = 5` and `y = 5`."""
+    labels = (*want.parts.labels, *have.parts.labels)
+    return len(labels) == 2 and all(label and len(label) == 1 for label in labels) and labels[0] != labels[1]
 
 
 def _different_lists(want: _Answer, have: _Answer) -> Verdict | None:
@@ -180,7 +186,8 @@ def _read(answer: str) -> _Answer:
     except OutOfBounds:
         return _Answer(text, text, parts, invalid=True)
     words = all(map(_is_words, parts.texts))
-    return _Answer(text, _key(text, words), parts, number, words, invalid=not text)
+    alone = parts.texts[0] if len(parts.texts) == 1 else text
+    return _Answer(text, _key(alone, words), parts, number, words, invalid=not text)
 
 
 def _is_words(text: str) -> bool:
@@ -261,7 +268,7 @@ def _same_part(want: _Answer, have: _Answer) -> Status:
     (label,), (text,) = want.parts.labels, want.parts.texts
     (other_label,), (other_text,) = have.parts.labels, have.parts.texts
     one, other = sides_of(text), sides_of(other_text)
-    if label and other_label and label != other_label and len(label) == len(other_label) == 1:
+    if _labels_differ(want, have):
         values = [_read(sides[-1]).number for sides in (one, other)]
         return Status.WRONG if all(values) else _algebra(_read(want.text), _read(have.text))
     if len(one) > 1 and len(other) > 1:

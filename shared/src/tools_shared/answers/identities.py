@@ -1,8 +1,8 @@
 """Whether two sympy expressions are the same number or the same function. Runs in the worker (`worker.py`).
 
 It takes the place of math-verify's own numeric comparison, which is absolute: there everything below 10^-15 is equal,
-`\\frac{1}{2^{99}}` and `\\frac{1}{2^{98}}`, with or without an `x` beside it. Here rationals are compared exactly, sums,
-powers and factorials that can be written out among them; other numbers to DIGITS digits of their own size; and
+`\\frac{1}{2^{99}}` and `\\frac{1}{2^{98}}`, with or without an `x` beside it. Here rationals are compared exactly,
+sums, powers and factorials that can be written out among them; other numbers to DIGITS digits of their own size; and
 expressions with variables at points, at which two different functions differ. What no point decides is simplified.
 """
 
@@ -28,8 +28,9 @@ LEAST = 5
 
 def same(one: Any, other: Any, *_: Any, **__: Any) -> bool:
     """Whether two expressions or matrices are equal; takes (and needs not) the precisions of math-verify's function."""
-    from sympy import MatrixBase
+    from sympy import MatrixBase, MatrixExpr
 
+    one, other = (e.doit() if isinstance(e, MatrixExpr) else e for e in (one, other))
     if isinstance(one, MatrixBase) or isinstance(other, MatrixBase):
         alike = isinstance(one, MatrixBase) and isinstance(other, MatrixBase) and one.shape == other.shape
         return alike and all(same(a, b) for a, b in zip(one.flat(), other.flat(), strict=True))
@@ -165,7 +166,6 @@ def _is_value(e: Any) -> bool:
 
 def _same_function(one: Any, other: Any) -> bool | None:
     """By values at points; None where too few points have a real value on both sides."""
-    from sympy import Rational
     from sympy.core.function import AppliedUndef
 
     if one.has(AppliedUndef) or other.has(AppliedUndef):
@@ -202,5 +202,5 @@ def _simplified(one: Any, other: Any) -> bool:
 
     try:
         return bool(simplify(one - other).is_zero)
-    except Exception:  # sympy raises nearly anything on expressions that make no sense
+    except Exception:  # noqa: BLE001 - sympy raises nearly anything on expressions that make no sense
         return False

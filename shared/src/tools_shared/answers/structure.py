@@ -1,7 +1,8 @@
 """What an answer is made of, decided before anything is compared: a list of parts, each with its label.
 
-`x = 1 \\text{ or } x = 2`, `x = 1, 2` and `\\{1, 2\\}` are the parts 1 and 2; `\\angle APC = 74^\\circ` is 74 with a label;
-`2 = x` is `x = 2`. Every rule holds for the gold answer and for the given one, so no verdict depends on which is which.
+`x = 1 \\text{ or } x = 2`, `x = 1, 2` and `\\{1, 2\\}` are the parts 1 and 2; `\\angle APC = 74^\\circ` is 74 with a
+label; `2 = x` is `x = 2`. Every rule holds for the gold answer and for the given one, so no verdict depends on which is
+which.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def parts_of(text: str) -> Parts:
     text = _without_member(text).strip()
     braced = text.startswith("\\{") and text.endswith("\\}") and _closes_at_end(text)
     inner = text[2:-2] if braced else _unbraced(text)
-    pieces = [one for piece in _pieces(inner) for one in _plus_and_minus(piece)] or [inner]
+    pieces = [one for piece in _pieces(inner) for one in _plus_and_minus(_unbraced(piece))] or [inner]
+    if braced or all(piece.startswith("(") for piece in pieces):  # a set holds each once
+        pieces = list({piece.replace(" ", ""): piece for piece in pieces}.values())
     if len(pieces) > MAX_PARTS or _ENVIRONMENT.search(text):
         pieces, braced = [text], False
     labels, texts = zip(*(labelled(piece) for piece in pieces), strict=True)
@@ -71,6 +74,8 @@ def _plus_and_minus(text: str) -> list[str]:
     if text.count("\\pm") != 1 or "\\mp" in text:
         return [text]
     before, _, after = text.partition("\\pm")
+    if not after.strip():
+        return [text]
     return [f"{before}{'+' if before.strip() else ''}{after}", f"{before}-{after}"]
 
 
@@ -123,8 +128,8 @@ def _closes_at_end(text: str) -> bool:
 
 
 def _split(text: str, mark: str) -> Iterator[str]:
-    """The text cut at a mark (with the comma also at `and` and `or`) outside all brackets; intervals may close otherwise than
-    they open. A comma between digits that groups them (`1,000`) does not cut."""
+    """The text cut at a mark (with the comma also at `and` and `or`) outside all brackets; intervals may
+    close otherwise than they open. A comma between digits that groups them (`1,000`) does not cut."""
     depth = start = 0
     for token in _SEPARATOR.finditer(text):
         found = token[0]
@@ -132,7 +137,11 @@ def _split(text: str, mark: str) -> Iterator[str]:
             depth += 1
         elif found in _CLOSE or found == "\\}":
             depth = max(0, depth - 1)
-        elif depth == 0 and (found == mark or (mark == "," and found in ("and", "or"))) and not _groups_digits(text, token):
+        elif (
+            depth == 0
+            and (found == mark or (mark == "," and found in ("and", "or")))
+            and not _groups_digits(text, token)
+        ):
             yield text[start : token.start()]
             start = token.end()
     yield text[start:]
