@@ -95,6 +95,7 @@ _TEXT = re.compile(r"\\(?:text(?:bf|it|rm|normal|sf|tt)?|mbox|math(?:rm|bf|it|sf
 _THIN_GROUP = re.compile(f"(?<=[0-9]),?{THIN} ?(?=[0-9]{{3}}(?![0-9]))")
 _SCRIPTS = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+|[₀₁₂₃₄₅₆₇₈₉]+")
 _BOX = re.compile(r"\\(?:begin)?(?:boxed|fbox|framebox) ?\{")
+_SHORT_BINOMIAL = re.compile(r"\\[dt]?binom ?([A-Za-z0-9]) ?([A-Za-z0-9])")
 _BETWEEN = re.compile(r"(?:\$|\\\))?\s?(,|;|(?:\\text\s?\{\s?)?(?:and|or)(?:\s?\})?)\s?(?:\$|\\\()")
 _PLAIN_ROOT = re.compile(
     r"(?<![A-Za-z\\])sqrt ?\(([^()]*)\)|√ ?\(([^()]*)\)|√ ?([0-9.]+|[A-Za-z])|∛ ?([0-9.]+|[A-Za-z])"
@@ -124,6 +125,7 @@ def clean(text: str) -> str:
             text = text.replace(",\\! ", ",")  # MATH writes 11,\! 111
         text = _LATEX.sub(lambda m: _REPLACEMENTS.get(m[0], m[0]), text)
         text = _THIN_GROUP.sub(",", text)
+        text = _SHORT_BINOMIAL.sub(r"\\binom{\1}{\2}", text)
         text = _TEXT.sub(lambda m: f" {m[1]}" if len(m[1]) == 1 else f" {m[1]} ", text)
     return _BLANKS.sub(" ", _plain_mathematics(text)).strip()
 

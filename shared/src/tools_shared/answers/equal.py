@@ -32,7 +32,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`method` is what decided: `exact`, `number`, `text`, `list`, `symbolic`, or `limit` (too long, too large, empty)."""
+    """`method` is what decided: `exact`, `number`, `text`, `list`, `symbolic`, or `limit` (empty, or too large)."""
 
     status: Status
     method: str
@@ -66,9 +66,9 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _CHOICE = re.compile(r"\(?([A-Za-z])\)?")
 _LOOSE_BLANK = re.compile(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
 _LATEX_NAME = re.compile(r"\\[A-Za-z]+")
-_LISTED = re.compile(r"[,;]|[0-9.] [0-9.]")
+_LISTED = re.compile(r"[,;]|(?<![_0-9.])[0-9.]+ [0-9.]")
 _CHOICE_WITH_TEXT = re.compile(r"(?:\(([A-E])\)|([A-E])[.:)])\s+\S")
-_TIME = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9](?::[0-5][0-9])?)(?: ?([ap])\.? ?m\.?)?", re.IGNORECASE)
+_TIME = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9](?::[0-5][0-9])?)(?: ?([ap])(?:\.? ?m)?\.?)?", re.IGNORECASE)
 _BASE = re.compile(r"([0-9A-F]+)_\{?([0-9]{1,2})\}?")
 
 
@@ -123,7 +123,7 @@ def _without_algebra(want: _Answer, have: _Answer) -> Verdict | None:
     """The verdict on two answers that were read, or None where their parts have to be compared."""
     if want.number and have.number:
         return _SAME_NUMBER if want.number.same(have.number) else _OTHER_NUMBER
-    if want.key == have.key and not _labels_differ(want, have):
+    if _same_key(want.key, have.key) and not _labels_differ(want, have):
         return Verdict(Status.CORRECT, "text")
     if want.several or have.several:
         return _different_lists(want, have)
@@ -136,6 +136,12 @@ def _without_algebra(want: _Answer, have: _Answer) -> Verdict | None:
     if any(pattern.fullmatch(answer.key) for pattern in (_BASE, _TIME) for answer in (want, have)):
         return Verdict(Status.WRONG, "text")
     return None
+
+
+def _same_key(want: str, have: str) -> bool:
+    """Whether two keys are alike; a time of day may leave out which half of the day it is in."""
+    short, long = sorted((want, have), key=len)
+    return want == have or (long in (f"{short}a", f"{short}p") and ":" in short)
 
 
 def _labels_differ(want: _Answer, have: _Answer) -> bool:

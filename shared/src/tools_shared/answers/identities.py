@@ -143,18 +143,18 @@ def _is_number(e: Any) -> bool:
 
 def _same_number(one: Any, other: Any) -> bool | None:
     """By value; None where the values are not to be had, or their difference has no digit that is sure."""
-    from sympy import Float, Integer
+    from sympy import Float
 
     a, b = one.doit().evalf(DIGITS), other.doit().evalf(DIGITS)
     if not (a.is_number and b.is_number and _is_value(a) and _is_value(b)):
         return None
     size = max(abs(a), abs(b))
     difference = abs((one - other).doit().evalf(DIGITS, maxn=4 * DIGITS))
-    if difference == 0 or size == 0:
-        return True if difference == size else None
+    if difference == 0:
+        return True
     if difference > size * Float(10) ** (5 - DIGITS):
         return None if isinstance(difference, Float) and difference._prec == 1 else False
-    return True if size > Float(10) ** -DIGITS or isinstance(size, Integer) else None
+    return True
 
 
 def _is_value(e: Any) -> bool:

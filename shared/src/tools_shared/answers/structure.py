@@ -82,18 +82,30 @@ def _plus_and_minus(text: str) -> list[str]:
 def labelled(text: str) -> tuple[str | None, str]:
     """The label of a part and the part without it: (`x`, `5`) of `x = 5` and of `5 = x`; (None, text) where the left
     side is no name, as of `12 + 6 = 18` and `2x + 3y = 6`."""
-    sides = [side.strip() for side in _EQUALS.split(text)]
+    sides = _sides(text)
     if len(sides) > 1 and is_name(sides[0]) and all(sides[1:]):
-        return _short(sides[0]), text[_EQUALS.search(text).end() :].strip()
+        return _short(sides[0]), labelled(text[_cuts(text)[0].end() :].strip())[1]
+    exact, approximate, _ = text.partition("\\approx")
+    if approximate and exact.strip():
+        return labelled(exact.strip())
     if len(sides) == 2 and is_name(sides[1]) and sides[0]:
         return _short(sides[1]), sides[0]
     return None, text
 
 
 def sides_of(text: str) -> list[str]:
-    """The sides of a chain of equations; of an approximation only what is exact."""
-    exact = text.partition("\\approx")[0].strip() or text.replace("\\approx", "")
-    return [side.strip() for side in _EQUALS.split(exact) if side.strip()] or [text]
+    """The sides of a chain of equations."""
+    return [side for side in _sides(text) if side] or [text]
+
+
+def _sides(text: str) -> list[str]:
+    edges = [0, *(edge for cut in _cuts(text) for edge in cut.span()), len(text)]
+    return [text[begin:end].strip() for begin, end in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _cuts(text: str) -> list[re.Match[str]]:
+    """The signs of equality outside braces; the one of `\\sum_{k=1}` is inside."""
+    return [cut for cut in _EQUALS.finditer(text) if text.count("{", 0, cut.start()) == text.count("}", 0, cut.start())]
 
 
 def is_name(text: str) -> bool:
