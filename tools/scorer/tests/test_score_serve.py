@@ -1,9 +1,15 @@
+import contextlib
+import http.client
 import json
+import os
 import re
 import signal
 import socket
+import statistics
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
 
 import pytest
@@ -133,3 +139,101 @@ def test_a_server_ends_in_order_when_it_is_stopped(trained):
         server.send_signal(signal.SIGTERM)
         assert server.stderr.read() == ""
     assert server.returncode == 0
+
+
+@pytest.fixture
+def served(trained):
+    """A real server on loopback: its port, and its process."""
+    pytest.importorskip("uvicorn")
+    start = [sys.executable, "-c", "from tools_scorer.cli import main; main()", "serve", "--no-text", "--port", "0"]
+    more = ["--scorer", str(trained[0]), "--api-key-env", "SCORER_KEY", "--allowed-host", "scorer.internal"]
+    environment = {**os.environ, "SCORER_KEY": "sesame"}
+    with subprocess.Popen([*start, *more], stderr=subprocess.PIPE, text=True, env=environment) as server:
+        yield int(server.stderr.readline().split()[2].rpartition(":")[2]), server
+        server.kill()
+
+
+def ask(port, path="/score", method="POST", body=b"{}", **headers):
+    """The status of one answer, and the seconds that it took."""
+    given = {"Host": f"127.0.0.1:{port}", "Authorization": "Bearer sesame", "Content-Type": "application/json"}
+    given |= {name.replace("_", "-"): value for name, value in headers.items()}
+    began = time.monotonic()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.putrequest(method, path, skip_host=True)
+    for name, value in {**given, "Content-Length": str(len(body))}.items():
+        if value is not None:
+            connection.putheader(name, value)
+    connection.endheaders(body)
+    with contextlib.closing(connection):
+        return connection.getresponse().status, time.monotonic() - began
+
+
+def test_who_may_ask_and_in_what_form(served):
+    port, _ = served
+    assert ask(port)[0] == 400  # heard, and refused for its content
+    for host in ("scorer.internal", "LOCALHOST:1", "[::1]:80", "10.0.0.7"):
+        assert ask(port, Host=host)[0] == 400
+    for host in ("evil.example", f"evil.example:{port}", "localhost.evil.example", "", "127.0.0.1.evil.example"):
+        assert ask(port, Host=host)[0] == 421
+    for key in (None, "Bearer", "Bearer wrong", "sesame", "Bearer sesame\xe9".encode("latin-1")):
+        assert ask(port, Authorization=key)[0] == 401
+    assert ask(port, "/health", "GET", b"", Authorization=None)[0] == 200
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        assert ask(port, Content_Type=kind)[0] == 415
+    for kind in ("application/json; charset=utf-8", "application/vnd.x+json", None):
+        assert ask(port, Content_Type=kind)[0] == 400
+    assert ask(port, Origin="http://evil.example")[0] == 403
+    assert ask(port, Origin=f"http://127.0.0.1:{port}")[0] == 400
+
+
+def test_500_slow_clients_keep_nobody_waiting_and_those_who_leave_make_no_noise(served):
+    port, server = served
+    begins = (
+        b"",
+        b"POST /sc",
+        b"POST /score HTTP/1.1\r\nHost: localhost\r\n",
+        b"POST /score HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer sesame\r\nContent-Length: 900\r\n\r\n{ ",
+    )
+    slow = []
+    for number in range(500):
+        client = socket.create_connection(("127.0.0.1", port), timeout=30)
+        client.sendall(begins[number % len(begins)])
+        slow.append(client)
+        if number % 50 == 0:
+            assert ask(port)[0] == 400
+    statuses, seconds = zip(*(ask(port) for _ in range(10)), strict=True)
+    assert set(statuses) == {400}
+    assert statistics.median(seconds) < 1
+    for client in slow:
+        client.close()
+    assert ask(port)[0] == 400
+    server.send_signal(signal.SIGTERM)
+    assert server.stderr.read() == ""
+
+
+def test_a_slow_header_and_a_slow_body_have_a_time_limit(trained, monkeypatch):
+    pytest.importorskip("uvicorn")
+    import uvicorn
+
+    from tools_scorer import serve as serving
+    from tools_scorer.connections import protocol
+
+    monkeypatch.setattr(serving, "BODY_SECONDS", 0.3)
+    app = serving.application(ServeConfig(scorer=str(trained[0]), text=False))
+    server = uvicorn.Server(uvicorn.Config(app, http=protocol(8, seconds=0.3), log_level="warning"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        answers = []
+        for begin in (
+            b"POST /score HTTP/1.1\r\nHost: a",
+            b"POST /score HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{",
+        ):
+            with socket.create_connection(listener.getsockname(), timeout=60) as client:
+                client.sendall(b"POST /score HTTP/1.1\r\nHost: a" + rest)
+                with contextlib.suppress(ConnectionResetError):
+                    answers.append(client.recv(1000))
+        server.should_exit = True
+        thread.join(30)
+    assert answers[-1].startswith(b"HTTP/1.1 408")
+    assert b"".join(answers[:-1]) == b""

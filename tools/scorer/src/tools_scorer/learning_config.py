@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from tools_shared import yaml_text
+from tools_shared.addresses import VARIABLE
 from tools_shared.config import Config, nearest, option
 from tools_shared.errors import ToolError
 from tools_shared.outputs import OverwriteConfig
@@ -129,6 +130,15 @@ class ServeConfig(ReadingConfig):
     port: int = option(8080, "Port to listen on; 0 is any free one.", minimum=0, maximum=65535)
     max_body_mb: float = option(8.0, "Largest request body.", minimum=0.001)
     max_tokens: int = option(16384, "Longest trace, in tokens of prompt and response.", minimum=1)
+    max_connections: int = option(
+        256, "Open connections; past it the oldest that has sent no whole request is closed.", minimum=1
+    )
+    api_key_env: str | None = option(
+        None, "Environment variable with a key that requests must send (Authorization: Bearer KEY).", secret=VARIABLE
+    )
+    allowed_host: tuple[str, ...] = option(
+        (), "Name by which requests may address this server, besides localhost and addresses; '*': any. Repeatable."
+    )
     max_traces: int = option(64, "Most traces in one request.", minimum=1)
     text: bool = option(True, "Also take text; --no-text starts without the model, for hidden states alone.")
 

@@ -2,11 +2,12 @@
 
 POST /score takes `{"traces": [...]}`, each `{"question": ..., "response": ...}` or `{"states": [[[...]]]}` of shape
 [n_steps, n_layers, hidden]; it answers `{"scores": [{"score": {...}, "steps": [...]}, ...]}`. GET /health says what is
-loaded. Nothing is read beyond the limits: what is too large is refused while it comes in.
+loaded. Nothing is read beyond the limits: what is too large or too slow is refused while it comes in (`connections`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tools_scorer import __version__
 from tools_scorer.learning_config import ServeConfig
 from tools_shared.cli import say
+from tools_shared.engines.http.address import read_api_key
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.scoring import Scorer, load_scorer, summarize
 from tools_shared.text_scoring import Response, Scored, TextScorer, open_text_scorer
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
 
+BODY_SECONDS = 30.0
 _CHARACTERS_PER_TOKEN = 20
 """No tokenizer's tokens are longer on average; what has more characters is refused before it is taken apart."""
 
@@ -44,8 +47,14 @@ def serve(config: ServeConfig) -> None:
         import uvicorn
     except ImportError:
         raise ToolError("serving needs starlette and uvicorn; install tools-scorer[serve]") from None
+    from tools_scorer.connections import Admission, protocol
+
+    key = read_api_key(config.api_key_env)
     with _listening(config) as listener:
-        server = uvicorn.Server(uvicorn.Config(application(config), log_level="warning", limit_concurrency=64))
+        hosts = tuple(host.lower() for host in (config.host, *config.allowed_host))
+        app = Admission(application(config), hosts, key)
+        limits = {"http": protocol(config.max_connections), "ws": "none", "h11_max_incomplete_event_size": 1 << 15}
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", log_config=None, access_log=False, **limits))
         say(f"listening on http://{config.host}:{listener.getsockname()[1]} (POST /score, GET /health)")
         with contextlib.suppress(Incomplete, KeyboardInterrupt):  # uvicorn gives the signal on when it has ended
             server.run(sockets=[listener])
@@ -66,6 +75,7 @@ def application(config: ServeConfig) -> Starlette:
     """The ASGI application, scorer and model loaded."""
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
+    from starlette.requests import ClientDisconnect
     from starlette.responses import JSONResponse
     from starlette.routing import Route
 
@@ -77,10 +87,14 @@ def application(config: ServeConfig) -> Starlette:
 
     async def score(request: Request) -> JSONResponse:
         try:
+            _check_type(request.headers.get("content-type"))
             body = await _body(request, int(config.max_body_mb * 2**20))
             return JSONResponse({"scores": await run_in_threadpool(answering.answer, body)})
         except RefusedError as error:
-            return JSONResponse({"error": str(error)}, status_code=error.status)
+            # What is left of the body is not read: the connection ends with the answer.
+            return JSONResponse({"error": str(error)}, status_code=error.status, headers={"connection": "close"})
+        except ClientDisconnect:
+            return JSONResponse({"error": "the client is gone"}, status_code=400)  # which nobody hears
 
     async def health(request: Request) -> JSONResponse:
         facts = scorer.facts
@@ -94,11 +108,22 @@ def application(config: ServeConfig) -> Starlette:
 async def _body(request: Request, most: int) -> bytes:
     """The body, refused as soon as it is longer than `most` bytes, whatever its header says."""
     received = bytearray()
-    async for chunk in request.stream():
-        received += chunk
-        if len(received) > most:
-            raise RefusedError(413, f"the body is larger than {most} bytes")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                received += chunk
+                if len(received) > most:
+                    raise RefusedError(413, f"the body is larger than {most} bytes")
+    except TimeoutError:
+        raise RefusedError(408, f"the body was not here within {BODY_SECONDS:g} s") from None
     return bytes(received)
+
+
+def _check_type(given: str | None) -> None:
+    """A form's types, which a page anywhere may post, are not taken; none at all is what a plain client sends."""
+    kind = (given or "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise RefusedError(415, f"send JSON with 'Content-Type: application/json', not {kind[:60]}")
 
 
 class _Answering:
