@@ -1,11 +1,15 @@
 """What tests of several tools share: trainers in processes of their own, killed at a chosen step; a small disk; Ray; a
 real server, as good or as bad as a test wants it."""
 
+import contextlib
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -99,6 +103,131 @@ def child_of(pid: int) -> int:
 @pytest.fixture(scope="session")
 def trainer():
     return Trainer
+
+
+FORKS = """
+import importlib, json, os, sys
+main = importlib.import_module(sys.argv[1]).main
+def call(words):
+    sys.argv = [main.name, *words]
+    try:
+        main.main(words, prog_name=main.name)
+    except SystemExit as done:
+        return done.code or 0
+    return 0
+out = os.fdopen(os.dup(1), "w")
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+print(call(json.loads(sys.stdin.readline())), file=out, flush=True)
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        os._exit(call(json.loads(line)))
+    print(child, file=out, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=out, flush=True)
+"""
+
+
+class Forks:
+    """`tools-NAME` run again and again in children of one process that has everything loaded, and killed at will."""
+
+    def __init__(self, name: str, *warm) -> None:
+        words = [sys.executable, "-c", FORKS, f"tools_{name}.cli"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True, env=environment
+        )
+        self._ask(warm)
+        assert self._answer() == 0, self._told()
+
+    def _told(self) -> str:
+        """What was said since the last time."""
+        self._said.seek(0)
+        told = self._said.read()
+        self._said.truncate(0)
+        return told
+
+    def _ask(self, words) -> None:
+        self.process.stdin.write(json.dumps([str(word) for word in words]) + "\n")
+        self.process.stdin.flush()
+
+    def _answer(self) -> int:
+        return int(self.process.stdout.readline())
+
+    def run(self, *words) -> tuple[int, str]:
+        self._ask(words)
+        self._answer()
+        code = self._answer()
+        return code, self._told()
+
+    def kill(self, words, seconds: float, after=lambda: True) -> bool:
+        """Whether a kill so many seconds after the start, or after `after` has come true, met a living process."""
+        self._ask(words)
+        child = self._answer()
+        deadline = time.monotonic() + 30
+        while not after() and time.monotonic() < deadline and Path(f"/proc/{child}/stat").exists():
+            time.sleep(0.0002)
+        time.sleep(seconds)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        return self._answer() == -signal.SIGKILL
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+
+
+def hidden_files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob(".*"))
+
+
+def random_kills(forks: Forks, folder: Path, old: Path, words, n: int, check) -> int:
+    """Restore `old` into `folder`, kill the command there, `check(killed=True)`; then run it to its end and
+    `check(killed=False)`; until n kills have landed. Half of the kills come at any time, half while the result is put
+    in place. Returns how many commands that took."""
+    rng = random.Random(0)
+    began = time.monotonic()
+    shutil.copytree(old, folder)
+    assert forks.run(*words)[0] == 0
+    seconds, landed = time.monotonic() - began, 0
+    tries = 0
+    while landed < n:
+        tries += 1
+        assert tries < 20 * n + 20, f"{landed} of {tries} kills have landed"
+        shutil.rmtree(folder)
+        shutil.copytree(old, folder)
+        known = hidden_files(folder)
+
+        def drafted(known=known) -> bool:
+            return hidden_files(folder) != known
+
+        if rng.random() < 0.5:
+            landed_now = forks.kill(words, rng.uniform(0, seconds))
+        else:
+            landed_now = forks.kill(words, rng.choice((0.003, 0.03, seconds / 2)) * rng.random(), drafted)
+        if not landed_now:
+            continue
+        landed += 1
+        check(killed=True)
+        code, told = forks.run(*words)
+        assert code == 0, told
+        check(killed=False)
+    return tries
+
+
+@pytest.fixture
+def kills():
+    """Starts `Forks`, and ends them: `kills("dedup", *words)`; `kills.random(...)` is `random_kills`."""
+    opened = []
+
+    def start(name: str, *warm) -> Forks:
+        opened.append(Forks(name, *warm))
+        return opened[-1]
+
+    start.random = random_kills
+    yield start
+    for forks in opened:
+        forks.close()
 
 
 @pytest.fixture(scope="session")
