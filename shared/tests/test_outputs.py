@@ -182,7 +182,7 @@ def cut_off(folder, words, n_renames):
 
         def counted(self, target):
             nonlocal count
-            if self.name.endswith(".draft"):
+            if self.name.endswith(".draft") and ".journal." not in self.name:
                 count += 1
                 if count > n_renames:
                     os._exit(9)

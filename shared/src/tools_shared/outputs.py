@@ -141,8 +141,7 @@ class _Set:
         self._tool, self._paths, self._listing, self._journal = tool, paths, listing, journal
         self._record, self._flag, self._overwrite, self._replaces = record, flag, overwrite, replaces
         self._run = run
-        for path in (*paths.values(), listing):
-            _drop_drafts(path)
+        self._drop_drafts()
         self._token = secrets.token_hex(8)
         self.drafts: Mapping[str, Path] = {name: self._draft(path) for name, path in paths.items()}
 
@@ -185,14 +184,17 @@ class _Set:
             _sync(draft)
         here = self._listing.resolve().parent
         places = {path.resolve() for path in self._paths.values()}
+        journal = self._draft(self._journal)
         write_json(
-            self._journal,
+            journal,
             {
                 "aside": [[self._told(p), f".{p.name}.{secrets.token_hex(8)}.replaced"] for p in others],
                 "old": [[self._told(p), sha256] for p, sha256 in own.items() if p in places or p.parent == here],
                 "moves": [[self._told(draft), self._told(path), sha256] for draft, path, sha256 in moves],
             },
         )
+        journal.replace(self._journal)
+        sync_folder(self._journal.parent)
         complete(self._journal)
 
     def _told(self, path: Path) -> str:
@@ -202,8 +204,11 @@ class _Set:
     def clean(self) -> None:
         """Delete the drafts, unless the journal still speaks of them."""
         if not self._journal.exists():
-            for path in (*self._paths.values(), self._listing):
-                _drop_drafts(path)
+            self._drop_drafts()
+
+    def _drop_drafts(self) -> None:
+        for path in (*self._paths.values(), self._listing, self._journal):
+            _drop_drafts(path)
 
 
 def describe(listing: Path, path: Path, written: Path | None = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`tag` and `report` killed while replacing an earlier output: the files are of one run, and the next start completes."""
+"""`tag` and `report` killed while replacing an earlier output: files of one run, and the next start completes it."""
 
 import json
 from pathlib import Path
