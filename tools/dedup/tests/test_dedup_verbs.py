@@ -135,3 +135,19 @@ def test_a_text_that_a_person_keeps_is_no_repetition(dedup, folder):
     (folder / "v.json").write_text(json.dumps(said))
     assert dedup(*within, "--verdicts", "v.json").exit_code == 0
     assert read_rows(folder / "clean.jsonl") == [TRAIN[3], near]
+
+
+def test_no_verb_takes_the_place_of_a_file_that_it_did_not_write(dedup, folder, shards, labelled):
+    assert dedup(*LEXICAL, output="clean.jsonl").exit_code == 0
+    for verb in (("merge", *shards), rethreshold("clean.run.json")[:-2], (*labelled, "--label-key", "label")):
+        own = folder / "own.jsonl"
+        own.write_text("precious")
+        words = (*verb, "--output-path", own.name)
+        assert "own.jsonl: is there, and not as tools-dedup" in refused(*words)
+        assert own.read_text() == "precious"
+        assert call(*words, "--overwrite").exit_code == 0
+        assert call(*words).exit_code == 0  # its own now
+        (kept,) = folder.glob(".own.jsonl.*.replaced")
+        assert kept.read_text() == "precious"
+        for path in (*folder.glob("own.*"), *folder.glob(".own.*")):
+            path.unlink()

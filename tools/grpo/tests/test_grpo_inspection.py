@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from click.testing import CliRunner
 
+from tools_grpo.cli import main
 from tools_grpo.inspection import inspect
 from tools_grpo.inspection_html import as_html
 from tools_grpo.inspection_text import as_text
@@ -79,3 +81,23 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path):
     path.write_text(path.read_text()[:-40])
     with pytest.raises(ToolError, match=r"step-000001.jsonl:4: not JSON"):
         inspect(folder)
+
+
+def test_the_page_takes_nobody_elses_place(tmp_path):
+    run, page = tmp_path / "run", tmp_path / "page.html"
+    run.mkdir()
+    written(run, ROWS)
+    page.write_text("precious")
+
+    def call(*words):
+        return CliRunner().invoke(main, ["inspect", str(run), "--html", *map(str, words)])
+
+    assert call(page).exit_code == 1
+    assert page.read_text() == "precious"
+    assert call(page, "--overwrite").exit_code == 0
+    assert next(tmp_path.glob(".page.html.*.replaced")).read_text() == "precious"
+    assert call(page).exit_code == 0  # its own now
+    ledger = run / "rollouts" / "step-000000.jsonl"
+    before = ledger.read_text()
+    assert call(ledger).exit_code == 1
+    assert ledger.read_text() == before

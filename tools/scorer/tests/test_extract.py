@@ -216,6 +216,17 @@ def test_exported_pt_is_that_of_the_known_pipeline(data, tmp_path):
         assert entry["original_response"] == row["full_text"]
 
 
+def test_an_exported_pt_takes_nobody_elses_place(data, tmp_path):
+    own = tmp_path / "h_hiddenstates_0_5.pt"
+    own.write_text("precious")
+    with pytest.raises(ToolError, match="is there, and not as tools-scorer extract wrote it"):
+        run(data, tmp_path / "h", export="pt", end_idx=5)
+    assert own.read_text() == "precious"
+    run(data, tmp_path / "h", export="pt", end_idx=5, overwrite=True)
+    assert next(tmp_path.glob(f".{own.name}.*.replaced")).read_text() == "precious"
+    assert read_pt(own)
+
+
 class Payload:
     def __reduce__(self):
         return (print, ("code ran",))

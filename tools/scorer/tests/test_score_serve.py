@@ -57,6 +57,19 @@ def test_scores_never_replace_what_is_read(trained, tmp_path):
         assert output.read_bytes() == before
 
 
+def test_scores_take_nobody_elses_place(trained, tmp_path):
+    run, data = trained
+    output = tmp_path / "scores.jsonl"
+    output.write_text("precious")
+    words = {"scorer": str(run), "input": str(data), "output_file": str(output)}
+    with pytest.raises(ToolError, match="is there, and not as tools-scorer score wrote it"):
+        score(ScoreConfig(**words))
+    assert output.read_text() == "precious"
+    score(ScoreConfig(**words, overwrite=True))
+    assert next(tmp_path.glob(".scores.jsonl.*.replaced")).read_text() == "precious"
+    assert score(ScoreConfig(**words))["n_scored"]
+
+
 def test_a_trace_in_one_number():
     found = summarize([0.2, 0.8, 0.5])
     assert (found.mean, found.last, found.min) == (pytest.approx(0.5), 0.5, 0.2)
