@@ -11,6 +11,7 @@ import errno
 import inspect
 import logging
 import os
+import re
 import signal
 import sys
 import typing
@@ -227,6 +228,8 @@ def config_options(
         function = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")(
             function
         )
+        if any(READS_ROWS.fullmatch(field.name) for field in dataclasses.fields(config_class)):
+            function = _max_row_bytes(config_class.TOOL)(function)
         for field in reversed(_own_first(config_class)):
             if field.name not in leave_out:
                 function = _click_option(field, config_class)(function)
@@ -241,6 +244,28 @@ def config_options(
         )(function)
 
     return decorate
+
+
+READS_ROWS = re.compile(r"(train|test|eval|pairs|background|input|data|traces)(_path|_file|_data)?s?|datasets")
+"""Names of options that take rows."""
+
+
+def _max_row_bytes(tool: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    from tools_shared.sources.streams import LIMITS, MAX_LINE
+
+    def limit(ctx: click.Context, parameter: click.Parameter, value: int) -> None:
+        LIMITS.row = value
+
+    return click.option(
+        "--max-row-bytes",
+        type=click.IntRange(1, 1 << 31),
+        default=MAX_LINE,
+        show_default=True,
+        expose_value=False,
+        callback=limit,
+        envvar=f"TOOLS_{tool.upper()}_MAX_ROW_BYTES",
+        help="Longest row that is read, in bytes when unpacked; longer ones are rejected.",
+    )
 
 
 def _own_first(config_class: type[Config]) -> list[dataclasses.Field]:

@@ -10,8 +10,8 @@ from typing import IO, Any
 
 from tools_shared.errors import ToolError
 from tools_shared.records import Origin, Row
-from tools_shared.sources.json_text import TOO_LONG, Rows, rejected
-from tools_shared.sources.streams import MAX_LINE, BrokenStreamError, lines
+from tools_shared.sources.json_text import Rows, rejected
+from tools_shared.sources.streams import LIMITS, BrokenStreamError, lines
 
 _QUOTED = re.compile(r'"[^"]*"')
 
@@ -43,7 +43,7 @@ class _Lines:
     def __next__(self) -> str:
         self.number, line = next(self._lines)
         if line is None:
-            raise _LongLineError(TOO_LONG)
+            raise _LongLineError(LIMITS.too_long())
         self.last = line.decode("utf-8", "surrogateescape")
         return self.last
 
@@ -64,7 +64,7 @@ def read_csv(path: str, stream: IO[bytes], delimiter: str | None) -> Rows:
     record; a record with a value in one is rejected. Raises ToolError on a header that cannot be used (broken, or a
     name twice).
     """
-    csv.field_size_limit(MAX_LINE)
+    csv.field_size_limit(LIMITS.row)
     source = _Lines(stream)
     reader = csv.reader(source, delimiter=delimiter or source.delimiter(), strict=True)
     header: list[str] | None = None

@@ -12,10 +12,9 @@ from typing import IO, Any
 from tools_shared.records import Origin, Rejected, Row
 from tools_shared.sources.orientations import rows_of_table
 from tools_shared.sources.shapes import detect_shape
-from tools_shared.sources.streams import MAX_LINE, BrokenStreamError, lines, read_all
+from tools_shared.sources.streams import LIMITS, BrokenStreamError, lines, read_all
 
 Rows = Iterator[Row | Rejected]
-TOO_LONG = f"the line is longer than {MAX_LINE >> 20} MiB"
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -83,7 +82,7 @@ def read_jsonl(path: str, stream: IO[bytes]) -> Rows:
     try:
         for number, line in lines(stream):
             if line is None:
-                yield rejected(path, number, TOO_LONG)
+                yield rejected(path, number, LIMITS.too_long())
             elif line.strip():
                 yield _parse_line(path, number, line)
     except BrokenStreamError as error:

@@ -1,4 +1,7 @@
-"""Bytes in, lines out: decompression and line reading that survive broken input and never hold more than one line."""
+"""Bytes in, lines out: decompression and line reading that survive broken input and never hold more than one line.
+
+What a small compressed file may become is bounded: a line (`Limits.row`), and what is read whole (`MAX_WHOLE`).
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,32 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from tools_shared.errors import ToolError
 
 MAX_LINE = 32 << 20
+MAX_WHOLE = 1 << 30
+"""Bytes of a file that is one value, as JSON is, and is therefore read whole."""
+_ZSTD_STEP = 1 << 10
+"""Compressed bytes that are taken at once. A block of zstd is at least 3 bytes and at most 128 KiB when unpacked (RFC
+8878, section 3.1.1.2), so that a step yields 43 MiB at most."""
 _BOM = b"\xef\xbb\xbf"
+
+
+@dataclass
+class Limits:
+    """What the process's command line allows (`--max-row-bytes`)."""
+
+    row: int = MAX_LINE
+
+    def too_long(self) -> str:
+        return f"the line is longer than {self.row / (1 << 20):g} MiB (--max-row-bytes)"
+
+
+LIMITS = Limits()
 
 
 class BrokenStreamError(Exception):
@@ -57,24 +79,27 @@ class _ZstdFile(io.RawIOBase):
     def __init__(self, raw: IO[bytes]) -> None:
         zstandard = require("zstandard", ".zst files")
         self._raw, self._error, self._new = raw, zstandard.ZstdError, zstandard.ZstdDecompressor().decompressobj
-        self._frame, self._begun, self._ready = self._new(), False, b""
+        self._frame, self._begun = self._new(), False
+        self._chunk = self._ready = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:
         while not self._ready:
-            chunk = self._frame.unused_data if self._frame.eof else b""
+            step = self._frame.unused_data if self._frame.eof else b""
             if self._frame.eof:
                 self._frame, self._begun = self._new(), False
-            chunk = chunk or self._raw.read(1 << 16)
-            if not chunk:
+            if not step:
+                self._chunk = self._chunk or memoryview(self._raw.read(1 << 16))
+                step, self._chunk = self._chunk[:_ZSTD_STEP], self._chunk[_ZSTD_STEP:]
+            if not step:
                 if self._begun:
                     raise BrokenStreamError("the compressed data is cut off here")
                 return 0
             self._begun = True
             try:
-                self._ready = self._frame.decompress(chunk)
+                self._ready = memoryview(self._frame.decompress(step))
             except self._error as error:
                 raise BrokenStreamError(f"the compressed data is broken here ({error})") from error
         n = min(len(buffer), len(self._ready))
@@ -96,7 +121,7 @@ def require(module: str, what: str) -> Any:
 
 
 def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
-    """1-based line numbers and lines without their end; None stands for a line over 32 MiB, which is skipped over.
+    """1-based line numbers and lines without their end; None stands for a line over `LIMITS.row`, which is skipped.
 
     Raises BrokenStreamError where decompression fails, after every whole line before that place.
     """
@@ -105,7 +130,7 @@ def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
         number += 1
         if number == 1 and line.startswith(_BOM):
             line = line[len(_BOM) :]
-        if len(line) <= MAX_LINE or line.endswith(b"\n"):
+        if len(line) <= LIMITS.row or line.endswith(b"\n"):
             yield number, line
             continue
         while line and not line.endswith(b"\n"):
@@ -114,12 +139,19 @@ def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
 
 
 def read_all(stream: IO[bytes]) -> bytes:
-    """Everything, without a byte order mark. Raises BrokenStreamError where decompression fails."""
-    return _guarded(stream.read).removeprefix(_BOM)
+    """Everything, without a byte order mark. Raises BrokenStreamError where decompression fails, and for more than
+    `MAX_WHOLE` bytes."""
+    parts, size = [], 0
+    while part := _guarded(stream.read, 1 << 20):
+        size += len(part)
+        if size > MAX_WHOLE:
+            raise BrokenStreamError(f"more than {MAX_WHOLE >> 20} MiB of JSON as one value; make it JSON lines")
+        parts.append(part)
+    return b"".join(parts).removeprefix(_BOM)
 
 
 def _read(stream: IO[bytes]) -> bytes:
-    return _guarded(stream.readline, MAX_LINE + 1)
+    return _guarded(stream.readline, LIMITS.row + 1)
 
 
 def _guarded(read: Callable[..., bytes], *size: int) -> bytes:
