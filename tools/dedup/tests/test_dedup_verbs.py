@@ -145,8 +145,10 @@ def test_no_verb_takes_the_place_of_a_file_that_it_did_not_write(dedup, folder, 
         words = (*verb, "--output-path", own.name)
         assert "own.jsonl: is there, and not as tools-dedup" in refused(*words)
         assert own.read_text() == "precious"
-        assert call(*words, "--overwrite").exit_code == 0
-        assert call(*words).exit_code == 0  # its own now
+        done = call(*words, "--overwrite")
+        assert done.exit_code == 0, done.output
+        done = call(*words)  # its own now
+        assert done.exit_code == 0, done.output
         (kept,) = folder.glob(".own.jsonl.*.replaced")
         assert kept.read_text() == "precious"
         for path in (*folder.glob("own.*"), *folder.glob(".own.*")):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tools_dedup import __version__
-from tools_dedup.outputs import OutputPaths
+from tools_dedup.outputs import TOOL, OutputPaths
 from tools_shared.cli import Invocation, say
 from tools_shared.config import Config
 from tools_shared.errors import ToolError
@@ -41,7 +41,7 @@ def write_manifest(
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,
         "status": "finished",
-        "tool": invocation.tool,
+        "tool": TOOL,
         "tool_version": __version__,
         "argv": list(invocation.argv),
         "options": {n: {"value": v, "from": invocation.origins.get(n, "call")} for n, v in values.items()},
