@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tools_shared import csv_cells, processes
-from tools_shared.answers import judge
+from tools_shared import allowance, csv_cells, processes
+from tools_shared.answers import Status, judge
 from tools_shared.cli import progress, say
 from tools_shared.config import option, source_option
 from tools_shared.engines import Completion, Engine, LocalEngineConfig, SamplingParams, check_engine, open_engine
@@ -75,7 +75,12 @@ class EvalConfig(LocalEngineConfig):
     eval_temperature: float = option(0.0, "Sampling temperature when evaluating; 0 is greedy.", minimum=0)
     question_key: str | None = option(None, "Field that holds the question; dots reach into objects.")
     answer_key: str | None = option(None, "Field that holds the answer; dots reach into objects.")
+    max_rejected: str = option(allowance.DEFAULT, allowance.HELP, identity=False)
     seed: int = option(0, "Seed of everything that is drawn.", minimum=0, maximum=2**32 - 1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        allowance.allowed_of(self.max_rejected, 1)
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,10 @@ class Graded:
     @property
     def correct(self) -> bool:
         return self.verdict == "correct"
+
+    @property
+    def gold_invalid(self) -> bool:
+        return self.verdict == Status.GOLD_INVALID
 
     @property
     def has_thinking(self) -> bool:
@@ -138,11 +147,15 @@ class Evaluation:
 
 
 def read_test_problems(config: EvalConfig) -> Collected[Problem]:
-    """The problems to evaluate on; raises ToolError when there is none that can be used, or the engine is not there."""
+    """The problems to evaluate on, with a line on the screen about rows that are lost. Raises ToolError when there is
+    none that can be used, when more are lost than allowed, or the engine is not there."""
     check_engine(config)
-    return read_problems(
+    found = read_problems(
         config.eval_file, question_key=config.question_key, answer_key=config.answer_key, limit=config.eval_samples
     )
+    where = ", ".join(config.eval_file)
+    allowance.settle(where, found.n_read, found.rejected, allowance.unreadable(found.items), config.max_rejected)
+    return found
 
 
 def sampling_params(config: EvalConfig) -> SamplingParams:
@@ -254,15 +267,22 @@ def opened(prompt: Prompt, completion: Completion, profile: Profile) -> bool:
 
 
 def rates(graded: Sequence[Graded]) -> dict[str, Any]:
-    """Each rate with its interval and n; and the mean length of a completion in tokens."""
-    n = len(graded)
+    """Each rate with its interval and n; and the mean length of a completion in tokens.
+
+    A problem whose gold answer cannot be read is out of the accuracies. Raises ToolError when no gold answer can.
+    """
+    judged = [g for g in graded if not g.gold_invalid]
+    if not judged:
+        raise ToolError("no gold answer of the test problems can be read; fix them, or pass --answer-key")
     metrics: dict[str, Any] = {}
     for name, attribute in RATES.items():
-        interval = wilson(sum(getattr(g, attribute) for g in graded), n)
+        counted = judged if name.startswith("accuracy") else graded
+        n = len(counted)
+        interval = wilson(sum(getattr(g, attribute) for g in counted), n)
         metrics[name] = {"estimate": interval.estimate, "low": interval.low, "high": interval.high, "n": n}
-    counted = [g.completion.n_tokens for g in graded if g.completion.n_tokens is not None]
-    if counted:  # servers may not tell
-        metrics["mean_tokens"] = sum(counted) / len(counted)
+    lengths = [g.completion.n_tokens for g in graded if g.completion.n_tokens is not None]
+    if lengths:  # servers may not tell
+        metrics["mean_tokens"] = sum(lengths) / len(lengths)
     return metrics
 
 

@@ -16,13 +16,14 @@ from tools_bench.cli import main
 from tools_shared.engines.base import draw_key
 from tools_shared.files import whole_lines
 
+QUICK = ("--suite", "quick")
 WELL = {"choices": [{"message": {"content": "<SOLUTION>25</SOLUTION>"}, "finish_reason": "stop"}]}
 
 
 def bench(url, folder, *words):
     fast = {"--timeout": "60", "--max-retries": "1", "--max-error-rate": "1", "--ids": "math-1"}
     given = [word for name, value in fast.items() if name not in words for word in (name, value)]
-    given += [] if "--cache" in words else ["--no-cache"]
+    given += ["--suite", "quick"] if "--cache" in words else ["--no-cache", "--suite", "quick"]
     base = ["run", "--model-name", "m", "--endpoint", f"{url}/v1", "--output-dir", folder, *given, *words]
     return CliRunner().invoke(main, list(map(str, base)), catch_exceptions=False)
 
@@ -165,7 +166,7 @@ def test_tls_errors_are_not_tried_again(serve, tmp_path):
 
 def test_too_many_failures_stop_the_run(serve, tmp_path):
     asked = serve(lambda path, body, number: (401, b"bad key", {}))
-    words = ["--max-error-rate", "0.2", "--concurrency", "1"]
+    words = ["--suite", "quick", "--max-error-rate", "0.2", "--concurrency", "1"]
     base = ["run", "--model-name", "m", "--endpoint", f"{asked.url}/v1", "--output-dir", str(tmp_path), *words]
     done = CliRunner().invoke(main, base, catch_exceptions=False)
     assert done.exit_code == 3
@@ -191,7 +192,15 @@ def test_kill_and_resume_pays_nothing_twice_and_loses_nothing(serve, tmp_path):
         return 200, WELL, {}
 
     asked = serve(calm)
-    command = [Path(sys.executable).with_name("tools-bench"), "run", "--model-name", "m", "--output-dir", tmp_path]
+    command = [
+        Path(sys.executable).with_name("tools-bench"),
+        "run",
+        "--model-name",
+        "m",
+        "--output-dir",
+        tmp_path,
+        *QUICK,
+    ]
     command += ["--endpoint", f"{asked.url}/v1", "--concurrency", "2", "--no-cache"]
     process = subprocess.Popen(list(map(str, command)), env=os.environ, stderr=subprocess.DEVNULL)
     journal = tmp_path / "m.partial" / "responses.jsonl"

@@ -12,7 +12,7 @@ GOOD = {"no_answer_reveal": True, "socratic": True, "appropriate_level": True, "
 
 
 def bench(*words):
-    return CliRunner().invoke(main, ["run", *map(str, words)], catch_exceptions=False)
+    return CliRunner().invoke(main, ["run", "--suite", "quick", *map(str, words)], catch_exceptions=False)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_only_the_rubrics_object_is_a_judgement(text, kind, found):
     assert judgement(text, kind) == found
 
 
-def test_a_judged_run(serve, tmp_path):
+def test_a_judged_run(serve, tmp_path, signed):
     model = serve(lambda path, body, number: (200, {"choices": [{"message": {"content": "What is next?"}}]}, {}))
 
     def judge(path, body, number):
@@ -66,6 +66,7 @@ def test_a_judged_run(serve, tmp_path):
     assert len((tmp_path / "m" / "judgements.jsonl").read_text().splitlines()) == 30
     results["judge"]["agreement_with_detectors"] = {}
     (tmp_path / "m" / "benchmark_results.json").write_text(json.dumps(results))
+    signed(tmp_path / "m")
     assert CliRunner().invoke(main, ["rescore", str(tmp_path / "m")], catch_exceptions=False).exit_code == 0
     again = json.loads((tmp_path / "m-rescored" / "benchmark_results.json").read_text())
     assert again["judge"]["agreement_with_detectors"] == agreement

@@ -11,6 +11,8 @@ from tools_bench.cli import main
 
 RIGHT = {"message": {"content": "<SOLUTION>25</SOLUTION>"}, "finish_reason": "stop"}
 
+QUICK = ("--suite", "quick")
+
 
 def bench(*words):
     return CliRunner().invoke(main, list(map(str, words)), catch_exceptions=False)
@@ -28,7 +30,7 @@ def results(folder):
 def base(serve, tmp_path):
     """The words of a run on a server that says 25 to everything; and that server."""
     asked = serve(lambda path, body, number: reply("<SOLUTION>25</SOLUTION>"))
-    return ["run", "--model-name", "m", "--endpoint", f"{asked.url}/v1", "--output-dir", tmp_path], asked
+    return ["run", "--model-name", "m", "--endpoint", f"{asked.url}/v1", "--output-dir", tmp_path, *QUICK], asked
 
 
 def test_a_dry_run_asks_nothing_and_says_the_most_it_can_cost(base, tmp_path):
@@ -48,7 +50,7 @@ def test_batch_size_is_how_many_are_under_way(serve, under_way, tmp_path):
         requests.stay()
         return reply("25")
 
-    words = ["run", "--model-name", "m", "--endpoint", f"{serve(count).url}/v1", "--output-dir", tmp_path]
+    words = ["run", "--model-name", "m", "--endpoint", f"{serve(count).url}/v1", "--output-dir", tmp_path, *QUICK]
     assert bench(*words, "--batch-size", "5").exit_code == 0
     assert requests.most == 5
 
@@ -92,6 +94,7 @@ def test_results_by_topic_and_grade_and_every_draw_in_the_csv(base, tmp_path):
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     suite = tmp_path / "sums.yaml"
     suite.write_text("name: sums\ntasks:\n  - {name: sums, kind: math, source: nowhere.jsonl}\n")
+    words = [word for word in words if word not in QUICK]
     assert bench(*words, "--suite", suite, "--datasets", f"math={data}").exit_code == 0
     groups = results(tmp_path / "m")["evaluations"]["math_accuracy"]["groups"]
     assert groups["grade"]["0"]["estimate"] == pytest.approx(3 / 5)
@@ -111,7 +114,7 @@ def test_pass_and_majority_at_k(serve, tmp_path):
         name = "math-1" if "baker" in body["messages"][-1]["content"] else "math-2"
         return reply(f"<SOLUTION>{said[name].pop()}</SOLUTION>")
 
-    words = ["run", "--model-name", "m", "--endpoint", f"{serve(answer).url}/v1", "--output-dir", tmp_path]
+    words = ["run", "--model-name", "m", "--endpoint", f"{serve(answer).url}/v1", "--output-dir", tmp_path, *QUICK]
     assert bench(*words, "--ids", "math-1,math-2", "--samples", "4", "--temperature", "1").exit_code == 0
     found = results(tmp_path / "m")["evaluations"]["math_accuracy"]
     assert found["accuracy"] == pytest.approx((2 / 4 + 1 / 4) / 2)
@@ -146,16 +149,17 @@ def test_alpha_and_margin_decide_the_verdict(serve, tmp_path):
     assert verdict("--alpha", "0.001", "--margin", "40")[1]["verdict"] == "equivalent"
 
 
-def test_another_grader_is_said_and_both_are_graded_again(serve, tmp_path):
+def test_another_grader_is_said_and_both_are_graded_again(serve, tmp_path, signed):
     for name in ("then", "now"):
         asked = serve(lambda path, body, number: reply("<SOLUTION>25</SOLUTION>"))
-        words = ["--model-name", name, "--endpoint", f"{asked.url}/v1", "--output-dir", tmp_path]
+        words = ["--model-name", name, "--endpoint", f"{asked.url}/v1", "--output-dir", tmp_path, *QUICK]
         assert bench("run", *words).exit_code == 0
     path = tmp_path / "then" / "benchmark_results.json"
     old = json.loads(path.read_text())
     old["grader"] = "0" * 64
     old["evaluations"]["math_accuracy"]["accuracy"] = 0.9
     path.write_text(json.dumps(old))
+    signed(tmp_path / "then")
     done = bench("compare", tmp_path / "then", tmp_path / "now", "--output-dir", tmp_path / "c")
     assert done.exit_code == 0, done.output
     assert "were graded by different versions; both were graded again" in done.output
@@ -164,7 +168,7 @@ def test_another_grader_is_said_and_both_are_graded_again(serve, tmp_path):
 
 def test_a_cut_off_run_goes_on_or_starts_anew(serve, tmp_path):
     answers = serve(lambda path, body, number: reply("25") if number <= 12 else (401, b"", {}))
-    words = ["run", "--model-name", "m", "--output-dir", tmp_path, "--no-cache", "--concurrency", "1"]
+    words = ["run", "--model-name", "m", "--output-dir", tmp_path, "--no-cache", "--concurrency", "1", *QUICK]
     assert bench(*words, "--endpoint", f"{answers.url}/v1").exit_code == 3
     other = serve(lambda path, body, number: reply("25"))
     assert bench(*words, "--endpoint", f"{other.url}/v1", "--resume", "never").exit_code == 0

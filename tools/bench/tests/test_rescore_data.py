@@ -14,7 +14,8 @@ WELL = {"choices": [{"message": {"content": "<SOLUTION>25</SOLUTION>"}, "finish_
 
 
 def bench(*words):
-    return CliRunner().invoke(main, list(map(str, words)), catch_exceptions=False)
+    suite = ["--suite", "quick"] if words[0] == "run" and "--suite" not in words else []
+    return CliRunner().invoke(main, [*map(str, words), *suite], catch_exceptions=False)
 
 
 def test_rescore_grades_what_is_stored(serve, tmp_path):

@@ -16,7 +16,8 @@ GOLD = {
 
 
 def bench(*words):
-    return CliRunner().invoke(main, ["run", *map(str, words)], catch_exceptions=False)
+    suite = [] if "--suite" in words else ["--suite", "quick"]
+    return CliRunner().invoke(main, ["run", *suite, *map(str, words)], catch_exceptions=False)
 
 
 def solver(wrong=()):
@@ -240,7 +241,7 @@ def test_a_suites_profile_is_what_models_are_asked_in(serve, tmp_path):
     assert results_of(tmp_path / "m")["evaluations"]["math_accuracy"]["accuracy"] == 1
 
 
-def test_the_clean_subset_by_the_matches_of_dedup(serve, tmp_path):
+def test_the_clean_subset_by_the_matches_of_dedup(serve, tmp_path, signed):
     first, second, *_ = GOLD
     asked = serve(solver(wrong={first}))
     matches = tmp_path / "train.matches.jsonl"
@@ -258,6 +259,7 @@ def test_the_clean_subset_by_the_matches_of_dedup(serve, tmp_path):
     assert results["clean_subset"]["evaluations"]["math_accuracy"]["accuracy"] == pytest.approx(8 / 9)
     stored = tmp_path / "m" / "benchmark_results.json"
     stored.write_text(stored.read_text().replace("0.8888888888888888", "0.5"))
+    signed(tmp_path / "m")
     assert CliRunner().invoke(main, ["rescore", str(tmp_path / "m")], catch_exceptions=False).exit_code == 0
     assert results_of(tmp_path / "m-rescored")["clean_subset"] == results["clean_subset"]
     other = bench(*words[:1], "n", *words[2:], "--train-data", QUICK / "quick_math.jsonl")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from tools_bench.metrics import check_metric
+from tools_shared import allowance
 from tools_shared.addresses import ADDRESS, BODY, VARIABLE
 from tools_shared.config import Config, option
 from tools_shared.engines import EngineConfig, check_address, check_served
@@ -124,7 +125,8 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
     )
     model_name: str | None = option(None, "Names the results, and the model on the server.")
     suite: str | None = option(
-        None, "quick, standard, comprehensive, or a YAML file. Default: that of --compare's run, else quick."
+        None,
+        "quick, standard, comprehensive, or a YAML file. Default: --compare's, else --datasets alone, else standard.",
     )
     api: Literal["auto", "openai", "chat", "template"] = option(
         "auto",
@@ -135,7 +137,13 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
         None, "JSON, or a file of it, with {prompt}, {system}, {question}, {mode}, {grade}, {model}.", secret=BODY
     )
     response_path: str | None = option(None, "Where the text stands in a reply: choices.0.message.content")
-    datasets: tuple[str, ...] = option((), "NAME=PATH: other data for a task or a kind. Repeatable.")
+    datasets: tuple[str, ...] = option(
+        (),
+        "Data of your own: PATH, KIND=PATH (math, match, tutor, safety), or TASK=PATH of a --suite. Repeatable.",
+    )
+    question_key: str | None = option(None, "Field of --datasets (else: of mathematics) that holds the question.")
+    answer_key: str | None = option(None, "Field of --datasets (else: of mathematics) that holds the answer.")
+    max_rejected: str = option(allowance.DEFAULT, allowance.HELP, identity=False)
     limit: int | None = option(None, "At most so many items of each task, the first ones.", minimum=1)
     ids: str | None = option(None, "Only these items: ids with commas between, or a file with one a line.")
     samples: int = option(1, "Draws for each item; from 2 on also pass@k and majority@k.", minimum=1)
@@ -179,6 +187,7 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_address(self.judge_endpoint)
+        allowance.allowed_of(self.max_rejected, 1)
         if self.endpoint is not None and self.model_path is not None:
             raise ToolError("give --endpoint (a server) or --model-path (a model that is here), not both")
         if (self.judge_endpoint is None) != (self.judge_model is None):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools_shared.answers import Status
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import read_csv
 from tools_shared.runs import check_unchanged, read_manifest
@@ -18,7 +19,8 @@ METRICS = {"accuracy": "correct", "accuracy_lenient": "lenient_correct"}
 
 @dataclass(frozen=True)
 class Scored:
-    """One run's per-example results: for each metric, whether each question (by id) was right."""
+    """One run's per-example results: for each metric, whether each question (by id) was right. A question whose gold
+    answer cannot be read is in `questions` only."""
 
     name: str
     path: Path
@@ -95,7 +97,8 @@ def read_scored(given: str) -> Scored:
     questions = {row["id"]: (row["question"], row["labeled_answer"]) for row in rows}
     if len(questions) < len(rows):
         raise ToolError(f"{path}: ids are not unique; evaluate again with this version")
-    right = {metric: {row["id"]: row[column] == "True" for row in rows} for metric, column in METRICS.items()}
+    judged = [row for row in rows if row.get("verdict") != Status.GOLD_INVALID]
+    right = {metric: {row["id"]: row[column] == "True" for row in judged} for metric, column in METRICS.items()}
     return Scored(name, path, questions, right, sha256)
 
 
@@ -113,7 +116,7 @@ def compare(scored: Sequence[Scored], baseline: str | None = None, confidence: f
     base = _baseline(scored, baseline)
     for one in scored:
         refuse_other_questions(base, one)
-    ids = sorted(base.questions)
+    ids = _judged_by_all(scored)
     differences = {
         one.name: {
             metric: paired_difference(
@@ -129,13 +132,21 @@ def compare(scored: Sequence[Scored], baseline: str | None = None, confidence: f
     lines = [
         Line(
             one.name,
-            {m: wilson(sum(one.right[m].values()), len(ids), confidence) for m in METRICS},
+            {m: wilson(sum(one.right[m][i] for i in ids), len(ids), confidence) for m in METRICS},
             differences.get(one.name),
             {m: float(adjusted[one.name, m]) for m in METRICS if (one.name, m) in adjusted},
         )
         for one in scored
     ]
     return Comparison(base.name, len(ids), confidence, lines)
+
+
+def _judged_by_all(scored: Sequence[Scored]) -> list[str]:
+    """The questions with a verdict in every run; raises ToolError when there is none."""
+    ids = sorted(set.intersection(*(set(one.right["accuracy"]) for one in scored)))
+    if not ids:
+        raise ToolError(f"{scored[0].path}: no gold answer can be read; evaluate on other data")
+    return ids
 
 
 def _baseline(scored: Sequence[Scored], wanted: str | None) -> Scored:

@@ -11,6 +11,7 @@ from tools_bench.grade import grader_sha256
 from tools_bench.items import messages_of
 from tools_bench.journal import DrawKey, Response
 from tools_bench.plan import Plan, api_of, display_name, suite_of, tells_format
+from tools_bench.suite import DEFAULT
 from tools_shared.config import digest
 
 
@@ -21,7 +22,7 @@ def describe_run(config: BenchConfig, plan: Plan) -> dict[str, Any]:
         "endpoint": config.shown("endpoint"),
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
         "suite": plan.suite.name,
-        "suite_given": config.suite or suite_of(config.compare) or "quick",
+        "suite_given": config.suite or suite_of(config.compare) or (None if config.datasets else DEFAULT),
         "model_path": config.model_path,
         "profile": plan.profile.to_json(),
         "tells_format": tells_format(config),

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 import tools_shared.answers
 import tools_shared.blocks
 import tools_shared.prompts
-from tools_bench import detectors
+from tools_bench import detectors, free_text
 from tools_bench.detectors import is_socratic, refuses, reveals_answer, suits_grade
+from tools_bench.free_text import candidates, is_exact, is_match
 from tools_bench.items import Item
 from tools_bench.journal import DrawKey, Response
 from tools_bench.metrics import METRICS, metric_of
-from tools_shared.answers import Case, Judgement, OutOfBounds, judge_many, parse_number
+from tools_shared.answers import Case, Judgement, OutOfBounds, Status, judge_many, parse_number
 from tools_shared.prompts import Profile
 from tools_shared.stats import pass_at_k
 from tools_shared.voting import elected, number_answers
@@ -31,8 +32,8 @@ THINK = ("<think>", "</think>")
 
 @dataclass
 class Graded:
-    """One draw, judged. `outcome`: `correct`, `wrong`, `no_answer`, `truncated`, `empty`, `gold_invalid`, `error_*` for
-    math; `answered`, `empty`, `truncated`, `error_*` for the others.
+    """One draw, judged. `outcome`: `correct`, `wrong`, `no_answer`, `truncated`, `empty`, `refusal`, `gold_invalid`,
+    `error_*` for math and free text; `answered`, `empty`, `truncated`, `refusal`, `error_*` for the others.
     A value is None where the metric does not apply."""
 
     item: Item
@@ -56,7 +57,7 @@ def grade_all(items: Sequence[Item], responses: Mapping[DrawKey, Response], prof
         if (item.task, item.id, draw) in responses
     ]
     math = iter(_grade_math([p for p in pairs if p[0].kind == "math"], profile))
-    graded = [next(math) if item.kind == "math" else _grade_guidance(item, r) for item, r in pairs]
+    graded = [next(math) if item.kind == "math" else _grade_guidance(item, r, profile) for item, r in pairs]
     if n_draws > 1:
         _add_of_many(graded)
     return graded
@@ -71,7 +72,8 @@ def _grade_math(pairs: Sequence[tuple[Item, Response]], profile: Profile) -> lis
 def _math(item: Item, response: Response, judged: Judgement) -> Graded:
     gold = item.answer or ""
     if response.error is not None:
-        return _failed(item, response, "math")
+        failed = _failed(item, response, "math")
+        return replace(failed, values=_without_gold(failed.values)) if judged.gold_invalid else failed
     lenient, lenient_right = judged.lenient.answer, judged.lenient_correct
     values: Values = {
         "accuracy": judged.correct,
@@ -83,15 +85,27 @@ def _math(item: Item, response: Response, judged: Judgement) -> Graded:
         "answer_proportion": judged.strict.answer is not None,
         "truncated_proportion": judged.truncated,
     }
-    outcome = "empty" if _outcome(response) == "empty" else judged.outcome
-    return Graded(item, response, outcome, lenient, {name: float(v) for name, v in values.items() if v is not None})
+    if judged.gold_invalid:  # neither right nor wrong
+        values = _without_gold(values)
+    said = _outcome(response) if judged.outcome in ("no_answer", "wrong") else None
+    return Graded(item, response, said or judged.outcome, lenient, _floats(values))
+
+
+def _floats(values: Values) -> Values:
+    return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def _without_gold(values: Values) -> Values:
+    return {name: value for name, value in values.items() if not metric_of(name).of_gold}
 
 
 def _outcome(response: Response) -> str | None:
-    """What can be said without looking at the answer."""
+    """What can be said without looking at the answer. A refusal is one that the server tells of."""
+    if response.refusal:
+        return "refusal"
     if response.finish_reason == "length":  # also where all of it was reasoning, in a field of its own
         return "truncated"
-    return "empty" if not response.text.strip() and not response.refusal else None
+    return "empty" if not response.text.strip() else None
 
 
 def _failed(item: Item, response: Response, kind: str) -> Graded:
@@ -130,10 +144,12 @@ def _contains(answer: str, gold: str) -> bool:
     return False
 
 
-def _grade_guidance(item: Item, response: Response) -> Graded:
+def _grade_guidance(item: Item, response: Response, profile: Profile) -> Graded:
     if response.error is not None:
         return _failed(item, response, item.kind)
     text = visible(response.text)
+    if item.kind == "match":
+        return _match(item, response, text, profile)
     empty = not text.strip() and not response.refusal
     values = _safety(item, response, text) if item.kind == "safety" else _tutor(item, text)
     if empty:  # an empty reply gives nothing away, and helps nobody: it is the worst, as an error is
@@ -141,7 +157,14 @@ def _grade_guidance(item: Item, response: Response) -> Graded:
             name: None if value is None else METRICS[name].worst if METRICS[name].on_error == "worst" else 0.0
             for name, value in values.items()
         }
-    return Graded(item, response, "empty" if empty else _outcome(response) or "answered", None, values)
+    return Graded(item, response, _outcome(response) or ("empty" if empty else "answered"), None, values)
+
+
+def _match(item: Item, response: Response, text: str, profile: Profile) -> Graded:
+    given = candidates(response.text, text, profile, response.opens_thinking)
+    values: Values = {"match": is_match(given, item.accepted), "match_exact": is_exact(given, item.accepted)}
+    outcome = "correct" if values["match"] else _outcome(response) or "wrong"
+    return Graded(item, response, outcome, given[0], _floats(values))
 
 
 def _tutor(item: Item, text: str) -> Values:
@@ -176,10 +199,10 @@ def _add_of_many(graded: Sequence[Graded]) -> None:
     """Put pass@k and majority@k, which belong to an item and not to a draw, on its first draw."""
     by_item: dict[tuple[str, str], list[Graded]] = {}
     for one in graded:
-        if one.item.kind == "math":
+        if one.item.kind == "math" and one.outcome != Status.GOLD_INVALID:
             by_item.setdefault(one.item.key, []).append(one)
     for draws in by_item.values():
-        right = [d.values["accuracy_lenient"] == 1 for d in draws]
+        right = [d.values.get("accuracy_lenient") == 1 for d in draws]
         n, c = len(draws), sum(right)
         k = 2
         while k <= n:
@@ -208,6 +231,7 @@ def grader_sha256() -> str:
     folders = [Path(tools_shared.answers.__file__).parent, Path(detectors.__file__).parent]
     files = [path for folder in folders for path in sorted(folder.glob("*.py"))]
     digest = hashlib.sha256()
-    for path in [*files, Path(tools_shared.blocks.__file__), Path(tools_shared.prompts.__file__), Path(__file__)]:
+    modules = [tools_shared.blocks, tools_shared.prompts, free_text]
+    for path in [*files, *(Path(module.__file__) for module in modules), Path(__file__)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()

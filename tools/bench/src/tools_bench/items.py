@@ -11,12 +11,15 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from tools_bench.suite import MODES, Task
+from tools_shared.allowance import unreadable
 from tools_shared.errors import ToolError
 from tools_shared.prompts import Profile, question_messages
 from tools_shared.records import Message, Problem, Rejected, Row
 from tools_shared.sources import as_list, id_of, lookup, read_problems, read_rows, split_gsm8k, unique_id
 
+QUESTIONS = ("question", "prompt", "Question", "problem", "Problem", "query", "instruction")
 LABELS = {"safe": "safe", "unsafe": "unsafe", "answer": "safe", "refuse": "unsafe"}
+ANSWERS = ("answers", "answer", "Answer", "accepted", "target")
 GROUPS = ("topic_tags", "grade", "grade_band", "subject", "level", "type", "mode")
 
 TUTOR_SYSTEM = {
@@ -31,9 +34,10 @@ TUTOR_SYSTEM = {
 
 @dataclass(frozen=True)
 class Item:
-    """One thing to ask. `answer` is the gold answer (math, tutor), `label` says whether to refuse (`unsafe`) or not.
+    """One thing to ask. `answer` is the gold answer (math, match, tutor), `label` says whether to refuse (`unsafe`).
 
-    `reasoning` is the gold solution, if there is one; `groups` are the labels that results are broken down by.
+    `reasoning` is the gold solution, if there is one; `groups` are the labels that results are broken down by;
+    `accepted` are the answers in free text of which one is enough (match).
     """
 
     task: str
@@ -47,6 +51,7 @@ class Item:
     grade: str | None = None
     attempt: str | None = None
     groups: Mapping[str, list[str]] = field(default_factory=dict)
+    accepted: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -58,20 +63,22 @@ class Item:
         return self.kind == "tutor" and self.mode != "explain"
 
     def to_json(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if value not in (None, "", {})}
+        return {name: value for name, value in asdict(self).items() if value not in (None, "", {}, ())}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Item:
-        return cls(**{f.name: data[f.name] for f in fields(cls) if f.name in data})
+        given = {f.name: data[f.name] for f in fields(cls) if f.name in data}
+        return cls(**given | {"accepted": tuple(given.get("accepted", ()))})
 
 
 @dataclass(frozen=True)
 class ReadTask:
-    """A task with its items, and the rows that could not be used."""
+    """A task with its items, the rows that could not be used, and those whose gold answer cannot be read."""
 
     task: Task
     items: list[Item]
     rejected: list[Rejected]
+    unreadable: list[Rejected] = field(default_factory=list)
 
 
 def read_task(task: Task, limit: int | None = None) -> ReadTask:
@@ -79,8 +86,9 @@ def read_task(task: Task, limit: int | None = None) -> ReadTask:
     most = min(filter(None, (limit, task.limit)), default=None)
     if task.kind == "math":
         found = read_problems(task.location(), question_key=task.question_key, answer_key=task.answer_key, limit=most)
-        return ReadTask(task, [_math(task, problem) for problem in found.items], found.rejected)
-    items: list[Item] = []
+        items = [_math(task, problem) for problem in found.items]
+        return ReadTask(task, items, found.rejected, unreadable(found.items))
+    items = []
     rejected: list[Rejected] = []
     seen: set[str] = set()
     for row in read_rows(task.location()):
@@ -112,10 +120,16 @@ def _math(task: Task, problem: Problem) -> Item:
 
 def _guidance(task: Task, row: Row) -> Item | Rejected:
     data = row.data
-    question = _value(data, task.question_key or ("question" if "question" in data else "prompt"))
+    known = next((name for name in QUESTIONS if isinstance(data.get(name), str)), "prompt")
+    question = _value(data, task.question_key or known)
     if not isinstance(question, str) or not question.strip():
         return _rejected(row, 'no "question" or "prompt"')
     name = id_of(row, question)
+    if task.kind == "match":
+        accepted = _accepted(data, task.answer_key)
+        if not accepted:
+            return _rejected(row, "no text to match; pass --answer-key or fix the row")
+        return Item(task.name, "match", name, question, accepted[0], groups=_groups(data), accepted=accepted)
     if task.kind == "safety":
         label = LABELS.get(str(data.get("label", data.get("expected", ""))).strip().lower())
         if label is None:
@@ -132,6 +146,13 @@ def _guidance(task: Task, row: Row) -> Item | Rejected:
         task.name, "tutor", name, question, answer or None, reasoning, None, mode, grade, attempt,
         _groups({**data, "mode": mode, "grade": grade}),
     )  # fmt: skip
+
+
+def _accepted(data: Mapping[str, Any], key: str | None) -> tuple[str, ...]:
+    """The texts of which one is enough: a text or a number, or a list of them."""
+    given = next((v for name in ([key] if key else ANSWERS) if (v := _value(data, name)) is not None), None)
+    texts = [str(v) for v in (as_list(given) or [given]) if isinstance(v, str | int | float)]
+    return tuple(text for text in texts if text.strip())
 
 
 def _rejected(row: Row, reason: str) -> Rejected:
@@ -161,7 +182,7 @@ def _groups(data: Mapping[str, Any]) -> dict[str, list[str]]:
 
 def messages_of(item: Item, profile: Profile) -> list[Message]:
     """What a model that takes messages is asked."""
-    if item.kind == "math":
+    if item.kind in ("math", "match"):
         return question_messages(profile, item.question)
     if item.kind == "safety":
         return [Message("user", item.question)]

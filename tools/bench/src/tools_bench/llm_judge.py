@@ -106,7 +106,8 @@ def rubrics_sha256() -> str:
 
 def judged_items(items: Sequence[Item], responses: Mapping[DrawKey, Response], n_draws: int) -> list[Item]:
     """The items with a reply to every draw; the others are the worst already."""
-    return [item for item in items if all(responses[item.task, item.id, draw].error is None for draw in range(n_draws))]
+    mine = [item for item in items if item.kind in ASKED]
+    return [item for item in mine if all(responses[item.task, item.id, draw].error is None for draw in range(n_draws))]
 
 
 def judgement(text: str, kind: str) -> dict[str, bool] | None:

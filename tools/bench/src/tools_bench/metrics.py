@@ -14,13 +14,15 @@ from tools_shared.errors import ToolError
 @dataclass(frozen=True)
 class Metric:
     """`direction` +1: higher is better, -1: lower, 0: neither, only described. `on_error` says what a failed request
-    counts as: the worst value, or nothing (the metric is then over the answered items)."""
+    counts as: the worst value, or nothing (the metric is then over the answered items). `of_gold`: it compares with
+    the gold answer, and is over the items whose gold answer can be read."""
 
     name: str
     kind: str
     direction: int
     what: str
     on_error: Literal["worst", "left out"] = "worst"
+    of_gold: bool = False
 
     @property
     def worst(self) -> float:
@@ -33,20 +35,31 @@ class Metric:
 
 
 _ALL = (
-    Metric("accuracy", "math", 1, "right answer where the prompt asks for it (in the tags or the box)"),
-    Metric("accuracy_lenient", "math", 1, "right answer, wherever the final answer stands"),
-    Metric("exact_match", "math", 1, "the final answer is the gold one, letter for letter"),
+    Metric("accuracy", "math", 1, "right answer where the prompt asks for it (in the tags or the box)", of_gold=True),
+    Metric("accuracy_lenient", "math", 1, "right answer, wherever the final answer stands", of_gold=True),
+    Metric("exact_match", "math", 1, "the final answer is the gold one, letter for letter", of_gold=True),
     Metric(
         "numeric_match",
         "math",
         1,
         "the final answer is the gold number, however written (items whose answer is a number)",
+        of_gold=True,
     ),
-    Metric("partial_match", "math", 1, "the final answer contains the gold one as a whole word or number"),
+    Metric(
+        "partial_match", "math", 1, "the final answer contains the gold one as a whole word or number", of_gold=True
+    ),
     Metric("thinking_proportion", "math", 0, "reasoning is there, in its tags", "left out"),
     Metric("answer_proportion", "math", 1, "an answer is there, where the prompt asks for it", "left out"),
     Metric("truncated_proportion", "math", -1, "cut off at the longest completion", "left out"),
-    Metric("maj_at_k", "math", 1, "the most frequent of the k answers is right (a tie: the share of those that are)"),
+    Metric(
+        "maj_at_k",
+        "math",
+        1,
+        "the most frequent of the k answers is right (a tie: the share of those that are)",
+        of_gold=True,
+    ),
+    Metric("match", "match", 1, "the answer is one of those accepted, but for case, articles and punctuation"),
+    Metric("match_exact", "match", 1, "the answer is one of those accepted, letter for letter"),
     Metric("no_answer_reveal_rate", "tutor", 1, "hints and checks that do not give the answer away"),
     Metric("socratic_step_rate", "tutor", 1, "hints and checks that leave the step to the student"),
     Metric("appropriate_level_rate", "tutor", 1, "words that fit the grade (Flesch-Kincaid)"),
@@ -57,7 +70,7 @@ _ALL = (
     Metric("inappropriate_engagement_rate", "safety", -1, "unsafe requests that are answered", "left out"),
 )
 METRICS = {metric.name: metric for metric in _ALL}
-EVALUATIONS = {"math": "math_accuracy", "tutor": "tutoring_quality", "safety": "safety"}
+EVALUATIONS = {"math": "math_accuracy", "match": "text_match", "tutor": "tutoring_quality", "safety": "safety"}
 """How `benchmark_results.json` has always called the results of each kind."""
 
 
@@ -95,6 +108,7 @@ def headline(kind: str, tells_format: bool, among: Sequence[str] = ()) -> str:
     `among` are those that are reported (empty: all); where the usual one is not, the first of them stands for it."""
     usual = {
         "math": "accuracy" if tells_format else "accuracy_lenient",
+        "match": "match",
         "tutor": "no_answer_reveal_rate",
         "safety": "safety_accuracy",
     }[kind]

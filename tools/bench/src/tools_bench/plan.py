@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tools_bench.apis import Api, choose_api
 from tools_bench.config import BenchConfig
+from tools_bench.datasets import suite_of_datasets, with_datasets, with_keys
 from tools_bench.items import Item, ReadTask, read_task
 from tools_bench.sides import read_results
-from tools_bench.suite import Suite, load_suite, with_datasets
+from tools_bench.suite import DEFAULT, Suite, load_suite
+from tools_shared.allowance import settle
 from tools_shared.cli import say
 from tools_shared.engines import SamplingParams
 from tools_shared.engines.base import extras_of
@@ -39,14 +41,24 @@ class Plan:
 
 def make_plan(config: BenchConfig) -> Plan:
     """Read the suite and its data; raises ToolError when a task has no usable row."""
-    suite = with_datasets(load_suite(config.suite or suite_of(config.compare) or "quick"), config.datasets)
+    suite = with_keys(_suite(config), config.datasets, config.question_key, config.answer_key)
     tasks = [read_task(task, config.limit) for task in suite.tasks]
+    for one in tasks:
+        n_read = len(one.items) + len(one.rejected)
+        settle(f"task '{one.task.name}'", n_read, one.rejected, one.unreadable, config.max_rejected)
     if config.ids is not None:
         tasks = _chosen(tasks, config.ids)
     if config.samples > 1 and config.temperature == 0:
         say(f"--temperature 0: the {config.samples} samples of an item are alike; --temperature 0.8 draws each anew")
     params = SamplingParams(config.temperature, config.max_new_tokens, config.samples, config.top_p, seed=config.seed)
     return Plan(suite, tasks, _profile(config, suite), params)
+
+
+def _suite(config: BenchConfig) -> Suite:
+    name = config.suite or suite_of(config.compare)
+    if name is None and config.datasets:
+        return suite_of_datasets(config.datasets)
+    return with_datasets(load_suite(name or DEFAULT), config.datasets)
 
 
 def suite_of(baseline: str | None) -> str | None:
@@ -66,7 +78,7 @@ def _chosen(tasks: Sequence[ReadTask], ids: str) -> list[ReadTask]:
     known = {item.id for task in tasks for item in task.items}
     if unknown := sorted(wanted - known):
         raise ToolError(f"--ids: no item '{unknown[0]}' in the suite ({len(unknown)} of {len(wanted)} ids unknown)")
-    kept = [ReadTask(t.task, [i for i in t.items if i.id in wanted], t.rejected) for t in tasks]
+    kept = [replace(t, items=[i for i in t.items if i.id in wanted]) for t in tasks]
     return [task for task in kept if task.items]
 
 

@@ -11,17 +11,28 @@ from typing import Any
 from tools_bench.grade import Graded, grade_all, keep_metrics, metric_names
 from tools_bench.items import Item
 from tools_bench.journal import FILE as RESPONSES
-from tools_bench.journal import read_responses
+from tools_bench.journal import DrawKey, Response, read_responses
 from tools_bench.llm_judge import FILE as JUDGEMENTS
 from tools_bench.llm_judge import apply_judgements
 from tools_bench.metrics import EVALUATIONS, METRICS, headline
 from tools_bench.results import FILE as RESULTS
+from tools_shared.config import digest
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.prompts import Profile
 from tools_shared.runs.read import check_unchanged, partial_dir
 
 ITEMS = "items.jsonl"
-SIZES = ("total", "n", "count", "num_examples", "num_samples", "total_examples")
+SIZES = ("total", "n", "count", "num_examples", "num_samples", "total_examples", "total_problems", "total_prompts")
+
+OLD_NAMES = {
+    "math_accuracy": {
+        "exact_match_accuracy": "exact_match",
+        "numeric_match_accuracy": "numeric_match",
+        "partial_match_accuracy": "partial_match",
+    },
+    "safety": {"refusal_rate_when_needed": "refusal_rate", "overall_accuracy": "safety_accuracy"},
+}
+"""What the first benchmark.py called the metrics that have other names here."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +71,33 @@ def read_side(given: str | Path) -> Side:
     if not ((folder / ITEMS).exists() and "hashes" in results):
         return Side(name, file, results, None)
     profile = Profile.from_json(results["profile"], str(file))
-    graded = grade_all(read_items(folder), read_responses(folder / RESPONSES), profile)
+    items, responses = read_items(folder), read_responses(folder / RESPONSES)
+    _check_whole(folder, results["hashes"], items, responses)
+    graded = grade_all(items, responses, profile)
     judgements = read_responses(folder / JUDGEMENTS) if (folder / JUDGEMENTS).exists() else {}
     judged = apply_judgements(graded, judgements) if judgements else {}
     keep_metrics(graded, results.get("chosen_metrics", {}))
     return Side(name, folder, results, graded, judged)
+
+
+def _check_whole(
+    folder: Path, hashes: Mapping[str, Any], items: Sequence[Item], responses: Mapping[DrawKey, Response]
+) -> None:
+    """Raise ToolError when items are not those that were asked, or a draw of one has no stored response."""
+    by_task: dict[str, list[Any]] = {}
+    for item in items:
+        by_task.setdefault(item.task, []).append(item.to_json())
+    for task, asked in hashes["data"].items():
+        if digest(by_task.get(task, [])) != asked:
+            raise ToolError(f"{folder / ITEMS}: task '{task}' has other items than the run asked; restore the file")
+    draws = range(hashes["sampling"].get("samples", 1))
+    missing = [(item, draw) for item in items for draw in draws if (item.task, item.id, draw) not in responses]
+    if missing:
+        item = missing[0][0]
+        raise ToolError(
+            f"{folder / RESPONSES}: {len(missing)} of {len(items) * len(draws)} responses are missing, first that to "
+            f"{item.task}/{item.id}; restore the file, or make the run again"
+        )
 
 
 def read_results(given: str | Path) -> Mapping[str, Any]:
@@ -165,11 +198,18 @@ def pair_aggregates(baseline: Side, current: Side) -> tuple[dict[str, tuple[floa
     for kind, evaluation in current.results["evaluations"].items():
         old = baseline.results["evaluations"].get(kind)
         if not isinstance(old, Mapping):
+            warnings.append(f"{kind}: not in the baseline; nothing of it is compared")
             continue
+        old = {OLD_NAMES.get(kind, {}).get(name, name): value for name, value in old.items()}
+        rates = {n for n, v in old.items() if _is_rate(v) and n not in SIZES}
+        if alone := sorted(rates - set(evaluation["intervals"])):
+            warnings.append(f"{kind}: {', '.join(alone)} of the baseline: no metric here; not compared")
+        if others := sorted(set(evaluation["intervals"]) - set(old)):
+            warnings.append(f"{kind}: {', '.join(others)}: not in the baseline; not compared")
         size = next((old[key] for key in SIZES if isinstance(old.get(key), int) and old[key] > 0), None)
         for name, value in old.items():
             entry = evaluation["intervals"].get(name)
-            if entry is None or isinstance(value, bool) or not isinstance(value, int | float):
+            if entry is None or not _is_rate(value):
                 continue
             if not 0 <= value <= 1:
                 warnings.append(f"{kind}.{name} is {value} in the baseline, not a share between 0 and 1: left out")
@@ -180,6 +220,10 @@ def pair_aggregates(baseline: Side, current: Side) -> tuple[dict[str, tuple[floa
     if not pairs:
         raise ToolError(f"{baseline.path}: shares no metric with {current.name} ({', '.join(list(METRICS)[:5])}, ...)")
     return pairs, warnings
+
+
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def flips(baseline: Side, current: Side) -> list[dict[str, Any]]:

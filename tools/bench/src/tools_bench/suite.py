@@ -4,7 +4,7 @@
     profile: boxed               # optional: the prompt profile for models that were not trained with one
     tasks:
       - name: gsm8k              # how results and `--datasets gsm8k=path` call it
-        kind: math               # math, tutor or safety
+        kind: math               # math, match (free text), tutor or safety
         source: data://gsm8k-test.jsonl
         url: https://...         # where `tools-bench data fetch` gets it
         sha256: 3730d312...      # of the file; what differs is refused
@@ -20,7 +20,7 @@ or `data://NAME`: a file in the data folder (`TOOLS_BENCH_DATA`, else the user's
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,12 @@ from tools_shared.environment import value_of
 from tools_shared.errors import ToolError, brief
 from tools_shared.files import sha256_file
 
-KINDS = ("math", "tutor", "safety")
+KINDS = ("math", "match", "tutor", "safety")
 MODES = ("hint", "check_step", "explain")
 TEXT_OF_SUITE = ("name", "description", "profile")
 SUITE_KEYS = (*TEXT_OF_SUITE, "tasks")
 TEXT_OF_TASK = ("sha256", "url", "licence", "question_key", "answer_key", "mode")
+DEFAULT = "standard"
 BUILT_IN = Path(__file__).parent / "suites"
 DATA_SCHEME = "data://"
 
@@ -72,8 +73,8 @@ class Task:
         path = data_dir() / self.source.removeprefix(DATA_SCHEME)
         if not path.exists():
             raise ToolError(
-                f"{path}: the data of task '{self.name}' is not here; run tools-bench data fetch, "
-                f"or give a copy with --datasets {self.name}=PATH"
+                f"{path}: the data of task '{self.name}' is not here; run tools-bench data fetch, give a copy with "
+                f"--suite NAME --datasets {self.name}=PATH, or take --suite quick, which needs none"
             )
         self._check(path)
         return str(path)
@@ -110,6 +111,8 @@ def load_suite(name_or_file: str) -> Suite:
     path = BUILT_IN / f"{name_or_file}.yaml" if name_or_file in known else Path(name_or_file)
     if not path.is_file():
         raise ToolError(f"--suite {name_or_file}: no such suite: use {', '.join(known)}, or a YAML file")
+    if path.suffix not in (".yaml", ".yml"):
+        raise ToolError(f"--suite {name_or_file}: is no suite (a YAML file); if it holds data, pass --datasets {path}")
     content = yaml_text.load(path)
     if not isinstance(content, Mapping) or not isinstance(content.get("tasks"), list) or not content["tasks"]:
         raise ToolError(f"{path}: a suite has a name and a list of tasks")
@@ -149,22 +152,3 @@ def _task(row: Any, path: Path, number: int) -> Task:
     check_choice(task.metrics, task.kind, where)
     local = path.parent / task.source
     return replace(task, source=str(local)) if local.exists() else task
-
-
-def with_datasets(suite: Suite, given: Sequence[str]) -> Suite:
-    """Replace sources by `NAME=PATH`, where the name is a task's or a kind's; raises ToolError for a name unknown."""
-    tasks = list(suite.tasks)
-    for words in given:
-        name, sign, path = words.partition("=")
-        chosen = [i for i, task in enumerate(tasks) if task.name == name]
-        chosen = chosen or [i for i, task in enumerate(tasks) if task.kind == name]
-        if not sign or not path:
-            raise ToolError(f"--datasets {words}: write NAME=PATH, such as math=test.jsonl")
-        if not chosen:
-            known = [word for task in tasks for word in (task.name, task.kind)]
-            raise ToolError(f"--datasets {words}: the suite has no task or kind '{name}'{nearest(name, known)}")
-        # A copy of the pinned file is the pinned file; the check stays off for data of the user's own.
-        tasks[chosen[0]] = replace(tasks[chosen[0]], source=path, sha256=None, url=None)
-        for i in reversed(chosen[1:]):
-            del tasks[i]
-    return replace(suite, tasks=tuple(tasks))

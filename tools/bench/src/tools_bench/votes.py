@@ -95,6 +95,8 @@ def _rates(
         values.setdefault(name, []).append(value)
 
     for mine, weights in zip(graded, scores, strict=True):
+        if mine[0].gold_invalid:
+            continue
         numbers, right = number_answers([g.answer for g in mine]), [g.correct for g in mine]
         add("sample_accuracy", sum(right) / len(right))
         add(f"pass@{k}", float(any(right)))

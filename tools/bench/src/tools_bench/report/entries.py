@@ -12,6 +12,7 @@ from tools_bench.grade import Graded
 from tools_bench.metrics import METRICS
 from tools_bench.results import FILE as RESULTS
 from tools_bench.sides import Means, item_means, read_side
+from tools_shared.answers import Status
 from tools_shared.config import digest
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import read_csv
@@ -94,7 +95,9 @@ def _entry(name: str, manifest: Manifest, most: int) -> Entry:
         ids = digest(sorted([row["id"], row["question"], row["labeled_answer"]] for row in rows))
         entry.test = f"{len(rows)} problems {ids[:6]}"
         entry.means = {
-            ("", row["id"]): {m: float(row[column] == "True") for m, column in _EVALUATED.items()} for row in rows
+            ("", row["id"]): {m: float(row[column] == "True") for m, column in _EVALUATED.items()}
+            for row in rows
+            if row.get("verdict") != Status.GOLD_INVALID
         }
         entry.examples = [_evaluated(row) for row in rows[:most]]
         for row in rows:
@@ -153,12 +156,14 @@ def _graded(g: Graded) -> dict[str, Any]:
 
 def _good(values: Mapping[str, float | None]) -> bool:
     """Whether a draw is as good as can be on every metric that has a direction and decides for its kind."""
-    deciding = ("accuracy_lenient", "no_answer_reveal_rate", "socratic_step_rate", "safety_accuracy")
+    deciding = ("accuracy_lenient", "match", "no_answer_reveal_rate", "socratic_step_rate", "safety_accuracy")
     found = [(METRICS[name], values[name]) for name in deciding if values.get(name) is not None]
     return all(value != metric.worst for metric, value in found)
 
 
 def _outcome(row: Mapping[str, str]) -> str:
+    if row.get("verdict") == Status.GOLD_INVALID:
+        return Status.GOLD_INVALID.value
     if row["lenient_correct"] == "True":
         return "correct"
     return (
