@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tools_dedup.config import DedupConfig
 from tools_dedup.contains import Contained, Containment
 from tools_dedup.contents import Content, Keys
+from tools_dedup.domains import stem_of
 from tools_dedup.evidence import Terms, count_terms
 from tools_dedup.judge import Judged, by_terms, by_vectors, exact_matches, judge
 from tools_dedup.outputs import opened_embeddings
@@ -78,6 +79,7 @@ class Analysis:
     n_truncated: int = 0
     n_test_truncated: int = 0
     row_offset: int = 0
+    has_options: bool | None = None
 
     def verdict(self, text_id: int) -> str | None:
         return self.verdicts.get(text_digest(self.train.texts[text_id]).hex()) if self.verdicts else None
@@ -123,7 +125,7 @@ def analyse(
     containment = Containment(texts)
     whole = _scan_train(train, config, check, containment)
     check_rejected(config, whole, scans)
-    plan = choose(config, saved.key if saved else None)
+    plan = choose(config, saved.key if saved else None, texts or whole.texts)
     if threshold is not None:
         plan = replace(plan, rules=tuple(replace(rule, threshold=threshold) for rule in plan.rules))
     mine, offset = _shard(whole, config.shard_of)
@@ -230,12 +232,26 @@ def _decide(result: Analysis, whole: Scan, saved: SavedEmbeddings | None) -> Non
 
 def _terms(whole: Scan, result: Analysis) -> tuple[Terms, Terms]:
     """Terms of the shard's texts and of the test texts; rarity is that of all texts, whatever the shard."""
-    train, tests = count_terms(whole.texts, result.test_texts)
+    train, tests = count_terms(_stems(result, whole.texts), _stems(result, result.test_texts))
     if result.train is whole:
         return train, tests
     number = {text: i for i, text in enumerate(whole.texts)}
     chosen = [number[text] for text in result.train.texts]
     return train.take(chosen), tests
+
+
+def _stems(result: Analysis, texts: Sequence[str]) -> Sequence[str]:
+    """Multiple-choice questions without their options, where the test set has such and a calibrated rule compares.
+
+    A plain cosine, stored vectors and --within compare whole texts.
+    """
+    config = result.config
+    whole = config.within or config.save_embeddings or config.load_embeddings
+    if whole or any(rule.calibration is None for rule in result.plan.rules):
+        return texts
+    if result.has_options is None:
+        result.has_options = any(stem_of(text) != text for text in result.test_texts)
+    return [stem_of(text) for text in texts] if result.has_options else texts
 
 
 def _vectors(result: Analysis, saved: SavedEmbeddings | None) -> tuple[Vectors, Vectors]:
@@ -250,7 +266,8 @@ def _vectors(result: Analysis, saved: SavedEmbeddings | None) -> tuple[Vectors, 
         )
     else:
         embedder = Embedder(result.plan.model, config)
-        both = embedder.vectors(train.texts, "train"), embedder.vectors(result.test_texts, "test")
+        texts, test_texts = _stems(result, train.texts), _stems(result, result.test_texts)
+        both = embedder.vectors(texts, "train"), embedder.vectors(test_texts, "test")
         result.model_key, result.n_encoded = embedder.key, embedder.n_encoded
         result.n_truncated, result.n_test_truncated = (found.n_truncated for found in both)
     if config.save_embeddings and not config.dry_run:

@@ -9,13 +9,14 @@ figure that is reported comes from the odd ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tools_dedup.calibration import LEXICAL, Calibration, fit
 from tools_dedup.config import DedupConfig
 from tools_dedup.contents import Content, Keys, content_of
+from tools_dedup.domains import domains_of, profile, stem_of
 from tools_dedup.evidence import FEATURES, Terms, count_terms, nearest_by_terms, pair_features, too_short
 from tools_dedup.models import ModelRef, find_model
 from tools_dedup.outputs import TOOL
@@ -89,8 +90,8 @@ def calibrate(config: CalibrateConfig) -> dict[str, Any]:
 
 def _calibration(config: CalibrateConfig) -> dict[str, Any]:
     model = find_model(config.model) if config.model else None
-    tests = _texts(config.test_path, config.text_key) if config.test_path else []
-    background = _texts(config.background_path, config.text_key)
+    tests = [stem_of(t) for t in _texts(config.test_path, config.text_key)] if config.test_path else []
+    background = [stem_of(text) for text in _texts(config.background_path, config.text_key)]
     if len(background) < FEWEST_TEXTS:
         raise ToolError(
             f"{config.background_path}: {len(background)} different texts are too few to choose on half; "
@@ -99,6 +100,8 @@ def _calibration(config: CalibrateConfig) -> dict[str, Any]:
     pairs = _read_pairs(config, tests)
     figures = _figures(config, model, background, pairs, tests)
     result, report = _measure(config, model, figures, len(background), pairs)
+    originals = [tests[number] for number in pairs.second]
+    result = replace(result, domain=next(iter(domains_of(originals))), profile=profile(originals))
     return result.to_json() | report
 
 
@@ -120,13 +123,13 @@ def _read_pairs(config: CalibrateConfig, tests: list[str]) -> Pairs:
     first_key = Keys(text=config.first_key, text_flag="--first-key")
 
     def take(row: Row) -> None:
-        second = content_of(row.data, Keys(text=config.second_key, text_flag="--second-key")).text
+        second = stem_of(content_of(row.data, Keys(text=config.second_key, text_flag="--second-key")).text)
         first: Content = content_of(row.data, first_key)
         label = True if config.label_key is None else _label(row, config.label_key)
         if second not in number:
             number[second] = len(tests)
             tests.append(second)
-        pairs.first.append(first.text)
+        pairs.first.append(stem_of(first.text))
         pairs.second.append(number[second])
         pairs.labels.append(label)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,8 @@ class Calibration:
     """A logistic regression over FEATURES and the probability from which a row goes.
 
     `model` is a name for people; `fingerprint` that of the model's files (see `models`), or "lexical". `measured`
-    says recall, flagged share and the data that they come from.
+    says recall, flagged share and the data that they come from. `domain` and `profile` say for what texts it was made
+    (see `domains`).
     """
 
     model: str
@@ -36,6 +37,8 @@ class Calibration:
     intercept: float
     threshold: float
     measured: Mapping[str, Any]
+    domain: str = ""
+    profile: Mapping[str, float] = field(default_factory=dict)
 
     def probability(self, features: np.ndarray) -> np.ndarray:
         """Of being a rewording, for (pairs, 5) features."""
@@ -52,13 +55,16 @@ class Calibration:
             "intercept": self.intercept,
             "threshold": self.threshold,
             "measured": dict(self.measured),
+            "domain": self.domain,
+            "profile": dict(self.profile),
         }
 
 
-def shipped() -> dict[str, Calibration]:
-    """The tool's own table, by fingerprint."""
+def shipped(domain: str = "mathematics") -> dict[str, Calibration]:
+    """The tool's own table for a domain, by fingerprint; a model without a rule for it has the one for mathematics."""
     text = (files("tools_dedup") / "calibrations.json").read_text(encoding="utf-8")
-    return {entry["fingerprint"]: _from_json(entry) for entry in json.loads(text)["calibrations"]}
+    known = [_from_json(entry) for entry in json.loads(text)["calibrations"]]
+    return {rule.fingerprint: rule for name in ("mathematics", domain) for rule in known if rule.domain == name}
 
 
 def read_calibration(path: str | Path) -> Calibration:
@@ -74,7 +80,15 @@ def read_calibration(path: str | Path) -> Calibration:
 def _from_json(entry: Mapping[str, Any]) -> Calibration:
     coefficients = {name: float(entry["coefficients"][name]) for name in FEATURES}
     numbers = float(entry["intercept"]), float(entry["threshold"])
-    return Calibration(entry["model"], entry["fingerprint"], coefficients, *numbers, entry["measured"])
+    return Calibration(
+        entry["model"],
+        entry["fingerprint"],
+        coefficients,
+        *numbers,
+        entry["measured"],
+        entry.get("domain", ""),
+        entry.get("profile", {}),
+    )
 
 
 def fit(features: np.ndarray, labels: np.ndarray, ridge: float = 0.05) -> tuple[np.ndarray, float]:

@@ -54,6 +54,9 @@ class DedupConfig(OverwriteConfig, RayConfig):
     model: str | None = option(
         None, f"sentence-transformers or model2vec: folder or hub id. Default: {DEFAULT_MODEL}, where it is reachable."
     )
+    domain: Literal["auto", "mathematics", "code", "text"] = option(
+        "auto", "For which texts the shipped rule is made. auto: what most test texts are."
+    )
     calibration: str | None = option(None, "A calibration made by `tools-dedup calibrate`.")
     guard: tuple[Literal["numbers"], ...] = option((), "numbers: keep twins of a template whose numbers differ.")
     review: str | None = option(None, "LOW:HIGH: list rows with a score in this band for a person to judge.")

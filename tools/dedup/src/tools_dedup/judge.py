@@ -25,13 +25,15 @@ BLOCK = 8192
 
 @dataclass(frozen=True)
 class Rule:
-    """How candidates are scored. Without `calibration` the score is the cosine itself."""
+    """How candidates are scored. Without `calibration` the score is the cosine itself; with `unlike` the texts are not
+    like those of the calibration, and its figure is no probability."""
 
     method: str
     threshold: float
     calibration: Calibration | None
     guard_numbers: bool = False
     top_k: int = 5
+    unlike: bool = False
 
     @property
     def needs_terms(self) -> bool:
@@ -39,7 +41,7 @@ class Rule:
 
     @property
     def score_name(self) -> str:
-        return "probability" if self.calibration else "cosine"
+        return ("score" if self.unlike else "probability") if self.calibration else "cosine"
 
 
 @dataclass

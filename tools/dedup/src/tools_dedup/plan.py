@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tools_dedup.calibration import LEXICAL, Calibration, read_calibration, shipped
 from tools_dedup.config import DEFAULT_MODEL, DEFAULT_MODEL_THRESHOLD, DedupConfig
+from tools_dedup.domains import MIXED, domains_of, profile, unlike
 from tools_dedup.judge import Rule
 from tools_dedup.models import ModelRef, find_default_model, find_model
 from tools_shared.errors import ToolError
@@ -28,14 +29,18 @@ class Plan:
     rules: tuple[Rule, ...]
     model: ModelRef | None
     warnings: tuple[str, ...] = ()
+    domain: str = "mathematics"
 
     @property
     def methods(self) -> list[str]:
         return ["exact"] * self.exact + [rule.method for rule in self.rules]
 
 
-def choose(config: DedupConfig, saved_key: Mapping[str, Any] | None = None) -> Plan:
-    """Raises ToolError when a method was asked for that needs a model which is not there."""
+def choose(config: DedupConfig, saved_key: Mapping[str, Any] | None, texts: Sequence[str]) -> Plan:
+    """The plan for the texts of the test sets.
+
+    Raises ToolError when a method was asked for that needs a model which is not there.
+    """
     warnings: list[str] = []
     model = _model(config, saved_key)
     methods = config.method or ("exact", "semantic" if model else "lexical")
@@ -45,12 +50,46 @@ def choose(config: DedupConfig, saved_key: Mapping[str, Any] | None = None) -> P
     if "semantic" in methods and model is None:
         raise ToolError(f"--method semantic needs a model and {DEFAULT_MODEL} is not reachable; give --model FOLDER")
     own = _own_calibration(config, model, methods)
-    rules = [_rule(name, config, model, own, methods, warnings) for name in ("semantic", "lexical") if name in methods]
+    domain = _domain(config, texts, warnings)
+    scored = [name for name in ("semantic", "lexical") if name in methods]
+    rules = [_rule(name, config, model, own, domain, warnings) for name in scored]
     if any(rule is None for rule in rules):
-        rules = [_cosine_rule(config, 1.0), _lexical_rule(config, None, methods)]
+        rules = [_cosine_rule(config, 1.0), _lexical_rule(config, None, domain)]
+    rules = _compared(rules, texts, warnings)
     if config.search == "approximate" and (not rules or rules[0].method != "semantic"):
         raise ToolError("--search approximate compares a model's vectors and this run has none; give --model FOLDER")
-    return Plan("exact" in methods, tuple(rules), model, tuple(warnings))
+    return Plan("exact" in methods, tuple(rules), model, tuple(warnings), domain)
+
+
+def _domain(config: DedupConfig, texts: Sequence[str], warnings: list[str]) -> str:
+    """That of --domain, else what most of the texts are; a second one with many of them is said."""
+    if config.domain != "auto":
+        return config.domain
+    first, *others = domains_of(texts).items()
+    if others and others[0][1] >= MIXED and config.calibration is None:
+        shares = ", ".join(f"{100 * share:.0f} % {name}" for name, share in (first, *others))
+        warnings.append(
+            f"the test texts are mixed ({shares}) and the rule for {first[0]} decides on all; run each kind alone for "
+            "its own rule, or choose with --domain"
+        )
+    return first[0]
+
+
+def _compared(rules: list[Rule], texts: Sequence[str], warnings: list[str]) -> list[Rule]:
+    """The rules, marked where the texts are unlike those of their calibration."""
+    result, mine = [], None
+    for rule in rules:
+        if rule.calibration and rule.calibration.profile:
+            mine = mine or profile(texts)
+            if different := unlike(mine, rule.calibration.profile):
+                rule = replace(rule, unlike=True)
+                warnings.append(
+                    f"the texts are unlike those that the {rule.method} rule was measured on "
+                    f"({rule.calibration.measured['data']}): {'; '.join(different)}. Its score is no probability here "
+                    "and what it finds is not known; make a rule with tools-dedup calibrate"
+                )
+        result.append(rule)
+    return result
 
 
 def _refuse_vectors(config: DedupConfig) -> None:
@@ -104,15 +143,15 @@ def _rule(
     config: DedupConfig,
     model: ModelRef | None,
     own: Calibration | None,
-    methods: tuple[str, ...],
+    domain: str,
     warnings: list[str],
 ) -> Rule | None:
     """A method's rule; None for a model without a threshold, after a warning."""
     if name == "lexical":
-        return _lexical_rule(config, own, methods)
+        return _lexical_rule(config, own, domain)
     if config.threshold is not None:
         return _cosine_rule(config, config.threshold)
-    calibration = own if own and own.fingerprint != LEXICAL else shipped().get(model.fingerprint)
+    calibration = own if own and own.fingerprint != LEXICAL else shipped(domain).get(model.fingerprint)
     if calibration:
         return Rule("semantic", calibration.threshold, calibration, "numbers" in config.guard, config.top_k)
     if model.name == DEFAULT_MODEL:
@@ -129,8 +168,8 @@ def _cosine_rule(config: DedupConfig, threshold: float) -> Rule:
     return Rule("semantic", threshold, None, "numbers" in config.guard, config.top_k)
 
 
-def _lexical_rule(config: DedupConfig, own: Calibration | None, methods: tuple[str, ...]) -> Rule:
-    calibration = own if own and own.fingerprint == LEXICAL else shipped()[LEXICAL]
-    alone = config.method and "semantic" not in methods
+def _lexical_rule(config: DedupConfig, own: Calibration | None, domain: str) -> Rule:
+    calibration = own if own and own.fingerprint == LEXICAL else shipped(domain)[LEXICAL]
+    alone = config.method and "semantic" not in config.method
     threshold = config.threshold if alone and config.threshold is not None else calibration.threshold
     return Rule("lexical", threshold, calibration, "numbers" in config.guard, config.top_k)

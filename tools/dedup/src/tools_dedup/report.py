@@ -86,7 +86,7 @@ class Digest:
 
 
 def _label(rule: Mapping[str, Any]) -> str:
-    return "cosine similarity" if rule["score"] == "cosine" else f"probability ({rule['method']})"
+    return "cosine similarity" if rule["score"] == "cosine" else f"{rule['score']} ({rule['method']})"
 
 
 def render(content: Mapping[str, Any]) -> str:

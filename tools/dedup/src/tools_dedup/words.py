@@ -44,10 +44,12 @@ _PIECE = re.compile(
     rf"|[{_SIGNS}]"
     r"|[\u00bc-\u00be\u2150-\u215e]|[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+"
     rf"|{_SYLLABLE}"
+    r"|[A-Z]?+[a-z]++(?![^\x00-\x7f])|[A-Z]+(?![a-z]|[^\x00-\x7f])"  # each word of a camelCase name
     rf"|[^\W\d_{_SIGNS}{_NO_BLANKS}\u00bc-\u00be\u2150-\u215e\u00b9\u00b2\u00b3\u2070-\u2079]"
     rf"(?:[^\W\d_{_SIGNS}{_NO_BLANKS}\u00bc-\u00be\u2150-\u215e\u00b9\u00b2\u00b3\u2070-\u2079]|[{_MARKS}])*"
 )
-_ASCII_PIECE = re.compile(rf"[A-Za-z]+|(?m:^)\d{{1,3}}\. |{_DIGITS}")  # the same there, three times as fast
+_ASCII_PIECE = re.compile(rf"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|(?m:^)\d{{1,3}}\. |{_DIGITS}")
+"""The same for ASCII, three times as fast."""
 _FRACTIONS = (
     r"\\[dtc]?frac(?:\{\d++\}|\d)(?:\{\d++\}|\d)|(?:\d++ )?\d++/\d++(?![/\d])|\d{1,9}[\u00bc-\u00be\u2150-\u215e]"
 )
