@@ -10,7 +10,7 @@ from tools_dedup.run import decontaminate
 
 STEM = "Which of these treaties ended the war between the two northern kingdoms?"
 PYTHON = (
-    'def count_vowels(text):\n    """Count the vowels of a text.\n    >>> count_vowels(\'banana\')\n    3\n    """\n'
+    'def count_vowels(text):\n    """Count vowels.\n    >>> count_vowels(\'banana\')\n    3\n    """\n'
     "    total = 0\n    for letter in text:\n        if letter in 'aeiou':\n            total += 1\n    return total"
 )
 JAVASCRIPT = (
@@ -19,7 +19,7 @@ JAVASCRIPT = (
 )
 RUST = (
     "/// Adds up the areas of all given circles.\nfn total_area(circles: &[Circle]) -> f64 {\n"
-    "    let mut total = 0.0;\n    for c in circles {\n        total += 3.14159 * c.radius * c.radius;\n    }\n    total\n}"
+    "    let mut total = 0.0;\n    for c in circles {\n        total += 3.14 * c.radius * c.radius;\n    }\n    total\n}"
 )
 PROSE = [
     "Why do sociologists speak of an iron cage when they describe modern offices?",
@@ -47,9 +47,7 @@ def test_options_are_no_part_of_the_stem(form, names):
     assert stem_of(STEM + "".join(form.format(name, text) for name, text in options)) == STEM
 
 
-@pytest.mark.parametrize(
-    "text", [STEM, "A. Rossi met B. Bianchi.", "True? A. yes B. no C. maybe", "1. Wash it\n2. Dry it"]
-)
+@pytest.mark.parametrize("text", [STEM, "A. Rossi met B. Bianchi.", "True? A. yes B. no C. so", "1. Wash\n2. Dry"])
 def test_other_texts_are_their_own_stem(text):
     assert stem_of(text) == text
 
@@ -64,9 +62,8 @@ def test_a_rewording_of_the_stem_is_found_with_and_without_options():
     options = "\nA. the treaty of the river\nB. the treaty of the hill\nC. the long truce\nD. none of these"
     reworded = "Which of these treaties brought the war between the two northern kingdoms to its end?"
 
-    assert outcome([*PROSE, reworded], [STEM + options, *(p + " Explain it." for p in PROSE[:0]), "Another question."])[0] == [
-        None, None, None, "lexical",
-    ]  # fmt: skip
+    reasons, _ = outcome([*PROSE, reworded], [STEM + options, "Another question."])
+    assert reasons == [None, None, None, "lexical"]
 
 
 def test_code_is_found_in_another_language():
@@ -78,8 +75,8 @@ def test_texts_unlike_those_of_the_rule_are_said_and_no_probability_is_claimed()
     assert any("unlike" in warning and "not in English" in warning for warning in found.warnings)
 
     _, like = outcome(["A shop sells 12 pens and 7 books a day. How many things does it sell in 5 days?"], [
-        "A ferry carries 48 cars on its lower deck and 17 vans on its upper one. Each car pays 12 euros and each van pays "
-        "21 euros. How much money does the ferry earn on one crossing in the summer?"
+        "A ferry carries 48 cars on its lower deck and 17 vans on its upper one. Each car pays 12 euros and each van "
+        "pays 21 euros. How much money does the ferry earn on one crossing in the summer?"
     ])  # fmt: skip
     assert not any("unlike" in warning for warning in like.warnings)
 
