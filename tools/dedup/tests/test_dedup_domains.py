@@ -19,7 +19,7 @@ JAVASCRIPT = (
 )
 RUST = (
     "/// Adds up the areas of all given circles.\nfn total_area(circles: &[Circle]) -> f64 {\n"
-    "    let mut total = 0.0;\n    for c in circles {\n        total += 3.14 * c.radius * c.radius;\n    }\n    total\n}"
+    "    let mut total = 0.0;\n    for c in circles {\n        total += 3.1 * c.radius * c.radius;\n    }\n    total\n}"
 )
 PROSE = [
     "Why do sociologists speak of an iron cage when they describe modern offices?",
