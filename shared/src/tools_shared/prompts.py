@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_shared import yaml_text
+from tools_shared import chat_template, yaml_text
 from tools_shared.blocks import BOXED, blocks, last_filled, said
 from tools_shared.errors import ToolError, brief
 from tools_shared.records import Message
@@ -266,8 +266,8 @@ def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int:
     else the end-of-text token. Raises ToolError when the tokenizer has neither."""
     if tokenizer.chat_template:
         mark = "x1y2z3"
-        text = tokenizer.apply_chat_template(
-            [{"role": "user", "content": "q"}, {"role": "assistant", "content": mark}], tokenize=False
+        text = chat_template.render(
+            tokenizer, [{"role": "user", "content": "q"}, {"role": "assistant", "content": mark}]
         )
         after = tokenizer(text[text.rfind(mark) + len(mark) :], add_special_tokens=False)["input_ids"]
         special = set(tokenizer.all_special_ids)
@@ -282,17 +282,13 @@ def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int:
 def _apply_template(
     tokenizer: PreTrainedTokenizerBase, profile: Profile, messages: Sequence[Message], add_generation_prompt: bool
 ) -> str:
-    from jinja2 import TemplateError
-
     def render(turns: Sequence[Message]) -> str:
         dicts = [{"role": m.role, "content": m.content} for m in turns]
-        return tokenizer.apply_chat_template(
-            dicts, tokenize=False, add_generation_prompt=add_generation_prompt, **profile.template_options
-        )
+        return chat_template.render(tokenizer, dicts, profile.template_options, add_generation_prompt)
 
     try:
         return render(messages)
-    except TemplateError:
+    except chat_template.TemplateRefusedError:
         if messages[0].role != "system" or len(messages) < 2:
             raise
         return render(fold_system(messages))

@@ -34,7 +34,7 @@ class Limits:
     row: int = MAX_LINE
 
     def too_long(self) -> str:
-        return f"the line is longer than {self.row / (1 << 20):g} MiB (--max-row-bytes)"
+        return f"the line is longer than {self.row / (1 << 20):g} MiB"
 
 
 LIMITS = Limits()
