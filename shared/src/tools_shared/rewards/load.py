@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tools_shared.errors import ToolError
+from tools_shared.errors import ToolError, brief
 from tools_shared.prompts import Profile
 from tools_shared.rewards.inputs import Completion
 from tools_shared.rewards.named import (
@@ -38,16 +38,34 @@ class FileReward(Reward):
         return cls(function_name, weight, path, function_name, _load_function(path, function_name))
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> Scores:
-        scores = self._function(prompts=prompts, completions=completions, **columns)
+        returned = self._function(prompts=prompts, completions=completions, **columns)
+        where = f"{self.path}:{self.function_name}"
+        if isinstance(returned, str | bytes | dict) or not isinstance(returned, Iterable):
+            raise ToolError(
+                f"{where} returned {brief(returned, 60)}; return a list with one reward for each completion"
+            )
+        scores = [_number(value, where) for value in returned]
         if len(scores) != len(completions):
             raise ToolError(
                 f"{self.path}:{self.function_name} returned {len(scores)} rewards for {len(completions)} completions; "
                 "return one for each"
             )
-        return list(scores)
+        return scores
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FileReward.load, (self.path, self.function_name, self.weight)
+
+
+def _number(value: Any, where: str) -> float | None:
+    """A reward as a number; numpy's and torch's are ones too."""
+    if value is None:
+        return None
+    try:
+        if not isinstance(value, str | bytes):
+            return float(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        pass
+    raise ToolError(f"{where} returned {brief(value, 60)} as a reward; return a number for each completion, or None")
 
 
 def load_rewards(specs: Sequence[str], profile: Profile, *, length_limit: int = DEFAULT_LENGTH_LIMIT) -> list[Reward]:

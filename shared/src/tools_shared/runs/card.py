@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from tools_shared.console import printable
+
 
 def card(name: str, manifest: Mapping[str, Any]) -> str:
     """Markdown for a person who opens the folder; the facts are those of the manifest."""
-    inputs = [f"| {i['name']} | `{i['path']}` | `{i['sha256'][:16]}` |" for i in manifest["inputs"]]
-    results = [f"| {key} | {show_metric(value)} |" for key, value in manifest["metrics"].items()]
+    inputs = [f"| {cell(i['name'])} | {_code(i['path'])} | `{i['sha256'][:16]}` |" for i in manifest["inputs"]]
+    results = [f"| {cell(key)} | {cell(show_metric(value))} |" for key, value in manifest["metrics"].items()]
     sections = [
         f"# {name}\n\nA `{manifest['kind']}` run of {manifest['tool']} {manifest['tool_version']}, "
         f"finished {manifest['finished']}.",
@@ -18,7 +21,7 @@ def card(name: str, manifest: Mapping[str, Any]) -> str:
         _table("Settings", "| option | value |\n| --- | --- |", _settings(manifest["options"])),
         _table("Result", "| metric | value |\n| --- | --- |", results),
         "## Again\n\n`config.yaml` holds every option. This run was started as\n\n"
-        f"```\n{shlex.join(manifest['argv']) or 'a call from Python'}\n```",
+        + _block(shlex.join(manifest["argv"]) or "a call from Python"),
         "## Key findings\n\n- (to be filled in)",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -29,7 +32,24 @@ def _settings(options: Mapping[str, Any]) -> list[str]:
     chosen = {
         name: o["value"] for name, o in options.items() if o["from"] != "default" and o["value"] not in (None, ())
     }
-    return [f"| {name} | {value} |" for name, value in chosen.items()]
+    return [f"| {name} | {cell(value)} |" for name, value in chosen.items()]
+
+
+def cell(value: Any) -> str:
+    """A value in a Markdown table: none of it is taken for Markdown, HTML or the table's own lines."""
+    text = printable(" ".join(str(value).split("\n")))
+    return re.sub(r"[|<>`]", lambda found: f"&#{ord(found[0])};", text)
+
+
+def _code(path: str) -> str:
+    """A path in the type of code, where nothing in it would end that or the table's cell."""
+    return f"`{path}`" if path.isprintable() and not set("`|") & set(path) else cell(path)
+
+
+def _block(text: str) -> str:
+    """Text as it is, in a fence that is longer than any in it."""
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence}\n{printable(text)}\n{fence}"
 
 
 def _table(title: str, head: str, rows: list[str]) -> str:
