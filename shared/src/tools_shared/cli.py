@@ -29,6 +29,7 @@ from tools_shared.config import Config
 from tools_shared.console import LogFormatter, show, show_json, show_traceback, shown, tell
 from tools_shared.environment import EnvironmentOption, check_names, value_of, with_sources
 from tools_shared.errors import Incomplete, ToolError
+from tools_shared.idle import check_idle
 
 C = TypeVar("C", bound=Config)
 T = TypeVar("T")
@@ -329,6 +330,8 @@ def resolve(config_class: type[C], options: Mapping[str, Any], version: str) -> 
     origins = {n: ORIGINS[source] for n, source in sources.items() if source is not None}
     tool = f"tools-{config_class.TOOL}"
     config = config_class(**values)
+    for note in check_idle(config, origins):
+        say(note)
     return config, Invocation(tool, version, (tool, *config.shown_words(sys.argv[1:])), origins)
 
 

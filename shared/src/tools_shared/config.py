@@ -126,6 +126,10 @@ class Config:
     def _secret(self, name: str) -> Secret | None:
         return self.__dataclass_fields__[name].metadata.get("secret")
 
+    def idle(self) -> dict[str, str]:
+        """Names of the fields that decide nothing with these values, and why: `with --max-steps`."""
+        return {}
+
     def identity(self) -> dict[str, Any]:
         """The fields that decide the result."""
         names = {f.name for f in dataclasses.fields(self) if f.metadata.get("identity", True)}

@@ -52,3 +52,11 @@ class TrainingOptions(Config):
             raise ToolError("--max-steps must be at least 1, or -1 for all of the epochs, got 0")
         if self.report_to != "none":
             need(self.report_to, self.report_to)
+
+    def idle(self) -> dict[str, str]:
+        found = super().idle()
+        if self.lr_scheduler == "constant":
+            found["warmup_ratio"] = "with --lr-scheduler constant, which has no warm-up"
+        if self.max_steps > 0:
+            found["epochs"] = "with --max-steps"
+        return found

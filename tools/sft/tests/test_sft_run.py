@@ -94,7 +94,9 @@ def test_full_sft_goes_on_with_the_adapter_on_traces(prep, tmp_path):
     ],
 )
 def test_options_that_cannot_be_are_refused_before_anything_is_loaded(args, message):
-    done = CliRunner().invoke(main, ["--prep-train-samples", "8", "--dry-run", "--eval-samples", "4", *args])
+    done = CliRunner().invoke(
+        main, ["--stage", "prep", "--prep-train-samples", "8", "--dry-run", "--eval-samples", "4", *args]
+    )
     assert done.exit_code == 1
     assert message in done.stderr
 

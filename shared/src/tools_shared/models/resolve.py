@@ -97,7 +97,7 @@ def _folder(spec: str, path: Path) -> ModelRef:
         path = path / "model"
         if not path.is_dir():
             raise ToolError(f"{spec}: this {manifest.kind} run holds no model; name the run that trained one")
-    notes = _read_json(path / NOTES) if (path / NOTES).exists() else {}
+    notes = read_json(path / NOTES) if (path / NOTES).exists() else {}
     profile = Profile.from_json(notes["profile"], str(path / NOTES)) if notes.get("profile") else None
     if (path / "adapter_config.json").exists():
         base = _base_of(path, notes)
@@ -113,7 +113,7 @@ def _base_of(adapter: Path, notes: Mapping[str, Any]) -> ModelRef:
     relative = (notes.get("base") or {}).get("relative")
     if relative is not None and (adapter / relative).is_dir():
         return _folder(str(adapter / relative), adapter / relative)
-    name = _read_json(adapter / "adapter_config.json").get("base_model_name_or_path")
+    name = read_json(adapter / "adapter_config.json").get("base_model_name_or_path")
     if not name:
         raise ToolError(f"{adapter / 'adapter_config.json'}: names no base model; set base_model_name_or_path in it")
     base = resolve(name)
@@ -122,7 +122,7 @@ def _base_of(adapter: Path, notes: Mapping[str, Any]) -> ModelRef:
     return base
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from tools_shared import processes
-from tools_shared.config import option
+from tools_shared.cli import say
+from tools_shared.config import flag_of, option
 from tools_shared.errors import ToolError
-from tools_shared.models.adapters import attach, fold
+from tools_shared.models.adapters import CONFIG, attach, fold
 from tools_shared.models.extras import need
 from tools_shared.models.load import Loaded, ModelConfig, load, pick_device, pick_dtype
-from tools_shared.models.resolve import ModelRef
+from tools_shared.models.resolve import ModelRef, read_json, resolve
 from tools_shared.models.sharded import skeleton
+
+T = TypeVar("T", bound="LoraOptions")
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,45 @@ class LoraOptions(ModelConfig):
                 "--merge: --adapter merge saves whole weights in model/ already, or does nothing where the base model "
                 "has no adapter; leave one of them out"
             )
+
+    def idle(self) -> dict[str, str]:
+        found = super().idle()
+        if self.full_finetune:
+            found |= dict.fromkeys(LORA, "with --full-finetune, which trains no adapter")
+        return found
+
+
+LORA = ("lora_r", "lora_alpha", "lora_dropout", "lora_target")
+"""Options of a new adapter."""
+
+
+def settled(options: T, spec: str, origins: Mapping[str, str]) -> T:
+    """`options` with rank, scale, dropout and layers of the adapter that `spec` brings, where that is trained further:
+    they are its own, and the run's record says so.
+
+    Raises ToolError for one that was asked for otherwise; `origins` are those of `cli.Invocation`.
+    """
+    try:
+        ref = resolve(spec)
+    except ToolError:
+        return options  # said when the model is prepared; a finished run needs it no more
+    if ref.adapter is None or options.adapter != "continue" or options.full_finetune:
+        return options
+    config = read_json(ref.adapter / CONFIG)
+    layers = config.get("target_modules") or options.lora_target
+    values = {"lora_r": config.get("r"), "lora_alpha": config.get("lora_alpha")}
+    values["lora_dropout"] = config.get("lora_dropout", 0.0)
+    values["lora_target"] = (layers,) if isinstance(layers, str) else tuple(sorted(layers))
+    for name, own in values.items():
+        asked = getattr(options, name)
+        same = set(asked) in ({"all-linear"}, set(own)) if name == "lora_target" else asked == own
+        if not same and origins.get(name, "default") != "default":
+            shown = " ".join(own) if isinstance(own, tuple) else own
+            raise ToolError(
+                f"{flag_of(name)} has no effect on the adapter of {spec}, which is trained further and has {shown}; "
+                "leave it out, or train a new one with --adapter merge or --adapter new"
+            )
+    return replace(options, **{name: own for name, own in values.items() if own is not None})
 
 
 def load_trainable(ref: ModelRef, options: LoraOptions) -> Loaded:
@@ -122,6 +165,10 @@ def make_trainable(loaded: Loaded, options: LoraOptions) -> Loaded:
     from peft import LoraConfig, get_peft_model
 
     model, ref = loaded.model, loaded.ref
+    if ref.adapter is None and options.adapter != "continue":
+        say(f"note: {ref.spec} has no adapter, so --adapter {options.adapter} has no effect")
+    if ref.adapter is not None and options.adapter == "new":
+        say(f"note: --adapter new leaves out the adapter of {ref.spec} and what it has learned")
     if ref.adapter is not None and options.adapter == "continue" and not options.full_finetune:
         return Loaded(attach(model, ref.adapter, trainable=True), loaded.tokenizer, ref)
     if options.full_finetune:

@@ -11,6 +11,7 @@ from tools_grpo.config import GrpoConfig
 from tools_shared.cli import DefaultGroup, config_options, resolve, show_run
 from tools_shared.console import show
 from tools_shared.launch import launched
+from tools_shared.models.train import settled
 from tools_shared.outputs import OVERWRITE
 
 
@@ -34,6 +35,7 @@ def train_command(as_json: bool, **options) -> None:
     from tools_grpo.train import train
 
     config, invocation = resolve(GrpoConfig, options, __version__)
+    config = settled(config, config.base_model, invocation.origins)
     if config.dry_run:
         show(dry_run(config))
         return

@@ -117,6 +117,18 @@ class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
     save_steps: int = option(20, "Steps between checkpoints.", minimum=1, identity=False)
     eval: bool = option(True, "Evaluate before and after training, on the same problems.")
 
+    def idle(self) -> dict[str, str]:
+        found = super().idle()
+        if self.engine == "transformers":
+            found["vllm_importance_sampling"] = "with --engine transformers"
+        if self.engine != "vllm":
+            found["gpu_memory_utilization"] = f"with --engine {self.engine}"
+        if self.engine != "http":
+            found["api_key_env"] = f"with --engine {self.engine}"
+        if not self.guard_steps:
+            found["max_truncated"] = "with --guard-steps 0"
+        return found
+
     def identity(self) -> dict[str, Any]:
         """How many completions go through the model at once decides no result but that of the loss which averages over
         them: a run that was cut off for want of memory may go on with fewer."""

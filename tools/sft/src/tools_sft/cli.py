@@ -9,6 +9,7 @@ from tools_sft.config import SftConfig
 from tools_shared.cli import ToolCommand, config_options, resolve, show_run
 from tools_shared.console import show
 from tools_shared.launch import launched
+from tools_shared.models.train import settled
 
 
 @click.command(cls=ToolCommand)
@@ -26,6 +27,7 @@ def main(as_json: bool, **options) -> None:
     from tools_sft.train import train
 
     config, invocation = resolve(SftConfig, options, __version__)
+    config = settled(config, config.base_model, invocation.origins)
     if config.dry_run:
         show(dry_run(config))
         return

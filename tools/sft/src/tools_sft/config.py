@@ -98,6 +98,15 @@ class SftConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
                 "--alpha 1, and goes with neither --packing nor --loss-on all"
             )
 
+    def idle(self) -> dict[str, str]:
+        found = super().idle()
+        if self.traces_file is not None:
+            found["train_file"] = "with --traces-file"
+        if not self.on_policy:
+            found["max_completion_length"] = "without --on-policy"
+        other = "train_samples" if self.stage == "prep" else "prep_train_samples"
+        return found | {other: f"with --stage {self.stage}"}
+
     def identity(self) -> dict[str, Any]:
         """A step's examples count, not how many of them go through the model at once: a run that was cut off for want
         of memory may go on in smaller batches."""
