@@ -100,7 +100,7 @@ class SftConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
 
     def idle(self) -> dict[str, str]:
         found = super().idle()
-        if self.traces_file is not None:
+        if self.traces_file:
             found["train_file"] = "with --traces-file"
         if not self.on_policy:
             found["max_completion_length"] = "without --on-policy"
