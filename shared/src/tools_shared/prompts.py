@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_shared import chat_template, yaml_text
+from tools_shared import yaml_text
 from tools_shared.blocks import BOXED, blocks, last_filled, said
+from tools_shared.ends import end_of_turn_id, text_of
 from tools_shared.errors import ToolError, brief
 from tools_shared.records import Message
+from tools_shared.templates import apply_template, closed, opened_block, own_block
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -233,7 +235,10 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase | None, profile: Profile, m
     if tokenizer is None:
         return Prompt(plain_text(messages), (), False, tuple(messages), profile.think, profile.template_options)
     if tokenizer.chat_template:
-        text = _apply_template(tokenizer, profile, messages, add_generation_prompt=True)
+        text = apply_template(tokenizer, messages, profile.template_options)
+        block = opened_block(tokenizer, text)
+        if block is not None and (profile.think is None or block[0] != profile.think[0]):
+            text = closed(text, block, tokenizer.name_or_path)
         token_ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     else:
         text = plain_text(messages)
@@ -248,6 +253,41 @@ def render_question(tokenizer: PreTrainedTokenizerBase | None, profile: Profile,
     return render_prompt(tokenizer, profile, question_messages(profile, question))
 
 
+def render_turn(
+    tokenizer: PreTrainedTokenizerBase, profile: Profile, messages: Sequence[Message], completion: str
+) -> tuple[Prompt, str]:
+    """The prompt before a completion that was written elsewhere, and what of the completion follows it.
+
+    One that brings its own reasoning gets a prompt that lets it think, and not its opening tag where the prompt ends
+    with that already.
+    """
+    tags = own_block(tokenizer, completion) if tokenizer.chat_template else None
+    if tags is None:
+        return render_prompt(tokenizer, profile, messages), completion
+    if profile.think != tags:
+        profile = dataclasses.replace(profile, think=tags)
+    options = {**profile.template_options, "enable_thinking": True}
+    prompt = render_prompt(tokenizer, dataclasses.replace(profile, template_options=options), messages)
+    if prompt.opens_thinking:
+        completion = completion.lstrip().removeprefix(tags[0])
+        completion = completion.lstrip("\n") if prompt.text.endswith("\n") else completion
+    return prompt, completion
+
+
+def check_written(tokenizer: PreTrainedTokenizerBase, profile: Profile) -> None:
+    """Raise ToolError when the tokenizer cannot write a completion of the profile and read it again."""
+    text = profile.completion("2 + 3 = 5", "5")
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    back = text_of(tokenizer, ids, frozenset())
+    tags = [tag for pair in (profile.think, profile.answer) if pair for tag in pair]
+    lost = next((tag for tag in tags if tag not in back), None)
+    if lost is not None:
+        raise ToolError(
+            f"the tokenizer of '{tokenizer.name_or_path}' cannot write the tag {lost} of the prompt profile "
+            f"'{profile.name}' (it reads back {back[:60]!r}); take another --profile, or add the tag to the tokenizer"
+        )
+
+
 def encode_example(
     tokenizer: PreTrainedTokenizerBase, prompt: Prompt, completion: str, loss_on: str = "completion"
 ) -> Example:
@@ -259,45 +299,6 @@ def encode_example(
     target = tokenizer(completion, add_special_tokens=False)["input_ids"] + [end_of_turn_id(tokenizer)]
     mask = [loss_on == "all"] * len(prompt.token_ids) + [True] * len(target)
     return Example((*prompt.token_ids, *target), tuple(mask))
-
-
-def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that ends an assistant's turn: the special token that the chat template writes after the content,
-    else the end-of-text token. Raises ToolError when the tokenizer has neither."""
-    if tokenizer.chat_template:
-        mark = "x1y2z3"
-        text = chat_template.render(
-            tokenizer, [{"role": "user", "content": "q"}, {"role": "assistant", "content": mark}]
-        )
-        after = tokenizer(text[text.rfind(mark) + len(mark) :], add_special_tokens=False)["input_ids"]
-        special = set(tokenizer.all_special_ids)
-        for token_id in after:
-            if token_id in special:
-                return token_id
-    if tokenizer.eos_token_id is None:
-        raise ToolError(f"the tokenizer of '{tokenizer.name_or_path}' has no end-of-text token; set eos_token in it")
-    return tokenizer.eos_token_id
-
-
-def _apply_template(
-    tokenizer: PreTrainedTokenizerBase, profile: Profile, messages: Sequence[Message], add_generation_prompt: bool
-) -> str:
-    def render(turns: Sequence[Message]) -> str:
-        dicts = [{"role": m.role, "content": m.content} for m in turns]
-        return chat_template.render(tokenizer, dicts, profile.template_options, add_generation_prompt)
-
-    try:
-        return render(messages)
-    except chat_template.TemplateRefusedError:
-        if messages[0].role != "system" or len(messages) < 2:
-            raise
-        return render(fold_system(messages))
-
-
-def fold_system(messages: Sequence[Message]) -> list[Message]:
-    """Messages for a model without a system role (Gemma's templates refuse one): its text opens the user's turn."""
-    first = Message("user", f"{messages[0].content}\n\n{messages[1].content}")
-    return [first, *messages[2:]]
 
 
 def plain_text(messages: Sequence[Message]) -> str:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tools_shared.addresses import ADDRESS, BODY, VARIABLE
 from tools_shared.config import option
+from tools_shared.ends import stop_ids
 from tools_shared.engines.stream import OnDraw, Take
 from tools_shared.errors import ToolError
 from tools_shared.models import ModelConfig, ModelRef
-from tools_shared.prompts import Profile, Prompt, end_of_turn_id, render_question
+from tools_shared.prompts import Profile, Prompt, check_written, render_question
 from tools_shared.records import Problem
 
 if TYPE_CHECKING:
@@ -272,6 +273,8 @@ def prompts_of(
     new_tokens: int,
 ) -> list[Prompt]:
     """The prompt of each problem; raises ToolError for one that leaves no room for so many new tokens."""
+    if tokenizer is not None:
+        check_written(tokenizer, profile)
     prompts = [render_question(tokenizer, profile, problem.question) for problem in problems]
     check_fits(prompts, [str(problem.origin or problem.id) for problem in problems], context_length, new_tokens)
     return prompts
@@ -285,12 +288,6 @@ def check_fits(prompts: Sequence[Prompt], names: Sequence[str], context_length: 
                 f"{name}: the prompt has {len(prompt.token_ids)} tokens; with {new_tokens} new ones it exceeds "
                 f"the model's {context_length}; lower the completion length or leave the row out"
             )
-
-
-def stop_ids(tokenizer: PreTrainedTokenizerBase, configured: int | Sequence[int] | None) -> frozenset[int]:
-    """The tokens that end a completion: end of turn, end of text, and what the model's generation config names."""
-    named = {configured} if configured is None or isinstance(configured, int) else set(configured)
-    return frozenset(named | {end_of_turn_id(tokenizer), tokenizer.eos_token_id}) - {None}
 
 
 def draw_key(seed: int, key: str, sample: int) -> int:

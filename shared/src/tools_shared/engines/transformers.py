@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tools_shared.engines.base import Completion, SamplingParams, check_fits, stop_ids
+from tools_shared.ends import stop_ids, text_of
+from tools_shared.engines.base import Completion, SamplingParams, check_fits
 from tools_shared.engines.reading import Ahead, OneByOne, Reader
 from tools_shared.engines.slots import MIN_SLOTS, Row, SlotBatch, has_slots
 from tools_shared.engines.static import StaticBatches, batches
@@ -130,7 +131,7 @@ class TransformersEngine:
 
     def _completion(self, row: Row, params: SamplingParams) -> Completion:
         return Completion(
-            text=self.tokenizer.decode(row.tokens, skip_special_tokens=True),
+            text=text_of(self.tokenizer, row.tokens, self.stop_ids),
             token_ids=tuple(row.tokens),
             finish_reason="stop" if row.stopped else "length",
             logprobs=tuple(row.logprobs) if params.logprobs else None,

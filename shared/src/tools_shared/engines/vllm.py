@@ -14,7 +14,8 @@ from multiprocessing import active_children
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_shared.engines.base import Completion, LocalEngineConfig, SamplingParams, check_fits, draw_key, stop_ids
+from tools_shared.ends import stop_ids, text_of
+from tools_shared.engines.base import Completion, LocalEngineConfig, SamplingParams, check_fits, draw_key
 from tools_shared.engines.stream import Draw, OnDraw, Take, all_by_stream
 from tools_shared.engines.vllm_process import EndWithMe, own_gpu
 from tools_shared.errors import Incomplete, ToolError
@@ -263,7 +264,7 @@ class VllmEngine:
         token_ids, text, reason = tuple(output.token_ids), output.text, output.finish_reason
         if len(token_ids) > n:
             token_ids, reason = token_ids[:n], "length"
-            text = self.tokenizer.decode(token_ids, skip_special_tokens=True)
+            text = text_of(self.tokenizer, token_ids, self.stop_ids)
         logprobs = None
         if params.logprobs:
             logprobs = tuple(found[t].logprob for found, t in zip(output.logprobs, token_ids, strict=False))

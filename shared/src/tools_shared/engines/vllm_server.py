@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_shared.engines.base import Completion, SamplingParams, check_fits, draw_key, stop_ids
+from tools_shared.ends import stop_ids, text_of
+from tools_shared.engines.base import Completion, SamplingParams, check_fits, draw_key
 from tools_shared.engines.http.transport import Reply, Request, Server, post_all, post_plain
 from tools_shared.engines.stream import ByPrompt, OnDraw, Take, in_waves
 from tools_shared.errors import Incomplete, ToolError
@@ -115,7 +116,7 @@ class VllmServerEngine:
             token_ids, logprobs, reason = read_choice(reply.data, params.logprobs)
         except ValueError as error:
             raise ToolError(f"{self.server.shown}: {error}; is this vLLM's own server, 0.31 or later?") from error
-        text = self.tokenizer.decode(token_ids, skip_special_tokens=True)
+        text = text_of(self.tokenizer, token_ids, self.stop_ids)
         return Completion(text, token_ids, "length" if reason == "length" else "stop", logprobs)
 
 

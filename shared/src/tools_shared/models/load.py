@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tools_shared.cli import say
 from tools_shared.config import Config, option
+from tools_shared.ends import set_ends
 from tools_shared.environment import value_of
 from tools_shared.errors import ToolError, brief
 from tools_shared.files import sha256_file
@@ -130,12 +132,25 @@ def load(
     tokenizer = load_tokenizer(ref)
     more |= {"dtype": pick_dtype(dtype, device), "use_safetensors": True}
     model = _from_pretrained(AutoModelForCausalLM, ref.weights, ref, **more)
+    set_ends(model, tokenizer)
+    _check_padding(model, tokenizer)
     if ref.adapter is not None:
         check_base(ref)
         if with_adapter:
             model = attach(model, ref.adapter, trainable=False)
     # Weights in 4 bits were put on the device while they were read, and cannot be moved.
     return Loaded((model if "quantization_config" in more else model.to(place or device)).eval(), tokenizer, ref)
+
+
+def _check_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Pad with the end-of-text token where the tokenizer's own padding token has no row in the embedding."""
+    n_rows = model.get_input_embeddings().num_embeddings
+    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id >= n_rows:
+        say(
+            f"note: the padding token {tokenizer.pad_token} ({tokenizer.pad_token_id}) is outside the model's {n_rows} "
+            "embeddings; padding with the end-of-text token"
+        )
+        tokenizer.pad_token = tokenizer.eos_token
 
 
 def check_base(ref: ModelRef) -> None:

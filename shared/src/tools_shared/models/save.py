@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_shared.cli import say
+from tools_shared.ends import set_ends
 from tools_shared.errors import ToolError
 from tools_shared.files import write_json
 from tools_shared.models.adapters import fold, probe
@@ -25,6 +26,7 @@ def save(loaded: Loaded, folder: Path, final_folder: Path, profile: Profile, ful
     so that artifacts can be moved or mounted together.
     """
     model = loaded.model
+    set_ends(model, loaded.tokenizer)
     if full_weights and _is_adapter(model):
         model, *_ = fold(model, loaded.tokenizer, str(folder))
     if _is_adapter(model):
@@ -34,6 +36,7 @@ def save(loaded: Loaded, folder: Path, final_folder: Path, profile: Profile, ful
             adapter.target_modules = sorted(adapter.target_modules)  # a set's order differs between processes
         # "auto" would look for the base on the hub, only to learn that the vocabulary has not grown.
         model.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)
+        model.generation_config.save_pretrained(folder)  # what serves the adapter stops by it
         (folder / "README.md").unlink()  # PEFT's card is an empty form that names a path of this machine
     else:
         model.save_pretrained(folder)
@@ -74,6 +77,7 @@ def save_merged(loaded: Loaded, folder: Path, profile: Profile) -> float:
     merged_model, merged, difference = fold(model, loaded.tokenizer, str(folder))
     if torch.equal(merged, base):
         say(f"warning: {folder}: the merged weights compute what the base's do; the adapter adds nothing to them")
+    set_ends(merged_model, loaded.tokenizer)
     merged_model.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
     write_json(folder / NOTES, {"profile": profile.to_json(), "base": None})

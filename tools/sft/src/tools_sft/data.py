@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tools_shared.errors import ToolError
-from tools_shared.prompts import Example, Profile, encode_example, render_prompt, render_question
+from tools_shared.chat_template import TemplateRefusedError
+from tools_shared.errors import ToolError, brief
+from tools_shared.prompts import Example, Profile, check_written, encode_example, render_question, render_turn
 from tools_shared.records import Conversation, Origin, Problem, Rejected
 
 if TYPE_CHECKING:
@@ -45,8 +46,14 @@ def encode(
     examples, rejected, n_truncated = [], [], 0
     limit = min(config.max_length, context_length or config.max_length)
     bound, raised = ("--max-length", "raise it, or pass") if limit == config.max_length else ("the model's", "pass")
+    check_written(tokenizer, profile)
     for record in records:
-        example = encode_record(tokenizer, profile, record, config.loss_on)
+        try:
+            example = encode_record(tokenizer, profile, record, config.loss_on)
+        except TemplateRefusedError as error:
+            reason = f"the model's chat template refuses it ({brief(str(error), 300, quoted=False)})"
+            rejected.append(Rejected(record.origin or Origin(str(config.source), 0), reason))
+            continue
         if config.on_policy and context_length:
             _check_room(example, str(record.origin), config.max_completion_length, context_length)
         length = len(example.token_ids)
@@ -60,6 +67,8 @@ def encode(
                 continue
             example, n_truncated = cut, n_truncated + 1
         examples.append(example)
+    if not examples and rejected and "template" in rejected[0].reason:
+        raise ToolError(f"{rejected[0].origin}: {rejected[0].reason}, and every other row is rejected too")
     if not examples:
         raise ToolError(f"{config.source}: every example is longer than {bound} {limit}; give shorter ones")
     return Encoded(examples, rejected, n_truncated)
@@ -83,8 +92,7 @@ def encode_record(
         prompt = render_question(tokenizer, profile, record.question)
         completion = profile.completion(record.reasoning, record.answer, prompt.opens_thinking)
     else:
-        prompt = render_prompt(tokenizer, profile, record.messages[:-1])
-        completion = record.messages[-1].content
+        prompt, completion = render_turn(tokenizer, profile, record.messages[:-1], record.messages[-1].content)
     return encode_example(tokenizer, prompt, completion, loss_on)
 
 

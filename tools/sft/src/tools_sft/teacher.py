@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tools_shared.ends import end_of_turn_id
 from tools_shared.errors import ToolError
 from tools_shared.models import ModelRef, resolve
 from tools_shared.models.load import load_tokenizer
-from tools_shared.prompts import Profile, end_of_turn_id
+from tools_shared.prompts import Profile
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
