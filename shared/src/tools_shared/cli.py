@@ -264,7 +264,8 @@ def _max_row_bytes(tool: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
         show_default=True,
         expose_value=False,
         callback=limit,
-        envvar=f"TOOLS_{tool.upper()}_MAX_ROW_BYTES",
+        cls=EnvironmentOption,
+        envvar=[f"TOOLS_{tool.upper()}_MAX_ROW_BYTES"],
         help="Longest row that is read, in bytes when unpacked; longer ones are rejected.",
     )
 
