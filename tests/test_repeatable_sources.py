@@ -72,6 +72,7 @@ def test_tools_sft_trains_on_all_of_them(sources, tmp_path):
 def test_tools_bench_evaluates_all_of_them(sources, tmp_path):
     done = invoke(
         "bench", "evaluate", "--eval-path", sources[0], "--eval-path", sources[1], "--eval-max-new-tokens", 4,
+        "--max-rejected", "1",
         "--output-dir", tmp_path / "run",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
