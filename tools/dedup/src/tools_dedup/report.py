@@ -13,7 +13,7 @@ from typing import Any
 
 from tools_dedup import chart
 from tools_dedup.outputs import OutputPaths
-from tools_dedup.words import shared_marks
+from tools_dedup.words import other_marks, shared_marks
 from tools_shared.files import atomic_write
 from tools_shared.sources import procedure_text
 
@@ -33,9 +33,9 @@ class Digest:
     def __init__(self, band: tuple[float, float] | None) -> None:
         self._band = band
         self._scores: list[float] = []
-        self._removed: list[dict[str, Any]] = []
+        self._removed: list[tuple[float, int, dict[str, Any]]] = []
         self._near: list[tuple[float, int, dict[str, Any]]] = []
-        self._n_left_out = 0
+        self._n_removed = 0
 
     def add(self, match: dict[str, Any]) -> None:
         score = match["score"]
@@ -51,10 +51,13 @@ class Digest:
                 heapq.heappushpop(self._near, entry)
 
     def _add_removed(self, match: dict[str, Any]) -> None:
+        """Of more than can be shown, those with the lowest scores stay: the doubtful ones."""
+        self._n_removed += 1
+        entry = (-(match["score"] or 0.0), -self._n_removed, match)
         if len(self._removed) < MOST_REMOVED:
-            self._removed.append(match)
+            heapq.heappush(self._removed, entry)
         else:
-            self._n_left_out += 1
+            heapq.heappushpop(self._removed, entry)
 
     def write(
         self,
@@ -68,6 +71,7 @@ class Digest:
         threshold = rules[0]["threshold"] if rules else None
         label = _label(rules[0]) if rules else "score"
         chart.draw(self._scores, threshold, label, drafts.chart)
+        removed = [match for _, _, match in sorted(self._removed, reverse=True, key=lambda entry: entry[1])]
         near = [match for _, _, match in sorted(self._near, reverse=True)]
         content = {
             "title": title,
@@ -77,8 +81,8 @@ class Digest:
             "warnings": list(warnings),
             "rules": [dict(rule) for rule in rules],
             "histogram": _histogram(self._scores),
-            "n_left_out": self._n_left_out,
-            "pairs": [_pair(match) for match in (*self._removed, *near)],
+            "n_left_out": self._n_removed - len(self._removed),
+            "pairs": [_pair(match) for match in (*removed, *near)],
         }
         with atomic_write(drafts.report) as file:
             file.write(render(content))
@@ -113,9 +117,16 @@ def _pair(match: Mapping[str, Any]) -> dict[str, Any]:
         _text(match["train_goal"], match["train_steps"]) if not contained else _text(" … ".join(contained["spans"]), [])
     )
     test = _text(match["nearest_test_goal"], match["nearest_test_steps"])
-    marks = shared_marks(train, test)
+    marks, others = shared_marks(train, test), other_marks(train, test) if test else ([], [])
     pair = {name: match.get(name) for name in _EVIDENCE}
-    return pair | {"train": train, "test": test, "train_marks": marks[0], "test_marks": marks[1]}
+    return (
+        pair
+        | {"train": train, "test": test, "train_marks": marks[0], "test_marks": marks[1]}
+        | {
+            "train_others": others[0],
+            "test_others": others[1],
+        }
+    )
 
 
 def _text(goal: str | None, steps: Sequence[str] | None) -> str:

@@ -213,6 +213,20 @@ def shared_marks(first: str, second: str) -> tuple[list[tuple[int, int]], list[t
     return tuple([(t.start, t.end) for t in found if t.term in common] for found in both)
 
 
+def other_marks(first: str, second: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Places (start, end) in each text of what the other lacks: its numbers, and its words of four letters and more."""
+    both = list(tokens(first)), list(tokens(second))
+    terms_of = tuple({token.term for token in found} for found in both)
+    return tuple(
+        [
+            (token.start, token.end)
+            for token in found
+            if token.term not in other and (token.term[0] == "#" or token.end - token.start > 3)
+        ]
+        for found, other in zip(both, terms_of[::-1], strict=True)
+    )
+
+
 def shared_spans(first: str, second: str, shortest: int = 3, at_most: int = 5) -> list[str]:
     """The longest runs of at least `shortest` words that stand in both texts, as the first has them.
 
