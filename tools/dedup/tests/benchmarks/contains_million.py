@@ -23,9 +23,7 @@ EVERY = 1000
 def texts(seed: int, n: int) -> list[str]:
     drawn = random.Random(seed)
     return [
-        " ".join(
-            [*drawn.choices(WORDS, WEIGHTS, k=23), str(drawn.randrange(1000)), *drawn.choices(WORDS, WEIGHTS, k=22)]
-        )
+        " ".join([*drawn.choices(WORDS, cum_weights=SHARES, k=45), str(drawn.randrange(1000)), "units"])
         for _ in range(n)
     ]
 
