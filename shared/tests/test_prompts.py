@@ -120,9 +120,16 @@ def test_malformed_completions(text, answer, well_formed):
 
 def test_a_brace_in_a_box_is_matched_and_the_last_closed_box_counts():
     parse = PROFILES["boxed"].parse
-    assert parse("so \\boxed{\\frac{1}{2}} and \\boxed{{3}}").answer == "{3}"
+    assert parse("so \\boxed{\\frac{1}{2}}. Then \\boxed{{3}}").answer == "{3}"
     assert parse("so \\boxed{1} and \\boxed{2").answer == "1"
     assert parse("so \\boxed{2").answer is None
+
+
+def test_boxes_that_are_joined_are_one_answer_and_two_alone_are_not():
+    parsed = PROFILES["boxed"].parse("It has two roots: $x=\\boxed{2}$ or $x=\\boxed{3}$.")
+    assert (parsed.n_blocks, parsed.well_formed, parsed.thinking) == (1, True, "It has two roots: $x=")
+    for text in ("so \\boxed{2}. So \\boxed{3}", "so \\boxed{2} and \\boxed{2}", "so \\boxed{2} or \\boxed{}"):
+        assert not PROFILES["boxed"].parse(text).well_formed
 
 
 @EVERY_PROFILE

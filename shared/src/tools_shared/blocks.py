@@ -73,6 +73,27 @@ def last_block(text: str, open_tag: str, close_tag: str, start: int = 0) -> Span
     return last
 
 
+def block_start(text: str, span: Span, tags: tuple[str, str]) -> int:
+    """Where the block with this content begins; the content of several boxes begins with the first one's frame."""
+    if tags != BOXED:
+        return span[0] - len(tags[0])
+    return span[0] if text.startswith(("\\boxed", "\\fbox"), span[0]) else text.rfind("\\", 0, span[0])
+
+
+def reasoning_block(text: str, open_tag: str, close_tag: str, opened: bool) -> tuple[str | None, int | None, bool]:
+    """The reasoning, where the rest begins (None: the tag was never closed), and whether it stands once and first."""
+    begin = 0 if opened else text.find(open_tag)
+    if begin < 0:
+        return None, 0, False
+    body = begin if opened else begin + len(open_tag)
+    end = text.find(close_tag, body)
+    if end < 0:
+        return text[body:].strip(), None, False
+    rest = end + len(close_tag)
+    once = text.find(open_tag, body) < 0 and text.find(close_tag, rest) < 0
+    return text[body:end].strip(), rest, once and not text[:begin].strip()
+
+
 def last_filled(text: str, spans: Sequence[Span]) -> Span | None:
     """The last span that holds an answer and not a placeholder of one; where several boxes are joined by commas, `and`
     or `or` into one answer, the range of them all, with their frames."""

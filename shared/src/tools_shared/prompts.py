@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_shared import yaml_text
-from tools_shared.blocks import BOXED, blocks, last_filled, said
+from tools_shared.blocks import BOXED, block_start, blocks, last_filled, reasoning_block, said
 from tools_shared.ends import end_of_turn_id, text_of
 from tools_shared.errors import ToolError, brief
 from tools_shared.records import Message
@@ -77,19 +77,20 @@ class Profile:
         if self.think is None:
             thinking, rest_start, closed_once = None, 0, True
         else:
-            thinking, rest_start, closed_once = _thinking(text, *self.think, opened=opened)
+            thinking, rest_start, closed_once = reasoning_block(text, *self.think, opened=opened)
             if rest_start is None:
                 return Parsed(thinking, None, None, False)
         found = list(blocks(text, *self.answer, start=rest_start))
         span = last_filled(text, found)
         if span is None:
             return Parsed(thinking, None, None, False)
-        block_start = text.rfind("\\", 0, span[0]) if self.answer == BOXED else span[0] - len(self.answer[0])
+        begin = block_start(text, span, self.answer)
         if self.think is None:  # all that stands before the answer is the reasoning
-            rest_start, thinking = block_start, text[:block_start].strip() or None
-        once = len(found) == 1 and (self.answer == BOXED or _only_block(text, span, rest_start, self.answer))
+            rest_start, thinking = begin, text[:begin].strip() or None
+        n_blocks = 1 + sum(other[1] <= span[0] or other[0] >= span[1] for other in found)
+        once = n_blocks == 1 and (self.answer == BOXED or _only_block(text, span, rest_start, self.answer))
         tidy = closed_once and once and bool(thinking)
-        return Parsed(thinking, text[span[0] : span[1]].strip(), span, tidy, block_start, len(found))
+        return Parsed(thinking, text[span[0] : span[1]].strip(), span, tidy, begin, n_blocks)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -138,20 +139,6 @@ _CALL = frozenset(
     "self conversation messages chat_template add_generation_prompt continue_final_message tokenize padding truncation "
     "max_length return_tensors return_dict return_assistant_tokens_mask tokenizer_kwargs".split()
 )
-
-
-def _thinking(text: str, open_tag: str, close_tag: str, opened: bool) -> tuple[str | None, int | None, bool]:
-    """The reasoning, where the rest begins (None: the tag was never closed), and whether it stands once and first."""
-    begin = 0 if opened else text.find(open_tag)
-    if begin < 0:
-        return None, 0, False
-    body = begin if opened else begin + len(open_tag)
-    end = text.find(close_tag, body)
-    if end < 0:
-        return text[body:].strip(), None, False
-    rest = end + len(close_tag)
-    once = text.find(open_tag, body) < 0 and text.find(close_tag, rest) < 0
-    return text[body:end].strip(), rest, once and not text[:begin].strip()
 
 
 def _only_block(text: str, span: tuple[int, int], start: int, tags: tuple[str, str]) -> bool:

@@ -53,6 +53,9 @@ _ABOUT_ITSELF = re.compile(
     r"(?:[.,;!:]|$)",
     re.IGNORECASE | re.MULTILINE,
 )
+_CHOICE = re.compile(r"\s*(?:\\text(?:bf|rm|it)?\s?\{\s*)?\(?([A-J])[).:]\s?\}?(?:\\[ ,;]|[\s~:])*(?=[^\s}])")
+"""The letter of an option before its text: `(B) 12`, `\\textbf{(B)}\\ 58`."""
+_OPTION = re.compile(r"(?:option|choice)\s+(?=\(?[A-J]\)?$)", re.IGNORECASE)
 _ASIDE = re.compile(
     r"[\s*_(>\-]*(?:note|check|verif|hint|remember|let me know|p\.?s\b|confidence|sanity)", re.IGNORECASE
 )
@@ -141,6 +144,8 @@ def _of_block(text: str, span: Span, method: str) -> Extraction:
     """What tags or a box hold; of a sentence with one quantity, that quantity."""
     content = text[span[0] : span[1]]
     found = reduced(content, span[0])
+    if found is None and (choice := _CHOICE.match(content)):
+        found = span[0] + choice.end(), span[1]
     return _extraction(text, found or span, method, span)
 
 
@@ -148,6 +153,8 @@ def _extraction(text: str, span: Span, method: str, whole: Span | None = None) -
     begin, end = _stripped(text, *span)
     sentence = text[slice(*_stripped(text, *whole))] if whole else None
     answer = text[begin:end]
+    if sentence and (choice := _CHOICE.match(sentence)):
+        sentence = f"({choice[1]})"
     return Extraction(answer, method, (begin, end), None if sentence == answer else sentence)
 
 
@@ -177,8 +184,9 @@ def _answer_line(text: str, start: int, pieces: Sequence[Piece]) -> Extraction |
         line = _line(text, match.end(), pieces)
         if _ABOUT_ITSELF.match(text, *line):
             continue
-        if not text[slice(*line)].strip(" \t*_#:"):
-            line = _line(text, _next_line(text, line[1]), pieces)
+        for _ in range(2):  # over a code fence, too
+            if not text[slice(*line)].strip(" \t*_#:`"):
+                line = _line(text, _next_line(text, line[1]), pieces)
         sentence = line[0], next((m.start() for m in _ends(text, line, pieces)), line[1])
         found = answer_in(text, *sentence, pieces, marked=True)
         sentence = _undecorated(text, *sentence)
@@ -186,7 +194,8 @@ def _answer_line(text: str, start: int, pieces: Sequence[Piece]) -> Extraction |
             return _extraction(text, found.span, "answer-line", found.equation or sentence)
         said_words = text[slice(*sentence)]
         if words is None and 0 < len(said_words.split()) <= MAX_WORDS:
-            words = _extraction(text, sentence, "answer-line")
+            option = _OPTION.match(said_words)
+            words = _extraction(text, (sentence[0] + (option.end() if option else 0), sentence[1]), "answer-line")
     return words
 
 

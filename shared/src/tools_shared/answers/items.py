@@ -16,7 +16,7 @@ from tools_shared.blocks import Span
 
 _LABEL = re.compile(
     r"\b(?:step|problem|question|part|case|equation|eq|figure|fig|example|option|exercise|method|section|chapter|line"
-    r"|page|level|version|note|confidence|theorem|lemma|schritt|étape|paso|jan\w*|feb\w*|mar(?:ch)?|apr(?:il)?|may|june?"
+    r"|page|level|version|note|day|week|month|year|age|floor|grade|confidence|theorem|lemma|schritt|étape|paso|jan\w*|feb\w*|mar(?:ch)?|apr(?:il)?|may|june?"
     r"|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?:?\s*[#(]?\s*$",
     re.IGNORECASE,
 )
@@ -136,6 +136,11 @@ def _last_side(text: str, begin: int, end: int) -> Span | None:
 
 def _sides(equation: str) -> list[str]:
     return [side.strip(" &\n") for side in _EQUALS.split(equation)]
+
+
+def names_something(equation: str) -> bool:
+    """Whether the first side of an equation is a name alone, as in `x = 5`."""
+    return _NAME.fullmatch(_sides(equation)[0]) is not None
 
 
 def _is_computed(side: str) -> bool:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tools_shared.answers.items import Item, is_number, items_of
+from tools_shared.answers.items import Item, is_number, items_of, names_something
 from tools_shared.answers.spans import Piece, delimited
 from tools_shared.blocks import Span
 
@@ -28,6 +28,7 @@ _REASON = re.compile(
     r"[,;]?\s*\b(?:because|since|as (?=\d|\$|she|he|they|we|it|there)|due to|where|which|given that|assuming|not|i\.e"
     r"|that is|weil|car|porque|因为)\b"
 )
+_RELATIVE = re.compile(r", (?:who|whose|with|where|(?P<which>which is))\b")
 _JOIN = re.compile(
     r"\s*(?:[,;]\s*)?(?:\\text\w*\s?\{\s*)?(?:and|or|to|und|oder|et|ou|y|o|&|和|或)(?:\s*\})?\s*|\s*[,;]\s*(?:\\\s*)?"
 )
@@ -35,8 +36,9 @@ _DETERMINER = (
     r"(?:(?:the|a|an|his|her|their|its|these|those|all|each|every|about|only|first|last|other|remaining)\s+)?$"
 )
 _CIRCUMSTANCE = re.compile(
-    r"\b(?:in|for|from|after|(?<!left )with|at|by|per|over|into|between|among|than|on|every|each|within|during|before"
-    r"|if|when|radius|instead of|(?:out|half|third|quarter|percent|all|some|most|one|each|rest|remaining|\d+) of"
+    r"\b(?:in|for|from|after|(?<!left )with|at|by|per|over|into|between|among|than|on|every|each|within|during"
+    r"|before|if|when|radius|across|without|through|against|under|instead of|or (?:about|approximately|roughly|around)"
+    r"|(?:out|half|third|quarter|percent|all|some|most|one|each|rest|remaining|\d+) of"
     rf"|(?:after|by|before|while|from|for|of) \w{{2,20}}ing)\s+{_DETERMINER}|% of\s+{_DETERMINER}",
     re.IGNORECASE,
 )
@@ -95,9 +97,9 @@ def _chosen(text: str, items: Sequence[Item], start: int, marked: bool) -> Item:
     bold = [item for item in items if _is_bold(text, item)]
     if len(bold) == 1:
         return bold[0]
+    first = items[0]
+    items = [i for i in items if i is first or not _in_brackets(text, first.outer[1], i.outer[0])]
     if marked:
-        first = items[0]
-        items = [i for i in items if i is first or not _in_brackets(text, first.outer[1], i.outer[0])]
         if results := [item for item in items if item.equated]:
             return results[-1]
         if first.outer[0] <= start:
@@ -105,6 +107,9 @@ def _chosen(text: str, items: Sequence[Item], start: int, marked: bool) -> Item:
     elif results := [item for item in items if item.computed]:
         later = [i for i in items if i.begin > results[-1].end and _COPULA.search(text, i.outer[0] - 24, i.outer[0])]
         return (later or results)[-1]
+    relative = _RELATIVE.search(text, first.outer[1], items[-1].outer[0])
+    if relative and (first.delimited or not relative["which"]):
+        items = [item for item in items if item.outer[0] < relative.start()]
     best = min(_distance(text, item) for item in items)
     free = [item for item in items if _distance(text, item) == best]
     if best == 1:
@@ -127,7 +132,12 @@ def _joined(text: str, items: Sequence[Item], marked: bool) -> list[Item]:
         last = groups[-1][-1] if groups else None
         gap = text[last.outer[1] : item.outer[0]] if last else ""
         comma = gap.strip(" \\") in (",", ";")
-        if last and _JOIN.fullmatch(gap) and (not comma or marked or (last.delimited and item.delimited)):
+        if (
+            last
+            and _JOIN.fullmatch(gap)
+            and not _concludes(text, last, item)
+            and (not comma or marked or (last.delimited and item.delimited))
+        ):
             groups[-1].append(item)
         else:
             groups.append([item])
@@ -137,6 +147,13 @@ def _joined(text: str, items: Sequence[Item], marked: bool) -> list[Item]:
         else Item(group[0].outer[0], group[-1].outer[1], (group[0].outer[0], group[-1].outer[1]), group[0].delimited)
         for group in groups
     ]
+
+
+def _concludes(text: str, last: Item, item: Item) -> bool:
+    """Whether two equations are not of one list: `a = 3` and `a - b = 5`."""
+    if not (last.whole and item.whole):
+        return False
+    return names_something(text[slice(*last.whole)]) and not names_something(text[slice(*item.whole)])
 
 
 def _is_bold(text: str, item: Item) -> bool:
