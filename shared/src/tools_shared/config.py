@@ -223,6 +223,8 @@ def read_yaml(path: Path, config_class: type[Config]) -> dict[str, Any]:
         hint, value = config_class.hints()[key], yaml_text.construct(loader, node, path)
         if typing.get_origin(without_none(hint)) is tuple and not isinstance(value, list | Mapping | None):
             value = [value]
+        if value is None and hint is without_none(hint) and typing.get_origin(hint) is not tuple:
+            raise ToolError(f"{where}: '{key}' must be {_kind(hint)}, got nothing; leave the key out for its default")
         if value is not None and not _is_of_kind(value, without_none(hint)):
             raise ToolError(f"{where}: '{key}' must be {_kind(without_none(hint))}, got {brief(value)}")
         values[key] = value

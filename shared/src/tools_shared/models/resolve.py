@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tools_shared.errors import ToolError
+from tools_shared.errors import ToolError, brief
 from tools_shared.prompts import DEFAULT_PROFILE, PROFILES, Profile, load_profile
 from tools_shared.runs.read import MANIFEST, Manifest, partial_dir, read_manifest
 
@@ -101,7 +101,7 @@ def _folder(spec: str, path: Path) -> ModelRef:
     profile = Profile.from_json(notes["profile"], str(path / NOTES)) if notes.get("profile") else None
     if (path / "adapter_config.json").exists():
         base = _base_of(path, notes)
-        sha256 = (notes.get("base") or {}).get("sha256")
+        sha256 = _noted(path, notes, "sha256")
         return ModelRef(spec, base.weights, base.weights_name, path, profile or base.profile, manifest, sha256)
     if (path / "config.json").exists():
         return ModelRef(spec, str(path), str(path.resolve()), None, profile, manifest)
@@ -110,23 +110,40 @@ def _folder(spec: str, path: Path) -> ModelRef:
 
 def _base_of(adapter: Path, notes: Mapping[str, Any]) -> ModelRef:
     """The base of an adapter: beside it as noted when it was saved, else by the name in its own configuration."""
-    relative = (notes.get("base") or {}).get("relative")
+    relative = _noted(adapter, notes, "relative")
     if relative is not None and (adapter / relative).is_dir():
+        _refuse_adapter(adapter, relative, adapter / relative)
         return _folder(str(adapter / relative), adapter / relative)
     name = read_json(adapter / "adapter_config.json").get("base_model_name_or_path")
-    if not name:
+    if not isinstance(name, str) or not name.isprintable() or not name:
         raise ToolError(f"{adapter / 'adapter_config.json'}: names no base model; set base_model_name_or_path in it")
-    base = resolve(name)
-    if base.adapter is not None:
+    _refuse_adapter(adapter, name, Path(name))
+    return resolve(name)
+
+
+def _refuse_adapter(adapter: Path, name: str, base: Path) -> None:
+    """Raise ToolError for a base that is an adapter, be it the same one, before it is looked into."""
+    if (base / "adapter_config.json").exists() or (base / "model" / "adapter_config.json").exists():
         raise ToolError(f"{adapter}: its base {name} is itself an adapter; merge that one first (--merge)")
-    return base
+
+
+def _noted(folder: Path, notes: Mapping[str, Any], key: str) -> str | None:
+    """What the notes beside an adapter say of its base; raises ToolError for what is no text."""
+    base = notes.get("base") or {}
+    found = base.get(key) if isinstance(base, Mapping) else base
+    if found is not None and (not isinstance(found, str) or not found.isprintable()):
+        raise ToolError(f"{folder / NOTES}: 'base' has {brief(found, 60)} for its {key}; save the model again")
+    return found
 
 
 def read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ToolError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise ToolError(f"{path}: holds {brief(found, 60)}, not an object")
+    return found
 
 
 def choose_profile(ref: ModelRef, asked: str | None) -> Profile:

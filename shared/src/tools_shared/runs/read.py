@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools_shared.errors import ToolError
+from tools_shared.errors import ToolError, brief
 from tools_shared.files import sha256_file
 
 SCHEMA_VERSION = 1
@@ -65,11 +65,27 @@ def read_manifest(run_dir: str | Path) -> Manifest:
     try:
         data = json.loads(raw)
         version = data["schema_version"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ToolError(f"{path}: not a run manifest ({error}); make the run again") from error
+        _check_kinds(data)
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        reason = brief(" ".join(str(error).split()), quoted=False)
+        raise ToolError(f"{path}: not a run manifest ({reason}); make the run again") from error
     if version > SCHEMA_VERSION:
         raise ToolError(f"{path}: format {version} is newer than this tool reads ({SCHEMA_VERSION}); update the tool")
     return Manifest(run_dir, data, hashlib.sha256(raw).hexdigest())
+
+
+def _check_kinds(data: Mapping[str, Any]) -> None:
+    """Raises TypeError for a part that is not of its kind."""
+    kinds = {"schema_version": int, "kind": str, "metrics": dict, "options": dict, "identity": dict, "outputs": dict}
+    for name, kind in {**kinds, "inputs": list, "sessions": list}.items():
+        if not isinstance(data.get(name, kind()), kind):
+            raise TypeError(f"{name} is {brief(data[name], 40)}")
+    parts = {name: data.get(name, {}).values() for name in ("options", "outputs")} | {"inputs": data.get("inputs", [])}
+    for name, entries in parts.items():
+        if wrong := next((entry for entry in entries if not isinstance(entry, dict)), None):
+            raise TypeError(f"{name} hold {brief(wrong, 40)}")
+    if not isinstance(data.get("kind"), str):
+        raise TypeError("it has no kind")
 
 
 def check_unchanged(path: str | Path) -> None:
