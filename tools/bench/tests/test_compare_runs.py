@@ -113,7 +113,7 @@ def test_three_runs_are_judged_against_one_baseline(runs):
     alone = bench("compare", runs / "good", runs / "bad", "--output-dir", runs / "two")
     assert alone.exit_code == 0
     two = json.loads((runs / "two" / "comparison.json").read_text())["metrics"]["accuracy"]
-    assert found["runs"]["bad"]["metrics"]["accuracy"]["p_holm"] > two["p_holm"] > two["p_value"]
+    assert found["runs"]["bad"]["metrics"]["accuracy"]["p_adjusted"] > two["p_adjusted"] > two["p_value"]
     gate = bench(*words, "--fail-on", "accuracy:2")
     assert gate.exit_code == 4
     assert "bad: accuracy is worse by 30.0 points" in gate.output

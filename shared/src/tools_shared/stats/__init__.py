@@ -17,7 +17,7 @@ from tools_shared.stats.paired import (
     paired_mde,
     tango_interval,
 )
-from tools_shared.stats.rates import Interval, holm, pass_at_k, wilson
+from tools_shared.stats.rates import Interval, holm, hommel, pass_at_k, wilson
 
 __all__ = [
     "Interval",
@@ -27,6 +27,7 @@ __all__ = [
     "crossed_difference",
     "crossed_mean",
     "holm",
+    "hommel",
     "mcnemar_exact",
     "paired_difference",
     "paired_differences",

@@ -15,17 +15,17 @@ from tools_bench.sides import Side, is_benchmark, read_side
 from tools_bench.table import as_markdown, as_text
 from tools_bench.verdict_files import FILES, describe, write_comparisons
 from tools_shared.cli import Invocation, say
-from tools_shared.config import flag_of
+from tools_shared.config import digest, flag_of
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, write_json
 from tools_shared.outputs import output_files
 from tools_shared.runs import default_output_dir, draft, finished, read_manifest
-from tools_shared.runs.read import Manifest
+from tools_shared.runs.read import MANIFEST, Manifest
 
 
 def run_comparison(config: CompareConfig, invocation: Invocation) -> Manifest:
     """Compare and publish table, chart and JSON as a run; returns its manifest."""
-    output_dir = Path(config.output_dir or default_output_dir("compare"))
+    output_dir = Path(config.output_dir or _default_dir(config))
     if any(is_benchmark(path) for path in config.runs):
         _refuse(config, ("confidence",), "benchmark runs, whose intervals follow --alpha")
         return _compare_benchmarks(output_dir, config, invocation)
@@ -46,6 +46,14 @@ def run_comparison(config: CompareConfig, invocation: Invocation) -> Manifest:
     say(as_text(comparison))
     say(f"chart: {output_dir / 'comparison.png'}")
     return manifest
+
+
+def _default_dir(config: CompareConfig) -> Path:
+    """`compare`; where another comparison has that place, one with a hash of what is compared."""
+    first = default_output_dir("compare")
+    if config.overwrite or not (first / MANIFEST).is_file() or read_manifest(first).identity == config.identity():
+        return first
+    return first.with_name(f"{first.name}-{digest(config.identity())[:8]}")
 
 
 def _refuse(config: CompareConfig, names: Sequence[str], what: str) -> None:

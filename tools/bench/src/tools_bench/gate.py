@@ -60,7 +60,7 @@ def compare_all(baseline: Side, others: Sequence[Side], config: VerdictConfig) -
         judged, warnings = _by_aggregates(baseline, others, config)
     else:
         pairs = {current.name: pair(baseline, current) for current in others}
-        judged = judge_all(pairs, config.alpha, config.margin)
+        judged = judge_all(pairs, config.alpha, config.margin, config.gates())
         warnings = {current.name: _other_graders(baseline, current) for current in others}
     return [
         BenchComparison(
@@ -95,13 +95,18 @@ def _differences(baseline: Side, current: Side, config: VerdictConfig) -> list[s
     if current.graded is None:
         raise ToolError(f"{current.path}: holds aggregates only, it can be a baseline but not the current run")
     differs = mismatches(baseline, current) if baseline.graded is not None else []
+    refuse_unlike(baseline.name, current.name, differs, config)
+    return differs
+
+
+def refuse_unlike(baseline: str, current: str, differs: Sequence[str], config: VerdictConfig) -> None:
+    """Raise ToolError for two runs that differ in how they were, or will be, made, unless that is allowed."""
     if differs and not config.allow_mismatch:
         more = f" (and {len(differs) - 3} more)" if len(differs) > 3 else ""
         raise ToolError(
-            f"{baseline.name} and {current.name} are not alike: {'; '.join(differs[:3])}{more}; "
-            "run both in the same way, or pass --allow-mismatch"
+            f"{baseline} and {current} are not alike: {'; '.join(differs[:3])}{more}; "
+            "run both in the same way (a tutor's API is --api chat), or pass --allow-mismatch"
         )
-    return differs
 
 
 def _other_graders(baseline: Side, current: Side) -> list[str]:
@@ -117,7 +122,7 @@ def _by_aggregates(
     judged, warnings = {}, {}
     for current in others:
         pairs, warnings[current.name] = pair_aggregates(baseline, current)
-        judged[current.name] = judge_aggregates(pairs, config.alpha / len(others), config.margin)
+        judged[current.name] = judge_aggregates(pairs, config.alpha / len(others), config.margin, config.gates())
     return judged, warnings
 
 

@@ -156,7 +156,12 @@ def _accepted(data: Mapping[str, Any], key: str | None) -> tuple[str, ...]:
 
 
 def _rejected(row: Row, reason: str) -> Rejected:
-    return Rejected(row.origin, reason, json.dumps(row.data, ensure_ascii=False, default=str)[:200])
+    return Rejected(row.origin, reason, raw_of(row))
+
+
+def raw_of(row: Row) -> str:
+    """The beginning of a row as JSON, as rejected rows show it."""
+    return json.dumps(dict(row.data), ensure_ascii=False, default=str)[:200]
 
 
 def _value(data: Mapping[str, Any], key: str) -> Any:

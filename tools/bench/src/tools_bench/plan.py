@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 from tools_bench.apis import Api, choose_api
@@ -23,6 +25,7 @@ from tools_shared.engines.http.habits import Habits
 from tools_shared.engines.http.transport import Server
 from tools_shared.errors import ToolError
 from tools_shared.prompts import DEFAULT_PROFILE, Profile, load_profile
+from tools_shared.runs.read import partial_dir
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,20 @@ def _profile(config: BenchConfig, suite: Suite) -> Profile:
 def run_folder(config: BenchConfig) -> Path:
     """Where the run goes: the model's name, made fit for a folder, in the output directory."""
     base = config.output_dir or (Path(os.environ["OUTPUT_DIR"]) / "benchmarks" if "OUTPUT_DIR" in os.environ else None)
-    return Path(base or "outputs/benchmarks") / folder_name(display_name(config))
+    name = display_name(config)
+    folder = Path(base or "outputs/benchmarks") / folder_name(name)
+    if _owner(folder) in (None, name):
+        return folder
+    return folder.with_name(f"{folder.name}-{sha256(name.encode()).hexdigest()[:8]}")
+
+
+def _owner(folder: Path) -> str | None:
+    """The model that the run in a folder, finished or not, is of: two names can look alike as folders."""
+    for path in (folder / "run.json", partial_dir(folder) / "draft.json"):
+        if path.is_file():
+            identity = json.loads(path.read_text(encoding="utf-8")).get("identity", {})
+            return identity.get("model_name") or (identity.get("model_path") and Path(identity["model_path"]).name)
+    return None
 
 
 def display_name(config: BenchConfig) -> str:

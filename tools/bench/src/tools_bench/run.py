@@ -13,7 +13,8 @@ from tools_bench.collect import Guard, Prices, cost, from_endpoint, from_engine
 from tools_bench.compare import compare_with
 from tools_bench.config import BenchConfig
 from tools_bench.contamination import clean_subset, contaminated_questions
-from tools_bench.facts import describe_run, effort
+from tools_bench.facts import describe_run, effort, hashes
+from tools_bench.gate import refuse_unlike
 from tools_bench.grade import Graded, grade_all, keep_metrics
 from tools_bench.journal import FILE as RESPONSES
 from tools_bench.journal import DrawKey, Journal, Response
@@ -22,7 +23,7 @@ from tools_bench.llm_judge import JUDGING, JudgeApi, apply_judgements, judged_it
 from tools_bench.plan import Plan, api_of, display_name, make_plan, run_folder, server_of, tells_format
 from tools_bench.results import FILE as RESULTS
 from tools_bench.results import as_csv, as_text, headline_metrics, summarize
-from tools_bench.sides import ITEMS, read_side
+from tools_bench.sides import ITEMS, Side, differing, read_side
 from tools_shared.cli import Invocation, say
 from tools_shared.config import digest
 from tools_shared.engines.http.address import chat_url, read_api_key
@@ -47,14 +48,17 @@ def run_benchmark(config: BenchConfig, invocation: Invocation) -> Manifest:
     if config.endpoint is None and config.model_path is None:
         manifest = _stored(folder)
     else:
-        manifest = finished(folder, config) or _make(folder, config, invocation)
+        manifest = finished(folder, config) or _make(folder, config, invocation, baseline)
     if baseline is not None:
         compare_with(baseline, folder, config)
     return manifest
 
 
-def _make(folder: Path, config: BenchConfig, invocation: Invocation) -> Manifest:
+def _make(folder: Path, config: BenchConfig, invocation: Invocation, baseline: Side | None) -> Manifest:
     plan = make_plan(config)
+    if baseline is not None and baseline.graded is not None:  # before a request is paid for
+        differs = differing(baseline.results["hashes"], hashes(config, plan))
+        refuse_unlike(baseline.name, display_name(config), differs, config)
     known = contaminated_questions(config.train_data) if config.train_data is not None else set()
     with draft(folder, config, invocation, "bench") as run:
         _note_inputs(run, plan)

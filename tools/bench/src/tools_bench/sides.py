@@ -132,7 +132,11 @@ def _read_json(path: Path) -> Any:
 
 def mismatches(baseline: Side, current: Side) -> list[str]:
     """What makes two runs unlike, a sentence each."""
-    here, there = current.results["hashes"], baseline.results["hashes"]
+    return differing(baseline.results["hashes"], current.results["hashes"])
+
+
+def differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """What differs between a baseline's hashes and those of a run, made or planned, a sentence each."""
     found = []
     for what, words in (("data", "the items"), ("prompt", "the prompts")):
         for task in {**there[what], **here[what]}:

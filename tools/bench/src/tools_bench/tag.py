@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tools_bench.config import TagConfig
-from tools_bench.items import grade_of
+from tools_bench.items import grade_of, raw_of
 from tools_shared import yaml_text
 from tools_shared.errors import ToolError
 from tools_shared.files import write_jsonl
@@ -147,13 +147,14 @@ def _tagged(rows: Iterable[Row | Rejected], config: TagConfig, rejected: list[Re
         keys = [config.question_key] if config.question_key else ["question", "problem", "prompt"]
         text = next((row.data[k] for k in keys if isinstance(row.data.get(k), str)), None)
         if text is None:
-            rejected.append(Rejected(row.origin, f"no text under {' or '.join(keys)}", str(dict(row.data))[:200]))
+            rejected.append(Rejected(row.origin, f"no text under {' or '.join(keys)}", raw_of(row)))
             continue
         own = row.data.get("grade")
         try:
             tags = tag(text, config.grade or grade_of(own))
         except ToolError:
             reason = f'"grade" is {str(own)[:40]!r}: grades are K and 1 to 12; fix the row or pass --grade'
-            rejected.append(Rejected(row.origin, reason, str(dict(row.data))[:200]))
+            rejected.append(Rejected(row.origin, reason, raw_of(row)))
             continue
-        yield {**row.data, **tags.to_json()}
+        grade = {} if config.grade is None else {"grade": config.grade.strip()}
+        yield {**row.data, **grade, **tags.to_json()}

@@ -43,7 +43,7 @@ def describe(comparisons: Sequence[BenchComparison]) -> str:
 
 def as_text(comparison: BenchComparison) -> str:
     """The table that a person reads, and what it rests on."""
-    rows = [["metric", "baseline", "current", "difference", "interval", "p (Holm)", "detectable", "verdict"]]
+    rows = [["metric", "baseline", "current", "difference", "interval", "p (adjusted)", "detectable", "verdict"]]
     rows += [_cells(v) for v in comparison.verdicts]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -51,8 +51,8 @@ def as_text(comparison: BenchComparison) -> str:
     n = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else str(sizes[0])
     foot = [
         f"baseline {comparison.baseline.name}, current {comparison.current.name}; n = {n} items; differences in "
-        f"points, {100 * (1 - comparison.alpha):g} % intervals; a metric is called improved or regressed at p (Holm) "
-        f"<= {comparison.alpha:g}, equivalent when its interval lies within {comparison.margin:g} points",
+        f"points, {100 * (1 - comparison.alpha):g} % intervals; a metric is called improved or regressed at p "
+        f"(adjusted) <= {comparison.alpha:g}, equivalent when its interval lies within {comparison.margin:g} points",
         f"{len(comparison.flips)} flips of the headline metrics (flips.jsonl)",
         *(f"differs: {sentence}" for sentence in comparison.mismatch),
         *(f"warning: {sentence}" for sentence in comparison.warnings),
@@ -62,7 +62,7 @@ def as_text(comparison: BenchComparison) -> str:
 
 def _cells(v: Verdict) -> list[str]:
     arrow = {1: "", -1: " (lower is better)", 0: " (described only)"}[v.direction]
-    p = "" if v.direction == 0 else "<0.001" if v.p_holm < 0.001 else f"{v.p_holm:.3f}"
+    p = "" if v.direction == 0 else "<0.001" if v.p_adjusted < 0.001 else f"{v.p_adjusted:.3f}"
     found = "-" if v.minimum_detectable is None else f"{100 * v.minimum_detectable:.1f}"
     return [
         v.metric + arrow, f"{100 * v.baseline:.1f} %", f"{100 * v.current:.1f} %", f"{100 * v.difference:+.1f}",

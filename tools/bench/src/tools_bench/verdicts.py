@@ -1,21 +1,22 @@
 """Judging differences: each metric paired by item, all of them corrected together, each in its own direction.
 
-A difference is called real only if Holm's adjusted p-value over all metrics is at most alpha; so if two models are the
-same, the chance that anything at all is called improved or regressed is at most alpha (simulated in
-`tests/test_verdicts.py`).
+A difference is called real only if Hommel's adjusted p-value over all metrics is at most alpha; so if two models are
+the same, the chance that anything at all is called improved or regressed is at most alpha (simulated in
+`tests/test_verdicts.py`). Metrics that a gate names were chosen beforehand: they are corrected among themselves, and
+the others among themselves.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from tools_bench.metrics import metric_of
 from tools_shared.config import nearest
 from tools_shared.errors import ToolError
-from tools_shared.stats import holm, paired_difference, wilson
+from tools_shared.stats import hommel, paired_difference, wilson
 
 Name = Literal["improved", "regressed", "equivalent", "inconclusive", "described"]
 
@@ -30,7 +31,7 @@ class RegressionError(ToolError):
 class Verdict:
     """One metric of two runs, on the `n` items that both have. Rates are shares; `difference` is current minus
     baseline, whatever the direction. `minimum_detectable` is what this comparison finds with 80 % power at the
-    strictest level that Holm may ask for; None where no item differs in a way that tells."""
+    strictest level that the correction may ask for; None where no item differs in a way that tells."""
 
     metric: str
     direction: int
@@ -42,7 +43,7 @@ class Verdict:
     high: float
     n: int
     p_value: float
-    p_holm: float
+    p_adjusted: float
     minimum_detectable: float | None
     only_baseline: int
     only_current: int
@@ -60,34 +61,48 @@ class Verdict:
 Pairs = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
-def judge(pairs: Pairs, alpha: float = 0.05, margin: float = 2.0) -> list[Verdict]:
-    """Verdicts for metrics given as (baseline values, current values), item by item. `margin` is in points.
+def judge(pairs: Pairs, alpha: float = 0.05, margin: float = 2.0, gated: Collection[str] = ()) -> list[Verdict]:
+    """Verdicts for metrics given as (baseline values, current values), item by item. `margin` is in points; `gated`
+    are the metrics that a gate names.
 
     Metrics without a direction are described and not tested. Raises ToolError when a bootstrap has fewer than 2 items.
     """
-    return judge_all({"": pairs}, alpha, margin)[""]
+    return judge_all({"": pairs}, alpha, margin, gated)[""]
 
 
-def judge_all(runs: Mapping[str, Pairs], alpha: float = 0.05, margin: float = 2.0) -> dict[str, list[Verdict]]:
-    """The verdicts of several runs against one baseline, by run: as `judge`, with all metrics of all runs corrected
+def judge_all(
+    runs: Mapping[str, Pairs], alpha: float = 0.05, margin: float = 2.0, gated: Collection[str] = ()
+) -> dict[str, list[Verdict]]:
+    """The verdicts of several runs against one baseline, by run: as `judge`, with the metrics of all runs corrected
     together, so that the chance of any false call among them is at most alpha."""
     found = {
         (run, name): paired_difference(a, b, confidence=1 - alpha)
         for run, pairs in runs.items()
         for name, (a, b) in pairs.items()
     }
-    tested = [key for key in found if metric_of(key[1]).direction]
-    strictest = 1 - alpha / max(1, len(tested))
-    adjusted = dict(zip(tested, holm([found[key].p_value for key in tested]), strict=True))
+    adjusted = _adjusted({key: d.p_value for key, d in found.items()}, gated)
     verdicts: dict[str, list[Verdict]] = {run: [] for run in runs}
     for (run, name), d in found.items():
         a, b = runs[run][name]
-        direction, p_holm = metric_of(name).direction, adjusted.get((run, name), 1.0)
-        strict = paired_difference(a, b, confidence=strictest).mde
-        values = (sum(a) / len(a), sum(b) / len(b), d.difference, d.low, d.high, d.n, d.p_value, p_holm, strict)
-        verdict = name_of(d.difference, d.low, d.high, p_holm <= alpha, direction, margin / 100)
+        direction, (p_adjusted, n_tests) = metric_of(name).direction, adjusted.get((run, name), (1.0, 1))
+        strict = paired_difference(a, b, confidence=1 - alpha / n_tests).mde
+        values = (sum(a) / len(a), sum(b) / len(b), d.difference, d.low, d.high, d.n, d.p_value, p_adjusted, strict)
+        verdict = name_of(d.difference, d.low, d.high, p_adjusted <= alpha, direction, margin / 100)
         verdicts[run].append(Verdict(name, direction, verdict, *values, d.a_only, d.b_only, d.method))
     return verdicts
+
+
+def _adjusted(
+    p_values: Mapping[tuple[str, str], float], gated: Collection[str]
+) -> dict[tuple[str, str], tuple[float, int]]:
+    """For each (run, metric) with a direction its adjusted p-value, and among how many it was corrected."""
+    tested = [key for key in p_values if metric_of(key[1]).direction]
+    families = [[key for key in tested if (key[1] in gated) is named] for named in (True, False)]
+    return {
+        key: (p, len(family))
+        for family in families
+        for key, p in zip(family, hommel([p_values[key] for key in family]), strict=True)
+    }
 
 
 def name_of(difference: float, low: float, high: float, real: bool, direction: int, margin: float) -> Name:
@@ -99,7 +114,10 @@ def name_of(difference: float, low: float, high: float, real: bool, direction: i
 
 
 def judge_aggregates(
-    pairs: Mapping[str, tuple[float, int, float, int]], alpha: float = 0.05, margin: float = 2.0
+    pairs: Mapping[str, tuple[float, int, float, int]],
+    alpha: float = 0.05,
+    margin: float = 2.0,
+    gated: Collection[str] = (),
 ) -> list[Verdict]:
     """Verdicts for metrics known only as rates: (baseline rate, its n, current rate, its n); unpaired and so weaker.
 
@@ -107,14 +125,13 @@ def judge_aggregates(
     two-proportion z test.
     """
     found = {name: _unpaired(*values, 1 - alpha) for name, values in pairs.items()}
-    tested = [name for name in pairs if metric_of(name).direction]
-    adjusted = dict(zip(tested, holm([found[name][3] for name in tested]), strict=True))
+    adjusted = _adjusted({("", name): one[3] for name, one in found.items()}, gated)
     verdicts = []
     for name, (a, n_a, b, n_b) in pairs.items():
         difference, low, high, p, detectable = found[name]
-        direction, p_holm = metric_of(name).direction, adjusted.get(name, 1.0)
-        verdict = name_of(difference, low, high, p_holm <= alpha, direction, margin / 100)
-        values = (a, b, difference, low, high, min(n_a, n_b), p, p_holm, detectable)
+        direction, (p_adjusted, _) = metric_of(name).direction, adjusted.get(("", name), (1.0, 1))
+        verdict = name_of(difference, low, high, p_adjusted <= alpha, direction, margin / 100)
+        values = (a, b, difference, low, high, min(n_a, n_b), p, p_adjusted, detectable)
         verdicts.append(Verdict(name, direction, verdict, *values, 0, 0, "unpaired: Newcombe interval, z test"))
     return verdicts
 
@@ -141,6 +158,6 @@ def failed_gates(verdicts: Sequence[Verdict], gates: Mapping[str, float]) -> lis
         if v.verdict == "regressed" and v.worse_by > points:
             sentences.append(
                 f"{name} is worse by {v.worse_by:.1f} points ({100 * v.baseline:.1f} to {100 * v.current:.1f} %, "
-                f"p={v.p_holm:.2g}); allowed are {points:g}"
+                f"p={v.p_adjusted:.2g}); allowed are {points:g}"
             )
     return sentences

@@ -116,7 +116,7 @@ function differences() {
     box.append(element("p", { class: "note" }, "No two evaluated runs here share items; there is nothing to compare."));
     return;
   }
-  box.append(element("p", { class: "note" }, `Each run minus its baseline, in points, paired by item, with 95 % intervals. Improved or regressed: Holm-adjusted p \u2264 0.05 over the metrics of one run; equivalent: the interval lies within 2 points; "detectable" is what this comparison finds with 80 % power.`));
+  box.append(element("p", { class: "note" }, `Each run minus its baseline, in points, paired by item, with 95 % intervals. Improved or regressed: Hommel-adjusted p \u2264 0.05 over the metrics of one run; equivalent: the interval lies within 2 points; "detectable" is what this comparison finds with 80 % power.`));
   const grid = element("div", { class: "grid wide" });
   for (const name of names) {
     const verdicts = data.differences[name];
@@ -124,10 +124,10 @@ function differences() {
     const reach = Math.max(0.05, ...verdicts.flatMap((v) => [Math.abs(v.low), Math.abs(v.high)])) * 1.05;
     const rows = verdicts.map((v) => ({ label: v.metric, value: v.difference, low: v.low, high: v.high, text: signed(v.difference), style: v.verdict }));
     const counts = verdicts.filter((v) => v.direction).map((v) => element("tr", {},
-      element("td", {}, v.metric), element("td", { class: v.verdict }, v.verdict), element("td", {}, `p ${v.p_holm < 0.001 ? "< 0.001" : "= " + v.p_holm.toFixed(3)}`),
+      element("td", {}, v.metric), element("td", { class: v.verdict }, v.verdict), element("td", {}, `p ${v.p_adjusted < 0.001 ? "< 0.001" : "= " + v.p_adjusted.toFixed(3)}`),
       element("td", {}, v.minimum_detectable === null ? "\u2013" : percent(v.minimum_detectable)), element("td", {}, String(v.n))));
     grid.append(element("div", { class: "panel" }, element("h3", {}, `${name} against ${data.runs.find((run) => run.name === name).baseline}`), whiskers(rows, { low: -reach, high: reach, width: narrow ? 410 : 530, labels: 196, zero: 0, unit: (t) => (100 * t).toFixed(0) }),
-      element("div", { class: "scroll" }, element("table", {}, element("thead", {}, element("tr", {}, ...["metric", "verdict", "p (Holm)", "detectable", "n"].map((h) => element("th", { scope: "col" }, h)))), element("tbody", {}, ...counts)))));
+      element("div", { class: "scroll" }, element("table", {}, element("thead", {}, element("tr", {}, ...["metric", "verdict", "p (adjusted)", "detectable", "n"].map((h) => element("th", { scope: "col" }, h)))), element("tbody", {}, ...counts)))));
   }
   box.append(grid);
 }
