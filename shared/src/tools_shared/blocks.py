@@ -31,7 +31,7 @@ _NOTHING = re.compile(
 _BLANK = r"(?:[ \t$]|\\[()\[\]]|\\q?quad(?![a-z])|\\[,;: ])*"
 _JOINED = re.compile(
     rf"\}}{_BLANK}(?:(?:,|;|and|or"
-    rf"|\\text ?\{{[^{{}}]{{0,40}}(?<![a-z])(?:and|or)(?![a-z])[^{{}}]{{0,9}}\}}){_BLANK}){{1,2}}"
+    rf"|\\text ?\{{[^{{}}]{{0,40}}(?<![a-z])(?:and|or)(?![a-z])[^{{}}]{{0,9}}\}}){_BLANK}){{0,2}}"
     rf"(?:[A-Za-z](?:_\{{?\w\}}?)? ?={_BLANK})?\\f?box(?:ed)?[ \t]*\{{"
 )
 """What is between two boxes that hold one answer: `\\boxed{2}$ or $x = \\boxed{3}`."""
@@ -95,8 +95,8 @@ def reasoning_block(text: str, open_tag: str, close_tag: str, opened: bool) -> t
 
 
 def last_filled(text: str, spans: Sequence[Span]) -> Span | None:
-    """The last span that holds an answer and not a placeholder of one; where several boxes are joined by commas, `and`
-    or `or` into one answer, the range of them all, with their frames."""
+    """The last span that holds an answer and not a placeholder of one; where several boxes are joined by commas, `and`,
+    `or` or nothing into one answer, the range of them all, with their frames."""
     last = next((i for i in reversed(range(len(spans))) if not is_placeholder(text[slice(*spans[i])])), None)
     if last is None:
         return None

@@ -96,6 +96,10 @@ _THIN_GROUP = re.compile(f"(?<=[0-9]),?{THIN} ?(?=[0-9]{{3}}(?![0-9]))")
 _SCRIPTS = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+|[₀₁₂₃₄₅₆₇₈₉]+")
 _BOX = re.compile(r"\\(?:begin)?(?:boxed|fbox|framebox) ?\{")
 _SHORT_BINOMIAL = re.compile(r"\\[dt]?binom ?([A-Za-z0-9]) ?([A-Za-z0-9])")
+_CONNECTIVE_TEXT = re.compile(
+    r"(?<=\}) ?(?:\\q?quad)? ?\\text ?\{[^{}]*(?<![a-z])(and|or)(?![a-z])[^{}]*\} ?(?:\\q?quad)? ?(?=\\boxed)"
+)
+_SIDE_BY_SIDE = re.compile(r"\}[ $]*(?=\\f?box)")
 _BETWEEN = re.compile(r"(?:\$|\\\))?\s?(,|;|(?:\\text\s?\{\s?)?(?:and|or)(?:\s?\})?)\s?(?:\$|\\\()")
 _PLAIN_ROOT = re.compile(
     r"(?<![A-Za-z\\])sqrt ?\(([^()]*)\)|√ ?\(([^()]*)\)|√ ?([0-9.]+|[A-Za-z])|∛ ?([0-9.]+|[A-Za-z])"
@@ -179,7 +183,7 @@ def _unwrap(text: str) -> str:
 
 def _without_boxes(text: str) -> str:
     """Boxes inside the text as the groups of LaTeX that they are."""
-    return _BOX.sub("{", text)
+    return _BOX.sub("{", _SIDE_BY_SIDE.sub("},", _CONNECTIVE_TEXT.sub(r" \1 ", text)))
 
 
 def _without(text: str, opening: str, closing: str) -> str:
