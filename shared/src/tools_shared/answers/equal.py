@@ -66,9 +66,10 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _CHOICE = re.compile(r"\(?([A-Za-z])\)?")
 _LOOSE_BLANK = re.compile(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
 _LATEX_NAME = re.compile(r"\\[A-Za-z]+")
-_LISTED = re.compile(r"[,;]|(?<![_0-9.])[0-9.]+ [0-9.]")
+_LISTED = re.compile(r"[,;]|(?<![_^0-9.])[0-9.]+ [0-9.]")
 _CHOICE_WITH_TEXT = re.compile(r"(?:\(([A-E])\)|([A-E])[.:)])\s+\S")
 _TIME = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9](?::[0-5][0-9])?)(?: ?([ap])(?:\.? ?m)?\.?)?", re.IGNORECASE)
+_DIFFERENTIAL = re.compile("d[a-z]")
 _BASE = re.compile(r"([0-9A-F]+)_\{?([0-9]{1,2})\}?")
 
 
@@ -151,8 +152,9 @@ def _labels_differ(want: _Answer, have: _Answer) -> bool:
 
 
 def _different_lists(want: _Answer, have: _Answer) -> Verdict | None:
-    """Lists that cannot be equal, because they are not equally long; None where they could be."""
-    if _length(want) == _length(have):
+    """Lists that cannot be equal, because they are not equally long, or a set and a point; None where they could be."""
+    set_and_point = (want.parts.braced or have.parts.braced) and not (want.several and have.several)
+    if _length(want) == _length(have) and not set_and_point:
         return None
     if want.number and any(_is_words(part) for part in have.parts.texts):
         return Verdict(Status.UNPARSEABLE, "number")
@@ -170,7 +172,9 @@ def _against_number(have: _Answer) -> Verdict | None:
     """A given answer that is not a number, where one is wanted: several numbers, words, or an expression (None)."""
     several = len(literals(have.text)) > 1
     plain = _LATEX_NAME.sub(" ", have.parts.texts[0])
-    wordy = any(len(w) > 1 and w.lower() not in _FUNCTIONS for w in _LETTERS.findall(plain))
+    wordy = any(
+        len(w) > 1 and w.lower() not in _FUNCTIONS and not _DIFFERENTIAL.fullmatch(w) for w in _LETTERS.findall(plain)
+    )
     if several and (wordy or _LISTED.search(plain)):
         return Verdict(Status.WRONG, "number")
     if wordy or have.words or _BASE.fullmatch(have.key) or _TIME.fullmatch(have.key):

@@ -56,6 +56,7 @@ WARM_UP = (
     ("e^{i\\pi}", "-1", True),
 )
 """One pair and more of every class of answers, with the verdict that is known."""
+_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 _FORBIDDEN = (
     "import",
     "os.system",
@@ -144,9 +145,14 @@ def judge(gold: str, given: str) -> str:
 
 
 def _parse(latex: str) -> list[Any]:
+    from latex2sympy2_extended import NormalizationConfig
     from math_verify import LatexExtractionConfig, parse
 
-    return parse(f"${latex}$", [LatexExtractionConfig()], fallback_mode="no_fallback", parsing_timeout=None)
+    # Its list of units has letters in it, such as t, which end many an expression in the variable t.
+    units = _WORD.search(latex) is not None
+    normal = NormalizationConfig(units=units, malformed_operators=True, nits=True)
+    how = LatexExtractionConfig(normalization_config=normal)
+    return parse(f"${latex}$", [how], fallback_mode="no_fallback", parsing_timeout=None)
 
 
 def limit_cpu(deadline_s: float) -> None:
