@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tools_shared.answers import equal
+from tools_shared.answers import equal, equal_many
 from tools_shared.answers.symbolic import Pool
 
 pytest.importorskip("math_verify", reason="math-verify is not installed (tools-shared[symbolic])")
@@ -297,3 +297,11 @@ def test_nothing_is_imported_after_the_door_is_shut():
     asked = json.dumps(pairs(EQUAL) + pairs(DIFFERENT))
     done = subprocess.run([sys.executable, "-c", code], input=asked, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_verdict_depends_on_which_is_gold():
+    asked = pairs(EQUAL) + pairs(DIFFERENT)
+    mixed = [(a, b) for (a, _), (_, b) in zip(asked, asked[7:] + asked[:7], strict=True)]
+    ours = [verdict.correct for verdict in equal_many(mixed, threads=1)]
+    assert ours == [verdict.correct for verdict in equal_many([(b, a) for a, b in mixed], threads=1)]
+    assert [pair for pair, correct in zip(mixed, ours, strict=True) if correct] == []
