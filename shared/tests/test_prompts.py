@@ -121,6 +121,7 @@ def test_malformed_completions(text, answer, well_formed):
 def test_a_brace_in_a_box_is_matched_and_the_last_closed_box_counts():
     parse = PROFILES["boxed"].parse
     assert parse("so \\boxed{\\frac{1}{2}}. Then \\boxed{{3}}").answer == "{3}"
+    assert parse("so $x = \\boxed{2}$ or $x = \\boxed{3}$").answer == "\\boxed{2}$ or $x = \\boxed{3}"
     assert parse("so \\boxed{1} and \\boxed{2").answer == "1"
     assert parse("so \\boxed{2").answer is None
 

@@ -100,6 +100,7 @@ _CONNECTIVE_TEXT = re.compile(
     r"(?<=\}) ?(?:\\q?quad)? ?\\text ?\{[^{}]*(?<![a-z])(and|or)(?![a-z])[^{}]*\} ?(?:\\q?quad)? ?(?=\\boxed)"
 )
 _SIDE_BY_SIDE = re.compile(r"\}[ $]*(?=\\f?box)")
+_BRACED_COMMA = re.compile(r"(?<=[0-9]) ?\{ ?, ?\} ?(?=[0-9]{3})")
 _BETWEEN = re.compile(r"(?:\$|\\\))?\s?(,|;|(?:\\text\s?\{\s?)?(?:and|or)(?:\s?\})?)\s?(?:\$|\\\()")
 _PLAIN_ROOT = re.compile(
     r"(?<![A-Za-z\\])sqrt ?\(([^()]*)\)|√ ?\(([^()]*)\)|√ ?([0-9.]+|[A-Za-z])|∛ ?([0-9.]+|[A-Za-z])"
@@ -127,6 +128,7 @@ def clean(text: str) -> str:
     if "\\" in text or "{" in text or "~" in text or "**" in text or THIN in text:
         if "\\!" in text:
             text = text.replace(",\\! ", ",")  # MATH writes 11,\! 111
+        text = _BRACED_COMMA.sub(",", text)
         text = _LATEX.sub(lambda m: _REPLACEMENTS.get(m[0], m[0]), text)
         text = _THIN_GROUP.sub(",", text)
         text = _SHORT_BINOMIAL.sub(r"\\binom{\1}{\2}", text)
