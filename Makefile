@@ -299,12 +299,9 @@ sbom: ## What is in the six images, as CycloneDX in dist/sbom/
 	@for tool in $(TOOLS); do \
 	    docker run --rm -i --network none --entrypoint python tools-$$tool:$(VARIANT) - <docker/sbom.py >$(DIST)/sbom/tools-$$tool-$(VARIANT).json; done
 
-# In an environment of its own: pip-audit asks for other packages than the tools do. --strict: not known is not passed.
 .PHONY: audit
-audit: ## Known vulnerabilities of the pinned versions, as pypi.org knows them
-	$(PYTHON) -m venv .venv-audit
-	.venv-audit/bin/python -m pip install -q pip-audit==2.10.1
-	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+audit: ## Known vulnerabilities of the pinned versions, as the registry that pip is configured for knows them
+	$(PYTHON) scripts/audit.py constraints.txt
 
 .PHONY: wheels
 wheels: setup ## Build the seven wheels and source distributions into dist/
