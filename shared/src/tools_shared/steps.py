@@ -21,11 +21,15 @@ class UnusableError(Exception):
     """Why a row is no trace; becomes the reason of a `Rejected`."""
 
 
+class NoThinkingError(UnusableError):
+    """A response holds neither tag of the profile's thinking block, and its prompt did not open one."""
+
+
 BLANK_LINE, LINE, SENTENCE = "\n\n", "\n", "sentence"
 _PATTERNS = {
-    # A run of line ends is one boundary: what follows the first of them would be an empty step.
-    BLANK_LINE: re.compile(r"\n\n(?<!\n\n\n)"),
-    LINE: re.compile(r"\n(?<!\n\n)"),
+    # A run of line ends is one boundary: what follows the first of them would be an empty step. CRLF ends a line too.
+    BLANK_LINE: re.compile(r"(?<![\r\n])\r?\n\r?\n"),
+    LINE: re.compile(r"(?<![\r\n])\r?\n"),
     SENTENCE: re.compile(r"[.!?](?=\s|$)"),
 }
 
@@ -123,8 +127,10 @@ def _by_pieces(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> 
 def reasoning(response: str, profile: Profile, prompt: Prompt, whole: bool = False) -> str:
     """What the model is made to read after the prompt: the response up to the end of its reasoning.
 
-    An opening tag that the prompt has written already is left out of it. Reasoning that never closes is all there is.
-    Raises UnusableError when there is none; with `whole` the response itself is taken then.
+    An opening tag that the prompt has written already is left out of it. Reasoning that never closes is all there is;
+    reasoning that is closed and never opened was opened by the prompt of the model that wrote it.
+    Raises UnusableError when there is none, NoThinkingError without a block; with `whole` the response itself is taken
+    then.
     """
     if profile.think is None:
         text = response[: profile.parse(response).block_start]
@@ -141,9 +147,9 @@ def _tagged(response: str, opening: str, closing: str, prompt: Prompt, whole: bo
         response = response.lstrip()[len(opening) :]
         # The prompt goes on after its tag as the template has it ("\n"); the response's own copy of that goes too.
         response = response.removeprefix(after_tag)
-    elif not prompt.opens_thinking and opening not in response:
+    elif not prompt.opens_thinking and opening not in response and closing not in response:
         if not whole:
-            raise UnusableError(f"no thinking block ('{opening}'); --untagged whole takes such a response as it is")
+            raise NoThinkingError(f"no thinking block ('{opening}')")
         return response
     end = response.find(closing)
     return response if end < 0 else response[:end]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _THINKING = ("think", "thinking", "thought", "thoughts", "reasoning")
 _TAG = re.compile(r"<([A-Za-z_|:]+)>|\[([A-Z_]+)\]")
+_CLOSING = re.compile(r"</([A-Za-z_|:]+)>|\[/([A-Z_]+)\]")
 
 
 def apply_template(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], options: Mapping[str, Any]) -> str:
@@ -74,6 +75,18 @@ def own_block(tokenizer: PreTrainedTokenizerBase, completion: str) -> tuple[str,
     found = _TAG.match(completion.lstrip())
     pair = _pair(found) if found else None
     return pair if pair and _reasons(pair[0]) and pair[1] in completion and pair[0] in _sources(tokenizer) else None
+
+
+def written_block(text: str) -> tuple[str, str] | None:
+    """The tags of the first block of reasoning in a text, whatever model wrote it; None where there is none.
+
+    A closing tag alone counts where no opening one is found: many prompts end with the opening one.
+    """
+    for pattern in (_TAG, _CLOSING):
+        pairs = (_pair(found) for found in pattern.finditer(text))
+        if pair := next((pair for pair in pairs if _reasons(pair[0])), None):
+            return pair
+    return None
 
 
 def _reasons(tag: str) -> bool:

@@ -1,3 +1,4 @@
+import itertools
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
 from tools_shared.models import resolve
 from tools_shared.models.load import load_tokenizer
+from tools_shared.prompts import PROFILES
 from tools_shared.steps import boundary_tokens, encode, parse_delimiter, step_ends, token_ends
 
 CALL = Invocation("tools-scorer", "0.1.0")
@@ -202,6 +204,60 @@ def test_standard_input_without_a_usable_trace_makes_no_run(tmp_path):
     assert not (tmp_path / "out").exists()
     result = CliRunner().invoke(main, words, input=json.dumps(attempt()) + "\n")
     assert result.exit_code == 0, result.output
+
+
+FOREIGN = {
+    "think": ("<think>\n", "\n</think>\n\nTherefore \\boxed{12}."),
+    "opened by the prompt": ("", "</think>\nTherefore 12."),
+    "reasoning": ("<reasoning>", "</reasoning><answer>12</answer>"),
+    "capitals": ("[THINK]", "[/THINK]12"),
+    "thought": ("<|begin_of_thought|>\n", "<|end_of_thought|>\n<|begin_of_solution|>12<|end_of_solution|>"),
+    "own": (OPEN, f"{CLOSE}<SOLUTION>12</SOLUTION>"),
+}
+
+
+@pytest.mark.parametrize(("opening", "after"), FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("piped", [False, True])
+def test_the_tags_of_the_responses_are_recognised(opening, after, piped, tmp_path):
+    body = "A dozen eggs, as <b>packed</b>.\n\nNo [PAD] is left, so twelve"
+    row = {"question": "How many eggs are in a dozen?", "ground_truth": "12", "extracted_answer": "12"}
+    text = json.dumps(row | {"response": opening + body + after}) + "\n"
+    source = tmp_path / "traces.jsonl"
+    source.write_text(text)
+    words = ["preprocess", "--input_file", "-" if piped else str(source), "--output_file", str(tmp_path / "pre")]
+    result = CliRunner().invoke(main, [*words, "--tokenizer_path", "demo"], input=text)
+    assert result.exit_code == 0, result.output
+    (made,) = [json.loads(line) for line in (tmp_path / "pre" / "traces.jsonl").read_text().splitlines()]
+    assert made["forward_text"].strip() == (opening + body).strip()
+    assert "prompt profile '" in result.output
+    assert opening.strip() in made["prompt"]
+
+
+def test_what_helps_a_response_with_other_tags_is_named(tmp_path):
+    boxed = attempt(response="<think>Six and six.\n\nTwelve</think>12")
+    _, rejected, _ = run(tmp_path, attempt(), boxed, attempt(response="12"), profile="gsm8k-tags")
+    other, none = (found["reason"] for found in rejected)
+    assert other.endswith("--profile think reads responses tagged <think>")
+    assert none.endswith("--untagged whole takes such a response as it is")
+
+
+def test_a_model_with_a_profile_of_its_own_keeps_it(tmp_path, tokenizer):
+    folder = tmp_path / "model"
+    tokenizer.save_pretrained(folder)
+    (folder / "config.json").write_text('{"model_type": "llama"}')
+    own = {"profile": PROFILES["gsm8k-tags"].to_json()}
+    (folder / "tools.json").write_text(json.dumps(own))
+    think = attempt(response="<think>Six and six.\n\nTwelve</think>12")
+    _, (rejected,), _ = run(tmp_path, attempt(), think, tokenizer_path=str(folder))
+    assert rejected["reason"].endswith("name the model that wrote it with --tokenizer-path")
+
+
+def test_windows_line_ends_end_steps():
+    text = "Ab.\r\n\r\nC.\r\n\r\n\r\n\r\nD.\r\nE.\n\r\nF"
+    ends = {"\n\n": ["Ab.", "C.", "D.\r\nE."], "\n": ["Ab.", "C.", "D.", "E."]}
+    for delimiter, steps in ends.items():
+        edges = [0, *step_ends(text, delimiter)]
+        assert [text[a:b].strip() for a, b in itertools.pairwise(edges)] == steps
 
 
 def test_one_class_only_is_said(tmp_path, capsys):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tools_shared.answers import extract, gold_answer
 from tools_shared.prompts import Profile
 from tools_shared.records import Origin, Rejected, Row, text_id
-from tools_shared.sources import lookup, read_rows
+from tools_shared.sources import lookup
 from tools_shared.steps import UnusableError
 
 
@@ -43,12 +43,11 @@ class Attempt:
     origin: Origin
 
 
-def read_attempts(source: str, keys: Keys, profile: Profile, labelled: bool) -> Iterator[Attempt | Rejected]:
-    """Attempts in the order of the rows. `labelled`: a row without a ground truth is rejected.
-
-    Raises ToolError when the source cannot be opened.
-    """
-    for row in read_rows(source):
+def read_attempts(
+    rows: Iterable[Row | Rejected], keys: Keys, profile: Profile, labelled: bool
+) -> Iterator[Attempt | Rejected]:
+    """Attempts in the order of the rows. `labelled`: a row without a ground truth is rejected."""
+    for row in rows:
         if isinstance(row, Rejected):
             yield row
             continue

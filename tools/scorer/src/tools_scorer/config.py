@@ -32,7 +32,9 @@ class PreprocessConfig(RunConfig):
         flags=("--model-name",),
     )
     profile: str | None = option(
-        None, "Prompt profile: gsm8k-tags, think, boxed, or a YAML file. Default: the model's own, else gsm8k-tags."
+        None,
+        "Prompt profile: gsm8k-tags, think, boxed, or a YAML file. Default: the model's own, else that of the "
+        "thinking tags in the responses, else gsm8k-tags.",
     )
     delimiter: str = option("\\n\\n", "What ends a step: '\\n\\n', '\\n' or 'sentence'.")
     last_token: bool = option(True, "Also keep the last token of the reasoning, where the last step ends.")

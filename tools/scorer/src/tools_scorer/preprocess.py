@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,18 +13,27 @@ from typing import TYPE_CHECKING, Any
 from tools_scorer.attempts import Attempt, Keys, read_attempts
 from tools_scorer.config import PreprocessConfig
 from tools_scorer.groups import read_groups
+from tools_scorer.thinking import fitting_profile, remedy
 from tools_shared.answers import equal_many, readable
 from tools_shared.cli import Invocation, say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_jsonl
 from tools_shared.hidden.splits import question_key, split_of
-from tools_shared.models import ModelRef, choose_profile, resolve
+from tools_shared.models import ModelRef, resolve
 from tools_shared.prompts import Profile, Prompt, render_question
 from tools_shared.reading import tokenizer_sha256
-from tools_shared.records import Origin, Rejected
+from tools_shared.records import Origin, Rejected, Row
 from tools_shared.runs import Manifest, default_output_dir, draft, finished
-from tools_shared.sources import source_sha256
-from tools_shared.steps import UnusableError, encode, parse_delimiter, reasoning, sampled, step_tokens
+from tools_shared.sources import read_rows, source_sha256
+from tools_shared.steps import (
+    NoThinkingError,
+    UnusableError,
+    encode,
+    parse_delimiter,
+    reasoning,
+    sampled,
+    step_tokens,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,15 +56,18 @@ def preprocess(config: PreprocessConfig, invocation: Invocation) -> Manifest:
     if name in _RESERVED:
         raise ToolError(f"{config.input_file}: a run has a {name} of its own; rename the input")
     ref = reader_of(config.tokenizer_path)
-    parts = (config, choose_profile(ref, config.profile), _load_tokenizer(ref), _groups(config))
+    rows = read_rows(config.input_file)
+    profile, rows = fitting_profile(ref, config, rows)
+    parts = (config, ref, profile, _load_tokenizer(ref), _groups(config))
     if config.input_file != "-":  # standard input can be read but once
-        _check_usable(_Maker(*parts))
+        _check_usable(_Maker(*parts), rows)
+        rows = read_rows(config.input_file)
     maker = _Maker(*parts)
     with draft(output_dir, config, invocation, "scorer_data") as run:
         run.add_input("attempts", config.input_file, source_sha256(config.input_file) or "")
         sha256 = tokenizer_sha256(maker.tokenizer)
         run.add_input("tokenizer", config.tokenizer_path, sha256, profile=maker.profile.to_json())
-        write_jsonl(run.path / name, maker.rows(config.input_file))
+        write_jsonl(run.path / name, maker.rows(rows))
         if not maker.counts["n_traces"]:
             raise _nothing_usable(maker)
         run.reject(sorted(maker.rejected, key=lambda found: (found.origin.path, found.origin.line)))
@@ -94,6 +106,7 @@ class _Maker:
     """Makes rows of attempts and counts them."""
 
     config: PreprocessConfig
+    reader: ModelRef
     profile: Profile
     tokenizer: PreTrainedTokenizerBase
     groups: dict[str, str]
@@ -103,7 +116,7 @@ class _Maker:
     _prompts: dict[str, Prompt] = field(default_factory=dict)
     _names: Counter = field(default_factory=Counter)
 
-    def rows(self, source: str) -> Iterator[dict[str, Any]]:
+    def rows(self, source: Iterable[Row | Rejected]) -> Iterator[dict[str, Any]]:
         """The rows in the order of the attempts; what is left out lands in `rejected`."""
         config = self.config
         keys = Keys(config.question_key, config.response_key, config.ground_truth_key, config.answer_key)
@@ -124,7 +137,7 @@ class _Maker:
         config, prompt = self.config, self._prompt(attempt.question)
         if attempt.answer is None and config.unanswered == "reject":
             raise UnusableError("no extracted answer (--unanswered wrong keeps it as a wrong one)")
-        text = reasoning(attempt.response, self.profile, prompt, whole=config.untagged == "whole")
+        text = self._reasoning(attempt.response, prompt)
         token_ids, ends = self._tokens(attempt, text, prompt)
         marks = step_tokens(text, ends, parse_delimiter(config.delimiter), config.last_token)
         if not marks:
@@ -149,6 +162,12 @@ class _Maker:
             "split": split_of(group, config.seed, config.calibration_share, config.test_share),
         }
         return row | ({"mean_logprob": attempt.mean_logprob} if attempt.mean_logprob is not None else {})
+
+    def _reasoning(self, response: str, prompt: Prompt) -> str:
+        try:
+            return reasoning(response, self.profile, prompt, whole=self.config.untagged == "whole")
+        except NoThinkingError as error:
+            raise UnusableError(f"{error}; {remedy(response, self.reader)}") from error
 
     def _prompt(self, question: str) -> Prompt:
         """Attempts at a question mostly follow one another, so the last prompts are enough."""
@@ -200,9 +219,9 @@ def _segments(prompt: str, text: str, ends: Sequence[int]) -> list[str]:
     return [prompt + parts[0], *parts[1:-1], *([parts[-1]] if parts[-1] else [])]
 
 
-def _check_usable(maker: _Maker) -> None:
+def _check_usable(maker: _Maker, rows: Iterable[Row | Rejected]) -> None:
     """Raise ToolError when no row is usable, before a draft is begun that the next try would stumble over."""
-    if next(maker.rows(str(maker.config.input_file)), None) is None:
+    if next(maker.rows(rows), None) is None:
         raise _nothing_usable(maker)
 
 
@@ -213,7 +232,13 @@ def _nothing_usable(maker: _Maker) -> ToolError:
 
 
 def _warn(maker: _Maker) -> None:
-    """Say what a training would refuse."""
+    """Say how many attempts were left out, and what a training would refuse."""
+    if n_rejected := len(maker.rejected):
+        n_kept, first = maker.counts["n_traces"], maker.rejected[0]
+        say(
+            f"{n_kept + n_rejected} attempts: {n_kept} kept, {n_rejected} rejected "
+            f"(rejected.jsonl; the first: {first.origin}: {first.reason})"
+        )
     labelled = maker.counts["n_traces"] - maker.counts["n_unlabelled"]
     if labelled and maker.counts["n_correct"] in (0, labelled):
         kind = "right" if maker.counts["n_correct"] else "wrong"
