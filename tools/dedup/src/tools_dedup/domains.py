@@ -14,7 +14,7 @@ from tools_dedup.spelt import is_foreign
 from tools_dedup.words import pieces, terms
 
 DOMAINS = ("mathematics", "code", "text")
-MANY = 2000
+MANY = 400
 """Texts that are looked at, evenly spread."""
 MIXED = 0.2
 _LEAST_NUMBERS = 2

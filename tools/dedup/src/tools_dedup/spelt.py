@@ -37,6 +37,8 @@ FOREIGN = frozenset(
 )
 """Words of languages that write 1.500,50; two of them in a text tell that it is of one."""
 
+_FOREIGN_FORMS = frozenset(form for w in FOREIGN for form in (w, w.capitalize(), w.upper()))
+
 _CJK = {sign: n for n, sign in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "兩": 2}
 _CJK_SCALES = {"十": 10, "百": 100, "千": 1000, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
 CJK_NUMERALS = "".join([*_CJK, *_CJK_SCALES])
@@ -222,4 +224,5 @@ def _small(word: str, section: Fraction | None, words: Sequence[str], end: int, 
 
 def is_foreign(pieces: Iterable[str]) -> bool:
     """Whether a text is of a language with a decimal comma, by its words."""
-    return len(FOREIGN.intersection(piece.lower() for piece in pieces)) >= 2
+    found = list(pieces)
+    return not _FOREIGN_FORMS.isdisjoint(found) and len(FOREIGN.intersection(piece.lower() for piece in found)) >= 2
