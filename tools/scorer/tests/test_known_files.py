@@ -2,7 +2,9 @@ import os
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from tools_scorer.cli import main
 from tools_scorer.known_files import open_states
 from tools_shared.errors import ToolError
 
@@ -30,6 +32,11 @@ WRONG = {
     "one number": [entry(torch.tensor(1.0))],
     "key missing": [{"question": "x"}],
     "label": [entry(is_correct="yes")],
+    "label 2": [entry(is_correct=2)],
+    "no question": [entry(), entry(question=None)],
+    "empty question": [entry(question=" ")],
+    "NaN": [entry(), entry(torch.tensor([[1.0, float("nan")] * 4]))],
+    "infinity in fp16": [entry(torch.tensor([[1.0, float("inf")] * 4], dtype=torch.float16))],
     "payload": [entry(question=Payload())],
 }
 
@@ -45,6 +52,33 @@ def test_a_folder_that_cannot_be_used_is_one_line_and_leaves_nothing_in_the_way(
     torch.save([entry(), entry()], folder / "a.pt")
     assert open_states(folder, tmp_path / "run").n_traces == 2
     assert open_states(folder, tmp_path / "run").n_traces == 2
+
+
+@pytest.mark.parametrize(
+    "wrong", [entry(torch.randn(3, 5)), entry(torch.full((2, 8), float("nan"))), entry(is_correct=7)]
+)
+def test_the_last_entry_of_the_last_file_is_looked_at_before_anything_is_made(wrong, tmp_path):
+    folder = tmp_path / "known"
+    folder.mkdir()
+    for name in "abc":
+        torch.save([entry(), entry()], folder / f"{name}.pt")
+    torch.save([entry(), entry(), entry(), wrong], folder / "d.pt")
+    words = ["train", "--train_dir", str(folder), "--output-dir", str(tmp_path / "runs" / "first")]
+    result = CliRunner().invoke(main, words)
+    assert (result.exit_code, "d.pt: entry 3" in result.output) == (1, True), result.output
+    assert len(result.output.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["known"]
+
+
+def test_shards_of_other_files_are_not_taken_for_those_of_these(tmp_path):
+    folder = tmp_path / "known"
+    folder.mkdir()
+    torch.save([entry()], folder / "a.pt")
+    assert open_states(folder, tmp_path / "run").n_traces == 1
+    torch.save([entry(), entry()], folder / "a.pt")
+    with pytest.raises(ToolError, match="run-hidden: was not made of the .pt files .* --output-dir"):
+        open_states(folder, tmp_path / "run")
+    assert open_states(folder, tmp_path / "other").n_traces == 2
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\x80\x04.", b"PK\x03\x04broken"])
