@@ -38,7 +38,7 @@ _ANSWER_LINE = re.compile(
     r"|(?:最终)?答案(?:应该)?(?:是|为|：|:)|答[：:])",
     re.IGNORECASE | re.MULTILINE,
 )
-_PLAIN_LINE = re.compile(r"(?:A:|Answer:|####) ?(\$?-?[0-9]{1,18})")
+_PLAIN_LINE = re.compile(r"(?:A:|Answer:|####) ?(\$?-?(?:[0-9]{1,18}|[0-9]{1,3}(?:,[0-9]{3}){1,5})(?:\.[0-9]{1,20})?)")
 _HINTS = tuple(
     "ans|a:|a :|a=|a =|a*|a_|：|result|solution|correct|antwort|ponse|puesta|rispos|respos|ответ|答".split("|")
 )
