@@ -147,7 +147,7 @@ def mcnemar_exact(a_only: int, b_only: int) -> float:
     return min(1.0, 2 * math.exp(log_term) * total)
 
 
-def tango_interval(a_only: int, b_only: int, n: int, confidence: float = 0.95) -> Interval:
+def tango_interval(a_only: float, b_only: float, n: int, confidence: float = 0.95) -> Interval:
     """Tango's score interval for p_b - p_a from `n` paired 0/1 items (Tango 1998, Statistics in Medicine 17: 891).
 
     All differences that the score test does not reject: it has a width even when no item differs, stays within
@@ -160,7 +160,7 @@ def tango_interval(a_only: int, b_only: int, n: int, confidence: float = 0.95) -
     return Interval((b_only - a_only) / n, low, high, n)
 
 
-def _where_score_is(quantile: float, a_only: int, b_only: int, n: int) -> float:
+def _where_score_is(quantile: float, a_only: float, b_only: float, n: int) -> float:
     """The difference at which the score, which falls with it, has this value; by bisection to the last bit."""
     low, high = -1.0, 1.0
     while low < (middle := (low + high) / 2) < high:
@@ -171,7 +171,7 @@ def _where_score_is(quantile: float, a_only: int, b_only: int, n: int) -> float:
     return high if quantile < 0 else low
 
 
-def _score(difference: float, a_only: int, b_only: int, n: int) -> float:
+def _score(difference: float, a_only: float, b_only: float, n: int) -> float:
     """(b - a - n d) / sqrt(n (2 q + d (1 - d))), q the likeliest share of a_only if the difference were d."""
     linear = (2 * n - b_only + a_only) * difference - a_only - b_only
     constant = -a_only * difference * (1 - difference)

@@ -25,9 +25,9 @@ def z_of(confidence: float) -> float:
     return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
-def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
+def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
     """Wilson's score interval for a rate of `n` independent items (Wilson 1927, JASA 22: 209), without continuity
-    correction.
+    correction. A fraction of a success counts as one (values in [0, 1] vary less than 0 and 1 with the same mean).
 
     Raises ValueError when `n` is 0 or `successes` is not in 0..n.
     """

@@ -16,7 +16,7 @@ from tools_shared.prompts import Profile, Prompt, render_question
 from tools_shared.records import Problem
 from tools_shared.runs import Draft, read_manifest
 from tools_shared.runs.read import MANIFEST
-from tools_shared.stats import bootstrap_mean
+from tools_shared.stats import bounded_difference, bounded_mean
 from tools_shared.voting import best_scored, elected, number_answers
 
 FILE = "samples.jsonl"
@@ -104,10 +104,12 @@ def _rates(
         if config.scorer is not None:
             add(f"weighted_vote@{k}", elected(numbers, right, weights))
             add(f"best_of_{k}", best_scored(numbers, right, weights))
-    rates: dict[str, Any] = {name: asdict(bootstrap_mean(found, seed=config.seed)) for name, found in values.items()}
+    rates: dict[str, Any] = {
+        name: asdict(bounded_mean(found, range(len(found)), seed=config.seed)) for name, found in values.items()
+    }
     if config.scorer is not None:
         gained = [a - b for a, b in zip(values[f"weighted_vote@{k}"], values[f"majority@{k}"], strict=True)]
-        rates["weighted_vote_minus_majority"] = asdict(bootstrap_mean(gained, seed=config.seed))
+        rates["weighted_vote_minus_majority"] = asdict(bounded_difference(gained, range(len(gained)), seed=config.seed))
     return rates
 
 

@@ -34,7 +34,7 @@ from tools_shared.hidden.shards import READER_FIELDS
 from tools_shared.runs import default_output_dir, draft, finished
 from tools_shared.runs.read import MANIFEST, Manifest, read_manifest
 from tools_shared.scoring import WEIGHTS, Scorer, load_scorer
-from tools_shared.stats import Interval, bootstrap_mean
+from tools_shared.stats import Interval, bounded_difference
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,6 +71,7 @@ class Results:
     aggregate: str
     n_traces: int
     n_questions: int
+    n_groups: int
     n_mixed: int
     share_right: float
     pooled: Interval
@@ -150,6 +151,7 @@ def measure(hidden: Hidden, scorer: Scorer, traces: Sequence[Judged], config: Ev
         aggregate=config.aggregate,
         n_traces=len(traces),
         n_questions=len(questions),
+        n_groups=len(set(table.groups)),
         n_mixed=len(question_aurocs(table.labels, scores, table.questions)),
         share_right=float(table.labels.mean()),
         pooled=pooled_auroc(table.labels, scores, table.groups, **options),
@@ -213,7 +215,7 @@ def _compare(baseline: Baseline, table: Columns, scores: np.ndarray, options: Ma
     group = dict(zip(table.questions.tolist(), table.groups, strict=True))
     clusters = [group[q] for q in mine]
     differences = [mine[q] - theirs[q] for q in mine]
-    difference = bootstrap_mean(differences, clusters, **options) if len(set(clusters)) > 1 else None
+    difference = bounded_difference(differences, clusters, **options) if len(set(clusters)) > 1 else None
     return Compared(baseline.name, baseline.what, pooled, within, difference)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from tools_shared.errors import ToolError
-from tools_shared.stats import Interval, bootstrap_mean
+from tools_shared.stats import Interval, bounded_mean, wilson
 from tools_shared.stats.bootstrap import cluster_index
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 N_BINS = 15
 _BLOCK = 1 << 22
+_SAME = 1e-12
 
 
 def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -32,6 +33,9 @@ def pooled_auroc(
 ) -> Interval:
     """AUROC over all traces; the interval resamples clusters (percentiles of the bootstrap).
 
+    Where all resamples agree (every right trace above every wrong one) it is Wilson's over as many clusters as hold
+    the rarer class, for an AUROC of m right and n wrong ones varies at most as a rate of min(m, n) does (Birnbaum &
+    Klose 1957, The Annals of Mathematical Statistics 28: 933).
     Raises ToolError when there is one class only, or fewer than two clusters.
     """
     import numpy as np
@@ -48,7 +52,12 @@ def pooled_auroc(
         counts = rng.multinomial(n, np.full(n, 1 / n), size=min(rows, n_resamples - start))
         found.append(_weighted_aurocs(labels, scores, counts[:, index].astype(np.float64)))
     low, high = np.nanquantile(np.concatenate(found), [0.025, 0.975])
-    return Interval(auroc(labels, scores), float(low), float(high), len(labels))
+    estimate = auroc(labels, scores)
+    if high - low < _SAME:
+        rarer = min(len(np.unique(index[labels == label])) for label in (0, 1))
+        found = wilson(estimate * rarer, rarer)
+        low, high = found.low, found.high
+    return Interval(estimate, float(low), float(high), len(labels))
 
 
 def _weighted_aurocs(labels: np.ndarray, scores: np.ndarray, weights_R_N: np.ndarray) -> np.ndarray:
@@ -99,7 +108,7 @@ def within_auroc(
     clusters = [groups[first[q]] for q in found]
     if len(set(clusters)) < 2:
         return None
-    return bootstrap_mean(list(found.values()), clusters, n_resamples=n_resamples, seed=seed)
+    return bounded_mean(list(found.values()), clusters, n_resamples=n_resamples, seed=seed)
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:

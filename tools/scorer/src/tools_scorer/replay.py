@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tools_scorer.judged import Judged
 from tools_scorer.selection import vote
 from tools_shared.scoring import Aggregate
-from tools_shared.stats import Interval, bootstrap_mean
+from tools_shared.stats import Interval, bounded_mean
 
 QUANTILES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 BUDGETS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
@@ -126,5 +126,5 @@ def _point(
         n_dropped += len(question) - len(left)
     needed = sum(trace.n_tokens for question in questions for trace in question)
     clusters = [question[0].info.group for question in questions]
-    accuracy = bootstrap_mean(correct, clusters, n_resamples=n_resamples, seed=seed)
+    accuracy = bounded_mean(correct, clusters, n_resamples=n_resamples, seed=seed)
     return Point(setting, 1 - drawn / needed, accuracy, n_dropped)

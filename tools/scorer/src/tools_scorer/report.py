@@ -79,12 +79,18 @@ def _subtitle(results: Results, facts: ScorerFacts) -> str:
 
 
 def _compared(results: Results) -> str:
-    own = ["this scorer", _number(results.within), _number(results.pooled), ""]
+    own = ["this scorer", _number(results.within), _n(results.within), _number(results.pooled), ""]
     rows = [
-        [(c.name, c.what), _number(c.within) if c.within else "says nothing", _number(c.pooled), _signed(c.difference)]
+        [
+            (c.name, c.what),
+            _number(c.within) if c.within else "says nothing",
+            _n(c.within),
+            _number(c.pooled),
+            _signed(c.difference),
+        ]
         for c in results.compared
     ]
-    head = ["", "AUROC within a question", "AUROC pooled", "scorer better by (within)"]
+    head = ["", "AUROC within a question", "questions", "AUROC pooled", "scorer better by (within)"]
     return _table(head, [own, *rows], own=0)
 
 
@@ -114,12 +120,14 @@ def _selected(results: Results) -> str:
 
 
 def _saved(results: Results) -> str:
-    def rows(name: str, points: Iterable[Point]) -> list[list[str]]:
+    def rows(name: str, points: Sequence[Point]) -> list[list[str]]:
+        settings = distinct([p.setting for p in points])
         return [
-            [name, f"{p.setting:.3g}", f"{100 * p.saved:.1f} %", _percent(p.accuracy), str(p.n_dropped)] for p in points
+            [name, setting, f"{100 * p.saved:.1f} %", _percent(p.accuracy), _n(p.accuracy), str(p.n_dropped)]
+            for setting, p in zip(settings, points, strict=True)
         ]
 
-    head = ["rule", "threshold or budget", "tokens saved", "weighted vote right", "traces dropped"]
+    head = ["rule", "threshold or budget", "tokens saved", "weighted vote right", "questions", "traces dropped"]
     body = [*rows("stop below", results.stopped[::2]), *rows("cache budget", results.dropped[::2])]
     return _table(head, [*body, *rows("cache budget, by lot", results.dropped_by_lot[::2])])
 
@@ -136,6 +144,17 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], own: int | None =
         f"<tr{' class=own' if i == own else ''}>{''.join(map(cell, row))}</tr>" for i, row in enumerate(rows)
     )
     return f'<div class="scroll"><table><thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table></div>'
+
+
+def distinct(values: Sequence[float]) -> list[str]:
+    """Numbers as text, with the fewest digits (3 at least, 9 at most) that keep those apart which differ."""
+    n_different = len({f"{value:.9g}" for value in values})
+    written = ([f"{value:.{digits}g}" for value in values] for digits in range(3, 10))
+    return next(texts for texts in written if len(set(texts)) == n_different)
+
+
+def _n(interval: Interval | None) -> str:
+    return "" if interval is None else str(interval.n)
 
 
 def _number(interval: Interval | None) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tools_scorer.judged import Judged
 from tools_shared.scoring import Aggregate
-from tools_shared.stats import Interval, bootstrap_mean, pass_at_k
+from tools_shared.stats import Interval, bounded_difference, bounded_mean, pass_at_k
 from tools_shared.voting import best_scored, elected
 
 N_SUBSETS = 64
@@ -59,13 +59,15 @@ def _at(
         for rule, chance in zip(RULES, chances, strict=True):
             values[rule].append(chance)
 
-    def interval(numbers: Sequence[float]) -> Interval:
-        return bootstrap_mean(numbers, clusters, n_resamples=n_resamples, seed=seed)
-
+    options = {"n_resamples": n_resamples, "seed": seed}
     gain = {
-        rule: interval([a - b for a, b in zip(values[rule], values["majority"], strict=True)]) for rule in RULES[1:]
+        rule: bounded_difference(
+            [a - b for a, b in zip(values[rule], values["majority"], strict=True)], clusters, **options
+        )
+        for rule in RULES[1:]
     }
-    return Selection(k, {("pass@k" if n.startswith("pass") else n): interval(v) for n, v in values.items()}, gain)
+    rates = {name: bounded_mean(found, clusters, **options) for name, found in values.items()}
+    return Selection(k, {("pass@k" if n.startswith("pass") else n): rate for n, rate in rates.items()}, gain)
 
 
 def _mean_over_subsets(scored: Chosen, k: int, seed: int) -> list[float]:

@@ -17,6 +17,10 @@ KNOWN_QUESTIONS = {
 }
 
 
+FEW = 20
+"""Below so many questions an interval by resampling is too narrow to decide by."""
+
+
 def show(interval: Interval) -> str:
     return f"{interval.estimate:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
@@ -24,7 +28,23 @@ def show(interval: Interval) -> str:
 def verdict(results: Results) -> list[str]:
     """First what the questions allow it to say, then whether the scorer reads the trace, then what votes gain by it."""
     known = [KNOWN_QUESTIONS[results.split]] if results.split in KNOWN_QUESTIONS else []
-    return known + _within(results) + (_vote_verdict(results) if results.within is not None else [])
+    return known + _few(results) + _within(results) + (_vote_verdict(results) if results.within is not None else [])
+
+
+def _few(results: Results) -> list[str]:
+    """That the questions are too few, where they are."""
+    if results.n_groups < FEW:
+        alike = "" if results.n_groups == results.n_questions else f" in {results.n_groups} groups of near-duplicates"
+        return [
+            f"These are {results.n_questions} questions{alike}: the intervals are rough below {FEW}; "
+            "evaluate more before you decide by them."
+        ]
+    if results.within is not None and results.n_mixed < FEW:
+        return [
+            f"Only {results.n_mixed} of the {results.n_questions} questions have both right and wrong traces: "
+            f"intervals within a question are rough below {FEW}."
+        ]
+    return []
 
 
 def _within(results: Results) -> list[str]:
