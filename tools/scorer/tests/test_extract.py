@@ -216,6 +216,13 @@ def test_exported_pt_is_that_of_the_known_pipeline(data, tmp_path):
         assert entry["original_response"] == row["full_text"]
 
 
+def test_an_exported_pt_is_named_as_it_was_asked_for(data, tmp_path):
+    n = len(data.read_text().splitlines())
+    for end, named in ((1000, 1000), (None, n), (n, n)):
+        run(data, tmp_path / "h", export="pt", end_idx=end)
+        assert len(read_pt(tmp_path / f"h_hiddenstates_0_{named}.pt")) == n
+
+
 def test_an_exported_pt_takes_nobody_elses_place(data, tmp_path):
     own = tmp_path / "h_hiddenstates_0_5.pt"
     own.write_text("precious")

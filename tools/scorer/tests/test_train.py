@@ -31,6 +31,24 @@ def test_a_run_has_checkpoints_plots_and_an_identity(tmp_path, make_hidden):
     assert (facts["reader"]["model"], facts["hidden_size"], facts["layers"]) == ("made-up", 24, [2])
 
 
+@pytest.mark.parametrize(("loss", "signal"), [("bce", 3.0), ("pairwise", 3.0), ("bce", 0.0)])
+def test_the_metrics_of_validation_are_logged_and_drawn_by_epoch(tmp_path, make_hidden, loss, signal):
+    from tools_scorer.plots import plot_training
+
+    data = make_hidden(tmp_path / "h", n_questions=120, signal=signal)
+    train(settings(data, tmp_path / "run", loss=loss), HERE)
+    epochs = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in epochs] == list(range(1, len(epochs) + 1))
+    assert all(("validation_accuracy" in entry) == (loss == "bce") for entry in epochs)
+    within, pooled = ([entry[f"validation_{name}"] for entry in epochs] for name in ("auroc_within", "auroc"))
+    assert (max(within) > 0.8, max(pooled) > 0.8) == (signal > 0, signal > 0)
+    plots = tmp_path / "run" / "plots" / "demo"
+    assert {path.name for path in plots.iterdir()} == {"loss.png", "validation.png"}
+    drawn = plot_training(epochs, tmp_path / "again").svg["validation"]
+    assert ("accuracy" in drawn) == (loss == "bce")
+    assert "AUROC within a question" in drawn
+
+
 def test_same_seed_same_weights_and_a_killed_run_ends_with_them_too(tmp_path, make_hidden, monkeypatch):
     data = make_hidden(tmp_path / "h", signal=0.5)
     train(settings(data, tmp_path / "whole"), HERE)

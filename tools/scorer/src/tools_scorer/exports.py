@@ -19,15 +19,19 @@ from tools_shared.outputs import output_files
 KEYS = ("select_hidden_states", "full_input_ids", "full_forward_text", "original_response", "question", "is_correct")
 
 
-def export_pt(hidden: Hidden, traces: TracesFile, start: int, end: int, overwrite: bool = False) -> Path:
+def export_pt(
+    hidden: Hidden, traces: TracesFile, start: int, end: int, overwrite: bool = False, named_end: int | None = None
+) -> Path:
     """Write `PREFIX_hiddenstates_START_END.pt` beside the folder PREFIX; returns its path.
+
+    END is `named_end` where that was asked for, though it may lie beyond the last trace: so that pipeline names it.
 
     `select_hidden_states` is [n_steps, hidden] in fp16, as that pipeline has it. Raises ToolError when a shard of
     the range is missing. Of several layers the first is written.
     """
     import torch
 
-    path = hidden.path.with_name(f"{hidden.path.name}_hiddenstates_{start}_{end}.pt")
+    path = hidden.path.with_name(f"{hidden.path.name}_hiddenstates_{start}_{named_end or end}.pt")
     with output_files("tools-scorer extract", {"states": path}, flag="--output-path", overwrite=overwrite) as files:
         entries = list(_entries(hidden, traces, start, end))
         if len(entries) != end - start:

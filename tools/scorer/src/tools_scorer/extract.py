@@ -72,7 +72,7 @@ def extract(config: ExtractConfig) -> Hidden:
     if config.export == "pt":
         from tools_scorer.exports import export_pt
 
-        say(str(export_pt(hidden, job.traces, start, end, config.overwrite)))
+        say(str(export_pt(hidden, job.traces, start, end, config.overwrite, config.end_idx)))
     return hidden
 
 

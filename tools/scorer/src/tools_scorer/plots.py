@@ -61,8 +61,15 @@ def legend(axes: Axes, **options: Any) -> None:
     axes.legend(frameon=False, fontsize=8, labelcolor=INK, **options)
 
 
-def plot_losses(history: Sequence[Mapping[str, Any]], folder: Path) -> Figures:
-    """Training and validation loss by epoch, the best epoch marked."""
+_VALIDATED = {
+    "validation_auroc_within": ("AUROC within a question", BLUE),
+    "validation_auroc": ("AUROC over all steps", ORANGE),
+    "validation_accuracy": ("accuracy before calibration", GREEN),
+}
+
+
+def plot_training(history: Sequence[Mapping[str, Any]], folder: Path) -> Figures:
+    """By epoch: training and validation loss, the best epoch marked; and the validation's metrics."""
     figures = Figures(folder)
     epochs = [entry["step"] for entry in history]
     with figures.axes("loss", "epoch", "loss") as axes:
@@ -71,5 +78,13 @@ def plot_losses(history: Sequence[Mapping[str, Any]], folder: Path) -> Figures:
         axes.plot(epochs, validation, color=ORANGE, label="validation (calibration questions)")
         best = min(range(len(validation)), key=validation.__getitem__)
         axes.plot(epochs[best], validation[best], "o", color=ORANGE)
+        legend(axes)
+    with figures.axes("validation", "epoch", "steps of the calibration questions") as axes:
+        axes.axhline(0.5, color=GREY, linestyle=":")
+        axes.axvline(epochs[best], color=GREY, linewidth=0.8)
+        for name, (label, colour) in _VALIDATED.items():
+            points = [(entry["step"], entry[name]) for entry in history if name in entry]
+            if points:
+                axes.plot(*zip(*points, strict=True), color=colour, label=label)
         legend(axes)
     return figures

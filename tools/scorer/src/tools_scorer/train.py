@@ -106,9 +106,9 @@ def _train_into(
         save_scorer(folder / name, dataclasses.replace(facts, training=training), calibrated)
     for format_ in config.export:
         export(load_scorer(folder), format_, folder)
-    from tools_scorer.plots import plot_losses
+    from tools_scorer.plots import plot_training
 
-    plot_losses(fitted.progress.history, run.path / "plots" / settings.name)
+    plot_training(fitted.progress.history, run.path / "plots" / settings.name)
     return _metrics(fitted, rows, validation)
 
 
