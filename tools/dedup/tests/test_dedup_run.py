@@ -138,14 +138,17 @@ def test_output_formats(dedup, folder):
     dedup(*LEXICAL, "--output-format", "messages")
     assert read_rows(folder / "clean.jsonl") == [
         {
+            "id": 7,
             "messages": [
                 {"role": "user", "content": rows[0]["question"]},
                 {"role": "assistant", "content": rows[0]["answer"]},
-            ]
+            ],
         }
     ]
     dedup(*LEXICAL, "--output-format", "prompt-response")
-    assert read_rows(folder / "clean.jsonl") == [{"prompt": rows[0]["question"], "response": rows[0]["answer"]}]
+    assert read_rows(folder / "clean.jsonl") == [
+        {"id": 7, "prompt": rows[0]["question"], "response": rows[0]["answer"]}
+    ]
     dedup(*LEXICAL)
     assert read_rows(folder / "clean.jsonl") == rows
     write_rows(folder / "train.jsonl", [rows[0] | {"answer": "#### 42"}])

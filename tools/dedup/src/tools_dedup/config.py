@@ -70,7 +70,9 @@ class DedupConfig(OverwriteConfig, RayConfig):
     )
     keep: str = option("first", "Which of the repetitions stays: first, longest, or a key whose largest value stays.")
     top_k: int = option(5, "Candidates judged for each row.", minimum=1, maximum=1000)
-    output_format: Literal["same", "messages", "prompt-response"] = option("same", "Shape of the rows that stay.")
+    output_format: Literal["same", "messages", "prompt-response", "rlvr"] = option(
+        "same", "Shape of the rows that stay, other fields kept. rlvr: open-instruct's messages, ground_truth, dataset."
+    )
     long: Literal["truncate", "chunk"] = option("truncate", "Texts over the model's limit: cut, or compare windows.")
     dtype: Literal["auto", "float32", "bfloat16"] = option("auto", "Arithmetic of the model. auto: bfloat16 if fast.")
     batch_size: int = option(64, "Texts in one batch, at most.", minimum=1, identity=False)

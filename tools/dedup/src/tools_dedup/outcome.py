@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,6 @@ from tools_dedup.evidence import FEATURES
 from tools_dedup.words import shared_numbers, shared_spans, text_digest
 from tools_shared.errors import ToolError
 from tools_shared.records import Row
-from tools_shared.sources import conversation_from, detect_shape, split_gsm8k
-from tools_shared.sources.shapes import UnusableError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,35 +117,3 @@ def _features(values: np.ndarray) -> dict[str, float] | None:
 
 def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def shaped(data: Mapping[str, Any], output_format: str) -> Mapping[str, Any]:
-    """A row in the shape of `--output-format`; its other fields are left out. Raises UnusableError where it has none.
-
-    `messages`: the user's turn and the assistant's. `prompt-response`: the same as two fields; the prompt of a longer
-    conversation is the list of its turns before the last.
-    """
-    if output_format == "same":
-        return data
-    shape = detect_shape(data)
-    if shape in ("question-answer", "procedure"):
-        prompt, response = _asked_and_answered(data, shape)
-        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
-    elif shape is not None:
-        found = conversation_from(Row(data, None)).messages
-        turns = [{"role": m.role, "content": m.content} for m in found]
-    else:
-        raise UnusableError(f"has no question and answer for --output-format {output_format}")
-    if output_format == "messages":
-        return {"messages": turns}
-    prompt = turns[0]["content"] if len(turns) == 2 else turns[:-1]
-    return {"prompt": prompt, "response": turns[-1]["content"]}
-
-
-def _asked_and_answered(data: Mapping[str, Any], shape: str) -> tuple[str, str]:
-    if shape == "procedure":
-        steps = data["steps"] if isinstance(data["steps"], list) else []
-        return str(data["goal"]), "\n".join(f"{n}. {step}" for n, step in enumerate(steps, start=1))
-    answer = str(data["answer"])
-    parts = split_gsm8k(answer)
-    return str(data["question"]), f"{parts[0]}\n#### {parts[1]}".lstrip() if parts else answer

@@ -19,11 +19,12 @@ from typing import Any, ClassVar
 from tools_dedup.config import DedupConfig
 from tools_dedup.contents import STEPS
 from tools_dedup.manifest import check_sum, input_files, metric_warnings, read_manifest, say_warnings, write_manifest
-from tools_dedup.outcome import in_band, shaped
+from tools_dedup.outcome import in_band
 from tools_dedup.outputs import OutputPaths, opened_outputs, output_paths
 from tools_dedup.report import Digest
 from tools_dedup.rows import as_line, open_sources
 from tools_dedup.run import inputs_of, read_and_decide, write_all
+from tools_dedup.shaping import shaped
 from tools_dedup.words import shared_numbers, shared_spans
 from tools_shared.cli import Invocation
 from tools_shared.config import option

@@ -16,10 +16,11 @@ from tools_dedup.analyse import Analysis, analyse
 from tools_dedup.config import DedupConfig
 from tools_dedup.contents import STEPS
 from tools_dedup.manifest import check_sum, metric_warnings, say_warnings, write_manifest
-from tools_dedup.outcome import Outcome, in_band, outcomes, shaped
+from tools_dedup.outcome import Outcome, in_band, outcomes
 from tools_dedup.outputs import OutputPaths, check_inputs, opened_outputs, output_paths
 from tools_dedup.report import Digest
 from tools_dedup.rows import Source, as_line, no_cycles, open_source, open_sources, source_of_rows
+from tools_dedup.shaping import shaped
 from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, write_jsonl
