@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from array import array
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING
@@ -33,7 +32,10 @@ _LATEX = re.compile(
 )
 _THOUSANDS = re.compile(r",(?<=\d,)(?=\d{3}(?!\d))")
 _FACTOR = 0x9E3779B97F4A7C15
-_BLOCK = 4096
+_BLOCK = 1024
+_UNKNOWN, _CLOSED = -1, -2
+_BITS_A_RUN = 8
+_PARTS, _KEYS_AT_ONCE = 16, 1 << 16
 
 
 class _Signs(dict[int, str]):
@@ -72,7 +74,7 @@ class ShingleIndex:
         import numpy as np
 
         self.n_tests = len(tests)
-        self._numbers: dict[str, int] = {}
+        self._numbers = _Numbers()
         self._frequency = np.zeros(1024, dtype=np.int64)
         self.n_words = np.zeros(self.n_tests, dtype=np.int32)
         keys, owners, shorter = [], [], []
@@ -84,30 +86,24 @@ class ShingleIndex:
             keys.append(_hashes(ids, RUN)[starts])
             owners.append((of + start).astype(np.int32))
             shorter += [(n, *found) for n in range(1, RUN) for found in _whole(ids, ends, n, start)]
-        for word, digits in NUMBER_WORDS.items():
-            if digits in self._numbers:
-                self._numbers[word] = self._numbers[digits]
-        self._index(np.concatenate(keys), np.concatenate(owners), shorter)
+        self._numbers.close()
+        self._index(*_ascending(keys, owners), shorter)
 
     def _read_tests(self, tests: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The words' numbers, and where each text begins among them, with the end of the last."""
         import numpy as np
 
-        number, spelt = self._numbers, NUMBER_WORDS
-        found, ends = array("i"), array("q", [0])
-        for word in plain_words(tests):
-            if word == _ROW_END:
-                ends.append(len(found))
-            else:
-                found.append(number.setdefault(spelt.get(word, word), len(number)))
-        return np.array(found, dtype=np.int64), np.array(ends, dtype=np.int64)
+        words = plain_words(tests)
+        found = np.fromiter(map(self._numbers.__getitem__, words), np.int64, len(words))
+        closed = np.flatnonzero(found == _CLOSED)
+        return found[found != _CLOSED], np.concatenate([[0], closed - np.arange(len(closed))])
 
     def _count(self, ids: np.ndarray, ends: np.ndarray) -> None:
         """How many texts have each word."""
         import numpy as np
 
-        if len(self._numbers) > len(self._frequency):
-            self._frequency = np.pad(self._frequency, (0, 2 * len(self._numbers) - len(self._frequency)))
+        if self._numbers.n > len(self._frequency):
+            self._frequency = np.pad(self._frequency, (0, 2 * self._numbers.n - len(self._frequency)))
         owner = np.repeat(np.arange(len(ends) - 1), np.diff(ends))
         words = np.unique(owner * len(self._frequency) + ids) % len(self._frequency)
         self._frequency += np.bincount(words, minlength=len(self._frequency))
@@ -121,15 +117,13 @@ class ShingleIndex:
     def _index(self, keys: np.ndarray, owners: np.ndarray, shorter: list[tuple[int, int, int]]) -> None:
         import numpy as np
 
-        order = np.argsort(keys, kind="stable")
-        keys, owners = keys[order], owners[order]
-        keep = _telling(keys, owners)
-        self._keys, self._owners = keys[keep], owners[keep]
-        self.n_runs = np.bincount(self._owners, minlength=self.n_tests).astype(np.int32)
-        bits = min(28, max(16, int(len(self._keys) * 8).bit_length()))
+        if (left_out := _told_by_many(keys, owners, self.n_tests)).any():
+            keys, owners = keys[~left_out], owners[~left_out]
+        self._keys, self._owners = keys, owners
+        self.n_runs = np.bincount(owners, minlength=self.n_tests).astype(np.int32)
+        bits = min(28, max(16, int(len(keys) * _BITS_A_RUN).bit_length()))
         self._shift = np.uint64(64 - bits)
-        self._known = np.zeros(1 << bits, dtype=bool)
-        self._known[self._keys >> self._shift] = True
+        self._known = _bitmap(keys, self._shift, 1 << bits)
         self._shorter: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         for length in sorted({n for n, _, _ in shorter}):
             found = sorted((key, test) for n, key, test in shorter if n == length)
@@ -141,8 +135,8 @@ class ShingleIndex:
         import numpy as np
 
         words = plain_words(rows)
-        ids = np.fromiter(map(self._numbers.get, words, repeat(-1)), np.int64, len(words))
-        closed = np.fromiter(map(_ROW_END.__eq__, words), bool, len(words))
+        ids = np.fromiter(map(self._numbers.get, words, repeat(_UNKNOWN)), np.int64, len(words))
+        closed = ids == _CLOSED
         row_of = np.cumsum(closed) - closed
         return _shared(self._hits(ids, row_of), self.n_tests)
 
@@ -151,7 +145,8 @@ class ShingleIndex:
         import numpy as np
 
         hashes = _hashes(ids, RUN)
-        near = np.flatnonzero(self._known[hashes >> self._shift])
+        place = (hashes >> self._shift).astype(np.int64)
+        near = np.flatnonzero((self._known[place >> 3] >> (place & 7).astype(np.uint8)) & 1)
         yield _look_up(self._keys, self._owners, hashes[near], row_of[near], 0)
         offset = len(self._keys)
         for length, (keys, owners) in self._shorter.items():
@@ -159,27 +154,65 @@ class ShingleIndex:
             offset += len(keys)
 
 
-def _hashes(ids: np.ndarray, length: int) -> np.ndarray:
-    """The hash of the run of `length` words that begins at each place; 0 where it runs over the end or has an unknown
-    word (-1)."""
+class _Numbers(dict[str, int]):
+    """The number of each word, in the order in which the tests bring them; a number word has that of its digits."""
+
+    def __init__(self) -> None:
+        super().__init__({_ROW_END: _CLOSED})
+        self.n = 0
+
+    def __missing__(self, word: str) -> int:
+        digits = NUMBER_WORDS.get(word, word)
+        if digits != word:
+            self[word] = self[digits]
+        else:
+            self[word] = self.n
+            self.n += 1
+        return self[word]
+
+    def close(self) -> None:
+        """Number words that no test has are known where their digits are."""
+        self.update({word: self[digits] for word, digits in NUMBER_WORDS.items() if digits in self})
+
+
+def _ascending(keys: list[np.ndarray], owners: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """All keys ascending, with their owners: sorted a part of their range at a time, which takes less memory."""
     import numpy as np
 
-    total = np.zeros(len(ids), dtype=np.uint64)
+    n = sum(map(len, keys))
+    result, theirs, start = np.empty(n, np.uint64), np.empty(n, np.int32), 0
+    for part in range(_PARTS):
+        chosen = [key >> np.uint64(64 - _PARTS.bit_length() + 1) == part for key in keys]
+        own = np.concatenate([key[at] for key, at in zip(keys, chosen, strict=True)])
+        order = np.argsort(own, kind="stable")
+        stop = start + len(own)
+        result[start:stop] = own[order]
+        theirs[start:stop] = np.concatenate([owner[at] for owner, at in zip(owners, chosen, strict=True)])[order]
+        start = stop
+    return result, theirs
+
+
+def _hashes(ids: np.ndarray, length: int) -> np.ndarray:
+    """The hash of the run of `length` words that begins at each place; 0 where it runs over the end or has an unknown
+    word (under 0)."""
+    import numpy as np
+
+    result = np.zeros(len(ids), dtype=np.uint64)
     n = len(ids) - length + 1
     if n <= 0:
-        return total
+        return result
     words = ids.astype(np.uint64) + np.uint64(1)
     known = ids >= 0
-    good = np.ones(n, dtype=bool)
+    total, good = result[:n], np.ones(n, dtype=bool)
     with np.errstate(over="ignore"):
         for i in range(length):
-            total[:n] = (total[:n] + words[i : i + n]) * np.uint64(_FACTOR)
-            total[:n] ^= total[:n] >> np.uint64(29)
+            total += words[i : i + n]
+            total *= np.uint64(_FACTOR)
+            total ^= total >> np.uint64(29)
             good &= known[i : i + n]
-        total[:n] *= _FACTOR
-    total[:n] *= good
-    total[n:] = 0
-    return total
+        total *= np.uint64(_FACTOR)
+    total *= good
+    return result
 
 
 def _whole(ids: np.ndarray, ends: np.ndarray, length: int, start: int) -> list[tuple[int, int]]:
@@ -201,21 +234,34 @@ def _run_starts(ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (ends[:-1][owner] + place)[use], owner[use]
 
 
-def _telling(keys: np.ndarray, owners: np.ndarray) -> np.ndarray:
-    """Entries whose run few texts have; for a text without any, the first of its runs that fewest have."""
+def _told_by_many(keys: np.ndarray, owners: np.ndarray, n_tests: int) -> np.ndarray:
+    """Of ascending keys, those that more than MOST_SHARING entries have; but for a text without any other, the first
+    of its runs that fewest have."""
     import numpy as np
 
-    if not len(keys):
-        return np.zeros(0, dtype=bool)
-    _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
-    sharing = counts[inverse]
-    keep = sharing <= MOST_SHARING
-    bare = np.setdiff1d(owners, owners[keep])
-    if len(bare):
-        order = np.lexsort((np.arange(len(keys)), sharing, owners))
-        first = order[np.unique(owners[order], return_index=True)[1]]
-        keep[first[np.isin(owners[first], bare)]] = True
-    return keep
+    many = np.unique(keys[MOST_SHARING:][keys[MOST_SHARING:] == keys[:-MOST_SHARING]])
+    left_out = np.zeros(len(keys), dtype=bool)
+    starts, stops = np.searchsorted(keys, many, "left"), np.searchsorted(keys, many, "right")
+    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        left_out[start:stop] = True
+    told = np.zeros(n_tests, dtype=bool)
+    told[owners[~left_out]] = True
+    at = np.flatnonzero(left_out & ~told[owners])
+    sharing = (stops - starts)[np.searchsorted(many, keys[at])] if len(at) else at
+    order = np.lexsort((at, sharing, owners[at]))
+    left_out[at[order[np.unique(owners[at][order], return_index=True)[1]]]] = False
+    return left_out
+
+
+def _bitmap(keys: np.ndarray, shift: np.uint64, n_bits: int) -> np.ndarray:
+    """A bit for each value that the keys' first bits can have, eight to a byte; set where a key has it."""
+    import numpy as np
+
+    bits = np.zeros(n_bits // 8, dtype=np.uint8)
+    for start in range(0, len(keys), _KEYS_AT_ONCE):
+        place = (keys[start : start + _KEYS_AT_ONCE] >> shift).astype(np.int64)
+        np.bitwise_or.at(bits, place >> 3, np.left_shift(1, place & 7).astype(np.uint8))
+    return bits
 
 
 def _look_up(

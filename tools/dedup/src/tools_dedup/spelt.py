@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 _UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
@@ -37,6 +37,8 @@ FOREIGN = frozenset(
 )
 """Words of languages that write 1.500,50; two of them in a text tell that it is of one."""
 
+_BEGIN = frozenset({"a", "an", "half", "quarter", *_CARDINALS, *_SCALES})
+_BEHIND_DIGITS = frozenset({"a", *_SCALES, *_PLURALS})
 _FOREIGN_FORMS = frozenset(form for w in FOREIGN for form in (w, w.capitalize(), w.upper()))
 
 _CJK = {sign: n for n, sign in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "兩": 2}
@@ -127,12 +129,21 @@ def cjk(numerals: str) -> str | None:
 def join(pieces: Sequence[str]) -> Iterator[tuple[int, int, str]]:
     """(from, to, value) of the numbers that more than one of the pieces make, or that need their neighbours."""
     words = [piece.lower() for piece in pieces]
-    at = 0
-    while at < len(words):
+    done = 0
+    for at, word in enumerate(words):
+        if at < done or not _may_begin(word, words, at):
+            continue
         found = _number_at(words, at)
         if found:
             yield (at, *found)
-        at = found[0] if found else at + 1
+            done = found[0]
+
+
+def _may_begin(word: str, words: Sequence[str], at: int) -> bool:
+    """Whether a number of several words may begin here, by a look at this word and, for digits, at the next."""
+    if word in _BEGIN:
+        return True
+    return (word[0] == "#" or word[0].isdecimal()) and _next(words, at) in _BEHIND_DIGITS
 
 
 def _number_at(words: Sequence[str], at: int) -> tuple[int, str] | None:
@@ -222,7 +233,6 @@ def _small(word: str, section: Fraction | None, words: Sequence[str], end: int, 
     return None
 
 
-def is_foreign(pieces: Iterable[str]) -> bool:
+def is_foreign(pieces: Sequence[str]) -> bool:
     """Whether a text is of a language with a decimal comma, by its words."""
-    found = list(pieces)
-    return not _FOREIGN_FORMS.isdisjoint(found) and len(FOREIGN.intersection(piece.lower() for piece in found)) >= 2
+    return not _FOREIGN_FORMS.isdisjoint(pieces) and len(FOREIGN.intersection(piece.lower() for piece in pieces)) >= 2

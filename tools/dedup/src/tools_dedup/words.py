@@ -54,6 +54,8 @@ _FRACTIONS = (
     r"\\[dtc]?frac(?:\{\d++\}|\d)(?:\{\d++\}|\d)|(?:\d++ )?\d++/\d++(?![/\d])|\d{1,9}[\u00bc-\u00be\u2150-\u215e]"
 )
 _WITH_FRACTIONS = re.compile(rf"{_FRACTIONS}|{_PIECE.pattern}")
+_ASCII_WITH_FRACTIONS = re.compile(rf"{_FRACTIONS}|{_ASCII_PIECE.pattern}")
+_DIVIDED = re.compile(r"\d/\d|\\[dtc]?frac")
 _GROUPED_DIGITS = r"\d{1,3}(?:[. \u00a0\u202f]\d{3})+(?!\d)(?:,\d+)?|\d++(?:,\d+)?"
 _FOREIGN = re.compile(rf"{_FRACTIONS}|{_PIECE.pattern.replace(_DIGITS, _GROUPED_DIGITS)}")
 STEM_LENGTH = 5
@@ -93,11 +95,26 @@ def terms(text: str) -> Counter[str]:
 def pieces(text: str) -> list[str]:
     """The words and numbers of a text as it writes them, numbers of several words as `#72`; for `term_of`, which gives
     the same for the same piece."""
-    if text.isascii():
-        found = _ASCII_PIECE.findall(text)
-        if _is_simple(text, found):
-            return found
-    return [piece for piece, _, _ in _places(text)]
+    if not text.isascii():
+        return [piece for piece, _, _ in _places(text)]
+    found = _ASCII_PIECE.findall(text)
+    if _is_simple(text, found):
+        return found
+    if is_foreign(found):
+        return [piece for piece, _, _ in _places(text)]
+    if _DIVIDED.search(text):
+        found = [value for piece in _ASCII_WITH_FRACTIONS.findall(text) for value in _ascii_values(piece)]
+    result, done = [], 0
+    for first, stop, value in join(found):
+        result += found[done:first]
+        result.append(value)
+        done = stop
+    return result + found[done:]
+
+
+def _ascii_values(piece: str) -> list[str]:
+    """A fraction's value, or the two numbers of a division; any other piece as it is."""
+    return fraction(piece) if piece[0] == "\\" or ("/" in piece and piece[-1] != " ") else [piece]
 
 
 def _is_simple(text: str, found: list[str]) -> bool:
@@ -107,13 +124,14 @@ def _is_simple(text: str, found: list[str]) -> bool:
 
 def _places(text: str) -> list[tuple[str, int, int]]:
     """The pieces and where each stands."""
-    pattern = _ASCII_PIECE if text.isascii() else _PIECE
-    found = [(match[0], match.start(), match.end()) for match in pattern.finditer(text)]
-    if text.isascii() and _is_simple(text, [piece for piece, _, _ in found]):
-        return found
-    foreign = is_foreign(piece for piece, _, _ in found)
-    pattern = _FOREIGN if foreign else _WITH_FRACTIONS
-    split = [part for match in pattern.finditer(text) for part in _values(match, foreign)]
+    plain_text = text.isascii()
+    if plain_text:
+        found = [(match[0], match.start(), match.end()) for match in _ASCII_PIECE.finditer(text)]
+        if _is_simple(text, [piece for piece, _, _ in found]):
+            return found
+    matches = list((_ASCII_WITH_FRACTIONS if plain_text else _WITH_FRACTIONS).finditer(text))
+    foreign = is_foreign([match[0] for match in matches])
+    split = [part for match in (_FOREIGN.finditer(text) if foreign else matches) for part in _values(match, foreign)]
     result, done = [], 0
     for first, stop, value in join([piece for piece, _, _ in split]):
         result += split[done:first]
