@@ -44,7 +44,8 @@ def test_a_score_of_the_question_alone_is_good_pooled_and_worth_nothing_within()
     names = [f"q{q}" for q in questions]
     assert pooled_auroc(labels, ease, names).low > 0.7
     within = within_auroc(labels, ease, questions, names)
-    assert (within.estimate, within.low, within.high) == (0.5, 0.5, 0.5)
+    assert within.estimate == 0.5
+    assert 0.35 < within.low < 0.5 < within.high < 0.65, "equal values are not a certain mean"
 
 
 def test_pooled_interval_covers_about_as_often_as_it_says():
