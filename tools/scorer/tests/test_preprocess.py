@@ -241,6 +241,34 @@ def test_what_helps_a_response_with_other_tags_is_named(tmp_path):
     assert none.endswith("--untagged whole takes such a response as it is")
 
 
+@pytest.mark.parametrize(
+    ("changes", "options", "flag"),
+    [
+        ({"question": None, "problem": "What is 2 + 3?"}, {}, "--question-key problem"),
+        ({"response": None, "model_output": attempt()["response"]}, {}, "--response-key model_output"),
+        ({"ground_truth": None, "label": "5"}, {}, "--ground-truth-key label"),
+        ({"ground_truth": None}, {}, "--no-labelled"),
+        ({"extracted_answer": None}, {}, "--unanswered wrong"),
+        ({"response": "5"}, {}, "--untagged whole"),
+        ({"response": f"{OPEN}2, 3: 5{CLOSE}"}, {"last_token": False}, "--last-token"),
+        ({"response": f"{OPEN}2 + 3.\nIt is 5{CLOSE}"}, {"last_token": False}, "--delimiter \\n"),
+        ({"response": "<think>2 + 3</think>5"}, {"profile": "gsm8k-tags"}, "--profile think"),
+    ],
+)
+def test_the_option_that_a_reason_names_helps(changes, options, flag, tmp_path):
+    row = {key: value for key, value in attempt(**changes).items() if key == "extracted_answer" or value is not None}
+    (tmp_path / "before").mkdir()
+    _, (rejected,), _ = run(tmp_path / "before", attempt(response=f"{OPEN}2.\n\n3: 5{CLOSE}"), row, **options)
+    name, _, value = flag.partition(" ")
+    assert name in rejected["reason"]
+    (tmp_path / "row.jsonl").write_text(json.dumps(row) + "\n")
+    given = [] if "last_token" not in options or name == "--last-token" else ["--no-last-token"]
+    words = [*given, name, *([value] if value else [])]
+    source = ["preprocess", "--input-file", str(tmp_path / "row.jsonl"), "--output-dir", str(tmp_path / "after")]
+    result = CliRunner().invoke(main, [*source, *words])
+    assert result.exit_code == 0, result.output
+
+
 def test_a_model_with_a_profile_of_its_own_keeps_it(tmp_path, tokenizer):
     folder = tmp_path / "model"
     tokenizer.save_pretrained(folder)

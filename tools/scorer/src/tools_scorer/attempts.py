@@ -63,10 +63,12 @@ def _attempt(row: Row, key: str, keys: Keys, profile: Profile, labelled: bool) -
     data = row.data
     if data.get("source") == "original":
         raise UnusableError("the data's own solution, not a trace of a model")
-    question, response = _text(data, keys.question), _text(data, key)
+    question, response = _text(data, keys.question, "--question-key"), _text(data, key, "--response-key")
     gold = _ground_truth(data, keys.ground_truth, profile)
     if gold is None and labelled:
-        raise UnusableError(f"no '{keys.ground_truth}' (with --no-labelled a row needs none)")
+        raise UnusableError(
+            f"no '{keys.ground_truth}' (--ground-truth-key names another field, with --no-labelled a row needs none)"
+        )
     return Attempt(
         question=question,
         response=response,
@@ -87,11 +89,11 @@ def _name(data: Any, key: str) -> str:
     return "/".join(str(part) for part in (given, key) if part not in (None, ""))
 
 
-def _text(data: Any, key: str) -> str:
+def _text(data: Any, key: str, flag: str) -> str:
     try:
         value = lookup(data, key)
     except KeyError:
-        raise UnusableError(f"no '{key}' in this row") from None
+        raise UnusableError(f"no '{key}' in this row; {flag} names another field") from None
     if not isinstance(value, str) or not value.strip():
         raise UnusableError(f"'{key}' is {type(value).__name__ if not isinstance(value, str) else 'empty'}, not text")
     return value

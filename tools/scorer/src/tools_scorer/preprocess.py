@@ -141,7 +141,10 @@ class _Maker:
         token_ids, ends = self._tokens(attempt, text, prompt)
         marks = step_tokens(text, ends, parse_delimiter(config.delimiter), config.last_token)
         if not marks:
-            raise UnusableError(f"no step ends in the reasoning (delimiter {config.delimiter!r})")
+            raise UnusableError(
+                f"no step ends in the reasoning (delimiter {config.delimiter!r}); choose another --delimiter, or let "
+                "--last-token end one"
+            )
         group = self._group(attempt.question)
         n_prompt = len(prompt.token_ids)
         row = {
