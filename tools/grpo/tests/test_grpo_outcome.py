@@ -9,7 +9,7 @@ from tools_shared.runs import read_manifest, read_metrics
 
 REWARDS = """
 def by_length(completions, answer, **columns):
-    return [len(c) / 1000 + 5.0 * (a in c) for c, a in zip(completions, answer)]
+    return [5.0 if a in c else len(c) / 1000 for c, a in zip(completions, answer)]
 """
 SMALL = ["--prompts-per-step", "2", "--num-generations", "2", "--batch-size", "4", "--no-eval"]
 

@@ -114,7 +114,7 @@ def test_a_mistake_found_while_the_model_is_loaded_leaves_no_draft_behind(tmp_pa
     [
         (None, [], "no such file"),
         ("", [], "no usable row"),
-        ('{"question": "q", "answer": "no mark"}\n', [], '"answer" has no "#### N" line'),
+        ('{"question": "q", "answer": "no\\nmark"}\n', [], '"answer" has no "#### N" line'),
         ('{"questoin": "q", "answer": "#### 1"}\n', [], "question"),
         ('{"question": "q",\n', [], "no usable row (1 read, 1 rejected; first: line 1"),
         ('{"question": "q", "answer": "a\\n#### 1"}\n', ["--max-length", "20"], "data.jsonl:1: "),

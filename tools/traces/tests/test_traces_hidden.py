@@ -10,7 +10,7 @@ FITTING = {"record_hidden": True, "engine": "vllm", "emit": "graded", "token_ids
     ("changed", "said"),
     [
         ({"engine": "transformers"}, "tools-scorer extract"),
-        ({"engine": "http"}, "tools-scorer extract"),
+        ({"engine": "http", "endpoint": "http://localhost:1/v1", "model_name": "m"}, "tools-scorer extract"),
         ({"emit": "rows"}, "--emit graded"),
         ({"token_ids": False}, "--token-ids"),
         ({"shard": "0/2"}, "extract after the merge"),

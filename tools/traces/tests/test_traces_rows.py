@@ -226,7 +226,6 @@ def test_options_that_cannot_be_meant(options, message):
 
 
 def test_the_split_goes_into_the_address():
-    assert TracesConfig(dataset_split="test").source == "demo://problems?size=2048&split=test"
-    assert (
-        TracesConfig(data="hf://openai/gsm8k?config=main&split=test", dataset_split="test").source.count("split") == 1
-    )
+    assert TracesConfig(dataset_split="test").source == ("demo://problems?size=2048&split=test",)
+    (address,) = TracesConfig(data="hf://openai/gsm8k?config=main&split=test", dataset_split="test").source
+    assert address.count("split") == 1
