@@ -161,7 +161,7 @@ class Forks:
         return code, self._told()
 
     def kill(self, words, seconds: float, after=lambda: True) -> bool:
-        """Whether a kill so many seconds after the start, or after `after` has come true, met a living process."""
+        """Whether a kill that many seconds after the start, or once `after` holds, met a living process."""
         self._ask(words)
         child = self._answer()
         deadline = time.monotonic() + 30

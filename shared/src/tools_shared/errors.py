@@ -19,7 +19,7 @@ class Incomplete(ToolError):
 
 
 def brief(value: Any, most: int = 120, quoted: bool = True) -> str:
-    """A value as an error message quotes it, at most so many characters, however large or deep the value is."""
+    """A value as an error message quotes it, cut to a fixed length, however large or deep the value is."""
     if isinstance(value, str):
         text = repr(value[:most]) if quoted else value[:most]
         return text + " ..." if len(value) > most else text

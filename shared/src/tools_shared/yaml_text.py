@@ -84,7 +84,7 @@ def _check_events(events: Any, path: Path) -> None:
     for number, event in enumerate(events):
         where = f"{path}:{event.start_mark.line + 1}"
         if number > 2 * MAX_NODES:
-            raise ToolError(f"{where}: more than {MAX_NODES} values; no YAML file of settings has so many")
+            raise ToolError(f"{where}: more than {MAX_NODES} values; a file of settings needs fewer")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):

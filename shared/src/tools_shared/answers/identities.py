@@ -23,7 +23,7 @@ POINTS = ("3/7", "-5/3", "7/3", "-3/11", "13/5", "2/11", "-17/6", "5/8", "19/4",
 ENOUGH = 4
 """Points with real values on both sides at which two functions agree before they are taken for one."""
 LEAST = 5
-"""Both signs of every variable are among so many first points: no two functions are taken for one before them."""
+"""This many first points hold both signs of every variable; fewer could take two functions for one."""
 
 
 def same(one: Any, other: Any, *_: Any, **__: Any) -> bool:

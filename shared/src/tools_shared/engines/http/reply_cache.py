@@ -21,7 +21,7 @@ _COMMIT_EVERY = 0.5  # seconds; a kill loses at most so much of the cache, and n
 
 class ReplyCache:
     """Replies by request. Several processes may share the file. A reply that is not `worth_keeping` is neither written
-    nor given again. Raises ToolError when the file is none of ours."""
+    nor given again. Raises ToolError when the file is not a reply cache."""
 
     def __init__(self, path: Path, scope: str, worth_keeping: Callable[[Any], bool] = lambda reply: True) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
