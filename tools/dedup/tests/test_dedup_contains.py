@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from pathlib import Path
 
@@ -198,3 +199,53 @@ def test_gsm8k_questions_in_longer_rows_are_found_and_clean_rows_stay():
 
     assert sum(i >= 3000 for i in gone) >= 199
     assert sum(i < 3000 for i in gone) <= 6
+
+
+def test_the_index_finds_every_pair_that_shares_an_indexed_run():
+    """Against a dictionary of the runs, on texts of few words, many of which share runs."""
+    from collections import Counter, defaultdict
+
+    from tools_dedup.shingles import MOST_SHARING, RUN, STRIDE, ShingleIndex
+
+    drawn = random.Random(4)
+    words = [drawn.choice("alpha beta gamma delta epsilon zeta".split()) for _ in range(40_000)]
+    tests = [" ".join(words[at : at + drawn.randrange(RUN, 14)]) for at in range(0, 30_000, 14)]
+    tests += [f"{' '.join(words[:RUN])} own{n} words{n}" for n in range(90)]
+    rows = [" ".join(words[at : at + 40]) for at in range(20_000, 32_000, 61)]
+    owners = defaultdict(list)
+    for number, text in enumerate(tests):
+        own = text.split()
+        last = len(own) - RUN
+        for at in sorted({*range(0, last + 1, STRIDE), last}):
+            owners[tuple(own[at : at + RUN])].append(number)
+    kept = {run: set(found) for run, found in owners.items() if len(found) <= MOST_SHARING}
+    assert len(kept) < len(owners)
+    bare = set(range(len(tests))) - set().union(*kept.values())
+    expected = Counter()
+    for n, row in enumerate(rows):
+        own = row.split()
+        for run in {tuple(own[at : at + RUN]) for at in range(len(own) - RUN + 1)}:
+            expected.update((n, test) for test in kept.get(run, ()))
+
+    found = zip(*(part.tolist() for part in ShingleIndex(tests).find(rows)), strict=True)
+    assert {(row, test) for row, test, _ in found if test not in bare} == set(expected)
+    assert set(ShingleIndex(tests).n_runs.tolist()) > {1}, "a text whose runs all stand in many has one of them"
+    assert ShingleIndex(tests).n_runs.min() >= 1
+
+
+def test_the_index_takes_less_than_a_kibibyte_a_test_text():
+    """While it is built, numpy's arrays and Python's own objects together."""
+    import tracemalloc
+
+    from tools_dedup.shingles import ShingleIndex
+
+    drawn = random.Random(5)
+    words = [f"w{n}" for n in range(20_000)]
+    tests = [" ".join(drawn.choices(words, k=47)) for _ in range(20_000)]
+    tracemalloc.start()
+    try:
+        ShingleIndex(tests)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak / len(tests) < 1024

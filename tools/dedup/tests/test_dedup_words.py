@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools_dedup.report import render
-from tools_dedup.words import normal_form, shared_marks, shared_numbers, shared_spans, terms, tokens
+from tools_dedup.words import marks, normal_form, shared_numbers, shared_spans, terms, tokens
 
 from .conftest import LEXICAL, write_rows
 
@@ -111,8 +111,8 @@ def test_shared_evidence():
 
     assert shared_spans(first, second) == ["buys 12 red apples"]
     assert shared_numbers(first, second) == ["12", "3"]
-    marks, _ = shared_marks(first, second)
-    assert [first[a:b] for a, b in marks] == ["buys", "12", "red", "apples", "3", "dollars"]
+    (found, _), _ = marks(first, second)
+    assert [first[a:b] for a, b in found] == ["buys", "12", "red", "apples", "3", "dollars"]
 
 
 def test_no_text_can_leave_its_place_in_the_report(dedup, folder):
@@ -163,7 +163,65 @@ def test_a_browser_shows_hostile_text_as_text(dedup, folder):
 def test_ascii_texts_have_a_pattern_of_their_own_that_finds_the_same(text):
     from tools_dedup.words import _ASCII_PIECE, _PIECE
 
-    assert _ASCII_PIECE.findall(text) == _PIECE.findall(text)
+    assert _ASCII_PIECE.findall(text) == re.findall(_PIECE, text)
+
+
+_HARD = (
+    "half |a |dozen |two |-fifths |3/4 |1 1/2|/|\\frac{1}{2}|hundred |and |1. |\n2. |1,500 |und |der |of |third |"
+    "\u00bd |camelCase |5 |Million |twenty|\u2019s |9 999 "
+).split("|")
+
+
+@given(st.lists(st.sampled_from(_HARD), max_size=12).map("".join))
+def test_pieces_are_those_that_are_found_with_their_places(text):
+    from tools_dedup.words import pieces, term_of
+
+    assert [term for piece in pieces(text) if (term := term_of(piece))] == [token.term for token in tokens(text)]
+
+
+_TEXTS = st.lists(
+    st.sampled_from([" ", "  ", "lo", "low", "er", "\u2581", "\n", "\u00e9", "<s>", "x", " the", "."]), max_size=9
+)
+
+
+@given(_TEXTS.map("".join))
+def test_tokens_of_words_are_those_of_the_text(text):
+    from tools_dedup.word_tokens import WordTokens
+
+    whole = _llama_like()
+    one_by_one = WordTokens(whole)
+    assert one_by_one._by_word
+    assert one_by_one.ids([text, text]) == [whole.encode(text, add_special_tokens=False).ids] * 2
+
+
+def test_tokens_of_words_are_not_used_where_a_token_goes_past_a_blank():
+    from tools_dedup.word_tokens import WordTokens
+
+    assert not WordTokens(_llama_like(("w\u2581",)))._by_word
+    assert WordTokens(_llama_like(("w\u2581",))).ids(["low low"]) == [_llama_like(("w\u2581",)).encode("low low").ids]
+
+
+def _llama_like(more=()):
+    """BPE over whole texts, in which blanks are a sign."""
+    from tokenizers import Tokenizer, models, normalizers
+
+    merged = ["lo", "low", "er", "\u2581lo", "\u2581\u2581", "th", "\u2581th", "\u2581the", *more]
+    known = ["<unk>", "<s>", *"\u2581lowerthx.\n", *merged]
+    pairs = [
+        ("l", "o"),
+        ("lo", "w"),
+        ("e", "r"),
+        ("\u2581", "lo"),
+        ("\u2581", "\u2581"),
+        ("t", "h"),
+        ("\u2581", "th"),
+        ("\u2581th", "e"),
+    ]
+    pairs += [tuple(piece) for piece in more]
+    made = Tokenizer(models.BPE({piece: n for n, piece in enumerate(dict.fromkeys(known))}, pairs, unk_token="<unk>"))
+    made.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    made.add_special_tokens(["<s>"])
+    return made
 
 
 def test_counts_of_terms_are_those_of_each_text():

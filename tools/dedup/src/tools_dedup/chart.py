@@ -38,7 +38,7 @@ def draw(scores: Sequence[float], threshold: float | None, label: str, path: Pat
         n_over = sum(score >= threshold for score in scores)
         _draw_line(pen, low, threshold, f"threshold {threshold:.3g}: {n_over} of {len(scores)} rows", _CUT, 38)
     with atomic_write(path, "wb") as file:
-        image.save(file, format="PNG")
+        image.save(file, format="PNG", compress_level=1)
 
 
 def _x(value: float, low: float) -> float:

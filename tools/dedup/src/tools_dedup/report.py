@@ -13,7 +13,7 @@ from typing import Any
 
 from tools_dedup import chart
 from tools_dedup.outputs import OutputPaths
-from tools_dedup.words import other_marks, shared_marks
+from tools_dedup.words import marks
 from tools_shared.files import atomic_write
 from tools_shared.sources import procedure_text
 
@@ -117,16 +117,16 @@ def _pair(match: Mapping[str, Any]) -> dict[str, Any]:
         _text(match["train_goal"], match["train_steps"]) if not contained else _text(" … ".join(contained["spans"]), [])
     )
     test = _text(match["nearest_test_goal"], match["nearest_test_steps"])
-    marks, others = shared_marks(train, test), other_marks(train, test) if test else ([], [])
+    shared, others = marks(train, test)
     pair = {name: match.get(name) for name in _EVIDENCE}
-    return (
-        pair
-        | {"train": train, "test": test, "train_marks": marks[0], "test_marks": marks[1]}
-        | {
-            "train_others": others[0],
-            "test_others": others[1],
-        }
-    )
+    return pair | {
+        "train": train,
+        "test": test,
+        "train_marks": shared[0],
+        "test_marks": shared[1],
+        "train_others": others[0] if test else [],
+        "test_others": others[1],
+    }
 
 
 def _text(goal: str | None, steps: Sequence[str] | None) -> str:

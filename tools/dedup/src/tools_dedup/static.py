@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools_dedup.models import ModelRef
+from tools_dedup.word_tokens import WordTokens
 from tools_shared.errors import ToolError
 
 if TYPE_CHECKING:
@@ -40,10 +41,11 @@ class StaticEncoder:
         self._table = tensors.get("embeddings", tensors.get("embedding.weight")).astype(np.float32, copy=False)
         self._rows = tensors.get("mapping")
         self._weights = tensors.get("weights")
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
-        self._unknown = _unknown_token(folder / "tokenizer.json", self._tokenizer)
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        self._tokens = WordTokens(tokenizer)
+        self._unknown = _unknown_token(folder / "tokenizer.json", tokenizer)
 
     def token_counts(self, texts: Sequence[str]) -> list[int]:
         """Nothing is ever cut, so nothing needs to be counted."""
@@ -66,13 +68,10 @@ class StaticEncoder:
         Only a few, since tokens take far more room than text.
         """
 
-        def tokenised(part: list[str]) -> list[list[int]]:
-            return [found.ids for found in self._tokenizer.encode_batch_fast(part, add_special_tokens=False)]
-
         waiting: deque[Future[list[list[int]]]] = deque()
         with ThreadPoolExecutor(1) as beside:
             for start in range(0, len(texts), _TEXTS_AT_ONCE):
-                waiting.append(beside.submit(tokenised, list(texts[start : start + _TEXTS_AT_ONCE])))
+                waiting.append(beside.submit(self._tokens.ids, list(texts[start : start + _TEXTS_AT_ONCE])))
                 if len(waiting) > _PARTS_AHEAD:
                     yield waiting.popleft().result()
             yield from (one.result() for one in waiting)
@@ -85,7 +84,7 @@ class StaticEncoder:
         for i, own in enumerate(token_ids):
             ids = np.array(own, dtype=np.int64)
             ids = ids[ids != self._unknown] if self._unknown is not None else ids
-            vectors = self._table[ids if self._rows is None else self._rows[ids]]
+            vectors = self._table.take(ids if self._rows is None else self._rows[ids], axis=0)
             sums[i] = vectors.sum(axis=0) if self._weights is None else self._weights[ids] @ vectors
         return sums
 

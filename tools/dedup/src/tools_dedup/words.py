@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from tools_dedup.spelt import (
     CJK_NUMERALS,
@@ -37,7 +38,7 @@ _SYLLABLE = (
     rf"(?<=[{_NO_BLANKS}]))(?:[\u1039\u17d2][^\W\d_]|[{_MARKS}\u0e30-\u0e33\u0e45\u0eb0-\u0eb3])*"
 )
 _DIGITS = r"\d{1,3}(?:[, ]\d{3})+(?!\d)(?:\.\d+)?|\d+(?:,\d{3})*(?:\.\d+)?"
-_PIECE = re.compile(
+_PIECE = (
     r"(?m:^)\d{1,3}\. "  # the number of a step, which is the only piece that ends with a blank
     rf"|{_DIGITS}"
     rf"|[{CJK_NUMERALS}]+"
@@ -53,13 +54,17 @@ _ASCII_PIECE = re.compile(rf"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|(?m:^)\d{{1,3}}\. |{_D
 _FRACTIONS = (
     r"\\[dtc]?frac(?:\{\d++\}|\d)(?:\{\d++\}|\d)|(?:\d++ )?\d++/\d++(?![/\d])|\d{1,9}[\u00bc-\u00be\u2150-\u215e]"
 )
-_WITH_FRACTIONS = re.compile(rf"{_FRACTIONS}|{_PIECE.pattern}")
 _ASCII_WITH_FRACTIONS = re.compile(rf"{_FRACTIONS}|{_ASCII_PIECE.pattern}")
 _DIVIDED = re.compile(r"\d/\d|\\[dtc]?frac")
 _GROUPED_DIGITS = r"\d{1,3}(?:[. \u00a0\u202f]\d{3})+(?!\d)(?:,\d+)?|\d++(?:,\d+)?"
-_FOREIGN = re.compile(rf"{_FRACTIONS}|{_PIECE.pattern.replace(_DIGITS, _GROUPED_DIGITS)}")
 STEM_LENGTH = 5
 _SIGN_WORD = re.compile(rf"[{_SIGNS}{_NO_BLANKS}]")
+
+
+@cache
+def _with_fractions(foreign: bool) -> re.Pattern[str]:
+    """The pattern of pieces and fractions, with the digits of a language that groups by points or not."""
+    return re.compile(f"{_FRACTIONS}|{_PIECE.replace(_DIGITS, _GROUPED_DIGITS) if foreign else _PIECE}")
 
 
 def is_sign_word(sign: str) -> bool:
@@ -129,9 +134,13 @@ def _places(text: str) -> list[tuple[str, int, int]]:
         found = [(match[0], match.start(), match.end()) for match in _ASCII_PIECE.finditer(text)]
         if _is_simple(text, [piece for piece, _, _ in found]):
             return found
-    matches = list((_ASCII_WITH_FRACTIONS if plain_text else _WITH_FRACTIONS).finditer(text))
+    matches = list((_ASCII_WITH_FRACTIONS if plain_text else _with_fractions(False)).finditer(text))
     foreign = is_foreign([match[0] for match in matches])
-    split = [part for match in (_FOREIGN.finditer(text) if foreign else matches) for part in _values(match, foreign)]
+    split = [
+        part
+        for match in (_with_fractions(True).finditer(text) if foreign else matches)
+        for part in _values(match, foreign)
+    ]
     result, done = [], 0
     for first, stop, value in join([piece for piece, _, _ in split]):
         result += split[done:first]
@@ -224,25 +233,25 @@ def text_digest(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()[:16]
 
 
-def shared_marks(first: str, second: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Places (start, end) in each text of the terms that stand in both."""
-    both = list(tokens(first)), list(tokens(second))
-    common = {token.term for token in both[0]} & {token.term for token in both[1]}
-    return tuple([(t.start, t.end) for t in found if t.term in common] for found in both)
+Places = list[tuple[int, int]]
 
 
-def other_marks(first: str, second: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Places (start, end) in each text of what the other lacks: its numbers, and its words of four letters and more."""
+def marks(first: str, second: str) -> tuple[tuple[Places, Places], tuple[Places, Places]]:
+    """Places (start, end) in each text of the terms that stand in both; then of what the other lacks: its numbers, and
+    its words of four letters and more."""
     both = list(tokens(first)), list(tokens(second))
     terms_of = tuple({token.term for token in found} for found in both)
-    return tuple(
-        [
-            (token.start, token.end)
-            for token in found
-            if token.term not in other and (token.term[0] == "#" or token.end - token.start > 3)
-        ]
-        for found, other in zip(both, terms_of[::-1], strict=True)
-    )
+    shared, others = [], []
+    for found, other in zip(both, terms_of[::-1], strict=True):
+        shared.append([(token.start, token.end) for token in found if token.term in other])
+        others.append(
+            [
+                (token.start, token.end)
+                for token in found
+                if token.term not in other and (token.term[0] == "#" or token.end - token.start > 3)
+            ]
+        )
+    return tuple(shared), tuple(others)
 
 
 def shared_spans(first: str, second: str, shortest: int = 3, at_most: int = 5) -> list[str]:
