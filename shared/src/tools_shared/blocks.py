@@ -41,9 +41,14 @@ _PLACEHOLDER_WORD = frozenset("answer answers result solution value number final
 _AROUND_IT = frozenset("your the final my correct numerical numeric here goes insert put in a an only".split())
 
 
+def ends_turn(text: str) -> bool:
+    """Whether there may be a token in the text that ends the turn."""
+    return ("<" in text or "[" in text) and any(map(text.__contains__, _MARKS))
+
+
 def said(text: str, tags: Sequence[str] = ()) -> str:
     """The reply itself: what comes before the token that ends the turn, unless that is one of the profile's `tags`."""
-    if not any(mark in text for mark in _MARKS):
+    if not ends_turn(text):
         return text
     for match in _END_OF_TURN.finditer(text):
         if match[0] not in tags:

@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from tools_shared.answers.clean import clean
-from tools_shared.answers.numbers import MAX_LENGTH, Number, OutOfBounds, literals, parse_clean, simple_integer
+from tools_shared.answers.numbers import MAX_LENGTH, Number, OutOfBounds, literals, parse_clean, plain_number
 from tools_shared.answers.structure import Parts, parts_of, sides_of
 
 
@@ -102,9 +102,9 @@ def equal_many(pairs: Iterable[tuple[str, str]], threads: int = 4) -> list[Verdi
 
 def _decide(gold: str, given: str) -> Verdict | None:
     """The verdict where no algebra is needed, else None."""
-    quick_gold, quick_given = simple_integer(gold), simple_integer(given)
-    if quick_gold is not None and quick_given is not None:
-        return _SAME_NUMBER if quick_gold == quick_given else _OTHER_NUMBER
+    plain = plain_number(gold)
+    if plain is not None and (other := plain_number(given)) is not None:
+        return _SAME_NUMBER if plain == other else _OTHER_NUMBER
     if len(gold) > MAX_LENGTH:
         return Verdict(Status.GOLD_INVALID, "limit")
     if len(given) > MAX_LENGTH:

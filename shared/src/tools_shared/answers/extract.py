@@ -15,7 +15,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tools_shared.answers.items import is_number
+from tools_shared.answers.numbers import plain_number
 from tools_shared.answers.phrases import Found, answer_in, reduced
+from tools_shared.answers.plain import ANSWER_LINE, ASIDE, has_hints, plain_answer
 from tools_shared.answers.spans import Piece, delimited
 from tools_shared.blocks import BOXED, Span, blocks, last_filled, said
 from tools_shared.prompts import Profile
@@ -26,23 +28,6 @@ MAX_TAIL = 20_000
 MAX_TRIES = 8
 MAX_WORDS = 8
 
-_ANSWER_LINE = re.compile(
-    r"(?:^[ \t*_>#\-•|]{0,8}(?:the )?(?:(?:final|correct|short)[ \t])?"
-    r"(?:a|ans|answers?|final result|réponse(?: finale)?|antwort|respuesta|risposta|resposta|ответ)"
-    r"[ \t]?(?:\(s\))?[ \t]?[*_]{0,3}[ \t\u00a0]?[:=：][*_]{0,3}"
-    r"|^[ \t]*[#*_>]{1,6}[ \t*_]*(?:the )?(?:final |correct )?answer[ \t*_#:]{0,8}$"
-    r"|\b(?:answers?|correct (?:option|choice)|solutions?)(?: to [a-z ]{1,40}| for [a-z ]{1,30})?"
-    r"(?: is| are| equals| would be| will be| must be| should be| comes out to(?: be)?| =)\b:?"
-    r"|\b(?:die |la |le )?(?:(?:end)?antwort (?:ist|lautet)|réponse(?: finale)? est|respuesta(?: final)? es"
-    r"|risposta (?:finale )?è|resposta (?:final )?é)\b:?"
-    r"|(?:最终)?答案(?:应该)?(?:是|为|：|:)|答[：:])",
-    re.IGNORECASE | re.MULTILINE,
-)
-_PLAIN_LINE = re.compile(r"(?:A:|Answer:|####) ?(\$?-?(?:[0-9]{1,18}|[0-9]{1,3}(?:,[0-9]{3}){1,5})(?:\.[0-9]{1,20})?)")
-_HINTS = tuple(
-    "ans|a:|a :|a=|a =|a*|a_|：|result|solution|correct|antwort|ponse|puesta|rispos|respos|ответ|答".split("|")
-)
-"""One of these is in every text that has a marker; looking for them is quicker than looking for that."""
 _SENTENCE_END = re.compile(
     r"(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bNo)(?<!\bvs)(?<!\bMrs)(?<!\bRs)(?<!\bapprox)(?<!i\.e)(?<!e\.g)"
     r"[.!?](?:\*\*|__)?[\"')”]?\s+(?=[^\W\d_a-z]|[*_\"'“(\\$]|\Z)|[。！？]"
@@ -56,9 +41,6 @@ _ABOUT_ITSELF = re.compile(
 _CHOICE = re.compile(r"\s*(?:\\text(?:bf|rm|it)?\s?\{\s*)?\(?([A-J])[).:]\s?\}?(?:\\[ ,;]|[\s~:])*(?=[^\s}])")
 """The letter of an option before its text: `(B) 12`, `\\textbf{(B)}\\ 58`."""
 _OPTION = re.compile(r"(?:option|choice)\s+(?=\(?[A-J]\)?$)", re.IGNORECASE)
-_ASIDE = re.compile(
-    r"[\s*_(>\-]*(?:note|check|verif|hint|remember|let me know|p\.?s\b|confidence|sanity)", re.IGNORECASE
-)
 _BULLET = re.compile(r"[ \t]*(?:[-•+>|][ \t]+|\*[ \t]+|#{1,6}[ \t]*|\(?\d{1,2}[.)][ \t]+(?=\S))*")
 _HEADING_NUMBER = re.compile(r"[\s*_]*\d{1,2}[.):][ \t]+[A-Z]")
 
@@ -86,8 +68,11 @@ def extract(
     With `opened` the prompt has already written the opening thinking tag. Lenient looks behind the
     reasoning first and, where there is nothing, in the whole text; where the text was `truncated`, for a box alone.
     """
-    if lenient and not opened and not truncated and (found := _plain_last_line(text, profile)):
-        return found
+    if lenient and not opened and not truncated:
+        tags = (profile.answer[0], profile.think[0]) if profile.think else profile.answer[:1]
+        if plain := plain_answer(text, tags):
+            method, (begin, end) = plain
+            return Extraction(text[begin:end], method, (begin, end))
     parsed = profile.parse(text, opened)
     if parsed.answer:
         return _of_block(text, parsed.answer_span, "boxed" if profile.answer == BOXED else "tags")
@@ -97,17 +82,6 @@ def extract(
         return NONE
     found = _anywhere(text, start, truncated)
     return found if found.answer is not None or start == 0 else _anywhere(text, 0, truncated)
-
-
-def _plain_last_line(text: str, profile: Profile) -> Extraction | None:
-    """The quick way for `A: 18` and `#### 18` in the last line of a text without tags, boxes and other marks."""
-    begin = text.rfind("\n") + 1
-    match = _PLAIN_LINE.fullmatch(text, begin)
-    if match is None or profile.answer[0] in text or (profile.think and profile.think[0] in text):
-        return None
-    if "box{" in text or "boxed" in text or text.find("####", 0, begin) >= 0 or said(text) is not text:
-        return None
-    return Extraction(match[1], "hash" if text[begin] == "#" else "answer-line", match.span(1))
 
 
 def gold_answer(text: str) -> str | None:
@@ -143,6 +117,8 @@ def _anywhere(text: str, start: int, truncated: bool) -> Extraction:
 def _of_block(text: str, span: Span, method: str) -> Extraction:
     """What tags or a box hold; of a sentence with one quantity, that quantity."""
     content = text[span[0] : span[1]]
+    if plain_number(content):
+        return Extraction(content, method, span)
     found = reduced(content, span[0])
     if found is None and (choice := _CHOICE.match(content)):
         found = span[0] + choice.end(), span[1]
@@ -202,10 +178,9 @@ def _answer_line(text: str, start: int, pieces: Sequence[Piece]) -> Extraction |
 def _markers(text: str, start: int) -> Iterator[re.Match[str]]:
     """The markers of an answer, from the last: first those of the last line, where answers nearly always are."""
     tail = max(start, text.rfind("\n", start, len(text.rstrip())) + 1)
-    yield from reversed(deque(_ANSWER_LINE.finditer(text, tail), MAX_TRIES))
-    lowered = text.lower()
-    if tail > start and any(hint in lowered for hint in _HINTS):
-        yield from reversed(deque(_ANSWER_LINE.finditer(text, start, tail), MAX_TRIES))
+    yield from reversed(deque(ANSWER_LINE.finditer(text, tail), MAX_TRIES))
+    if tail > start and has_hints(text):
+        yield from reversed(deque(ANSWER_LINE.finditer(text, start, tail), MAX_TRIES))
 
 
 def _last(text: str, start: int, pieces: Sequence[Piece]) -> Extraction:
@@ -215,7 +190,7 @@ def _last(text: str, start: int, pieces: Sequence[Piece]) -> Extraction:
         found = answer_in(text, begin, end, pieces, marked=False)
         if found is None or text[begin:end].rstrip(" *_\n").endswith(("?", "？")):
             continue
-        if not _ASIDE.match(text, begin, end):
+        if not ASIDE.match(text, begin, end):
             return _of_sentence(text, found)
         aside = aside or found
     return _of_sentence(text, aside) if aside else NONE

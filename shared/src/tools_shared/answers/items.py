@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tools_shared.answers.numbers import OutOfBounds, parse_number
+from tools_shared.answers.numbers import OutOfBounds, parse_number, plain_number
 from tools_shared.answers.running import Found, find_numbers
 from tools_shared.answers.spans import Piece, runs
 from tools_shared.blocks import Span
@@ -60,7 +60,7 @@ class Item:
 
 def is_number(text: str) -> bool:
     """Whether the text is one number; those too large to compute with are."""
-    return _is_number(text) if len(text) <= 80 else False
+    return len(text) <= 80 and (plain_number(text) is not None or _is_number(text))
 
 
 def items_of(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: bool) -> list[Item]:
@@ -98,7 +98,7 @@ def _add_run(text: str, found: list[Item], run: Piece, numbers: Sequence[Found],
         return
     if found and _UNIT.fullmatch(content) and not text[found[-1].outer[1] : run.begin].strip():
         return
-    if _is_no_quantity(text, run, begin, marked) or (not marked and {n.kind for n in numbers} == {"date"}):
+    if is_no_quantity(text, run, begin, marked) or (not marked and {n.kind for n in numbers} == {"date"}):
         return
     spans = [number.span for number in numbers if number.number] or [(run.begin - begin, run.end - begin)]
     whole = min(run.begin, begin + spans[0][0]), max(run.end, begin + spans[-1][1])
@@ -148,7 +148,7 @@ def _is_computed(side: str) -> bool:
     return any(c.isdigit() for c in side) and not _LETTER.search(_TEX_NAME.sub("", side))
 
 
-def _is_no_quantity(text: str, run: Piece, begin: int, marked: bool) -> bool:
+def is_no_quantity(text: str, run: Piece, begin: int, marked: bool) -> bool:
     """A number that counts or names something else: `step 3`, `2 decimal places`, `the 3rd`, a date, part of a word."""
     if text[run.end : run.end + 1].isalpha() and text[run.end - 1] not in "°%" and not _COUNTED.match(text, run.end):
         unit = _ATTACHED.match(text, run.end)[0]

@@ -23,7 +23,9 @@ MAX_LENGTH = 1000
 MAX_EXPONENT = 1000
 MAX_UNIT = 80
 
-_SIMPLE = re.compile(r"\$?(-?[0-9]{1,18})(?:\.0{1,9})?")
+PLAIN = r"\$?-?(?:[0-9]{1,18}|[0-9]{1,3}(?:,[0-9]{3}){1,5})(?:\.[0-9]{1,20})?"
+"""What nearly every answer looks like: `18`, `-5`, `$1,234.50`. Read without the grammar, to the same value."""
+_PLAIN = re.compile(r"\$?(-?)([0-9]{1,18}|[0-9]{1,3}(?:,[0-9]{3}){1,5})(?:\.([0-9]{1,20}))?")
 _GROUPS = "|".join(
     rf"(?:{separator}[0-9]{{3}}){{1,40}}"
     for separator in (",", r"\{,\}", r",?\\[!,;: ]\ ?", r"\{\\,\}", rf"[\ {THIN}]", "~", "'")
@@ -107,16 +109,21 @@ class Number:
 
 def parse_number(text: str) -> Number | None:
     """The one number that `text` is, or None. Raises OutOfBounds for one that is too large or divides by zero."""
-    whole = simple_integer(text)
-    if whole is not None:
-        return Number(Fraction(whole))
+    plain = plain_number(text)
+    if plain is not None:
+        return Number(Fraction(plain[0], 10 ** plain[1]) if plain[1] else Fraction(plain[0]))
     return None if len(text) > MAX_LENGTH else parse_clean(clean(text))
 
 
-def simple_integer(text: str) -> int | None:
-    """The quick way for what nearly every answer looks like: `18`, `$18`, `18.00`."""
-    simple = _SIMPLE.fullmatch(text)
-    return int(simple[1]) if simple else None
+def plain_number(text: str) -> tuple[int, int] | None:
+    """The quick way for PLAIN: (digits, decimals) without trailing zeros, so that equal numbers have equal pairs."""
+    plain = _PLAIN.fullmatch(text)
+    if plain is None:
+        return None
+    sign, whole, decimals = plain.groups()
+    decimals = decimals.rstrip("0") if decimals else ""
+    value = int(whole.replace(",", "") + decimals)
+    return (-value if sign else value), len(decimals)
 
 
 def parse_clean(text: str) -> Number | None:
