@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from tools_shared.answers.items import is_number
 from tools_shared.answers.numbers import plain_number
 from tools_shared.answers.phrases import Found, answer_in, reduced
-from tools_shared.answers.plain import ANSWER_LINE, ASIDE, has_hints, plain_answer
+from tools_shared.answers.plain import ANSWER_LINE, ASIDE, BARE_A, has_hints, plain_answer
 from tools_shared.answers.spans import Piece, delimited
 from tools_shared.blocks import BOXED, Span, blocks, last_filled, said
 from tools_shared.prompts import Profile
@@ -29,8 +29,8 @@ MAX_TRIES = 8
 MAX_WORDS = 8
 
 _SENTENCE_END = re.compile(
-    r"(?<!\bMr)(?<!\bMs)(?<!\bDr)(?<!\bSt)(?<!\bNo)(?<!\bvs)(?<!\bMrs)(?<!\bRs)(?<!\bapprox)(?<!i\.e)(?<!e\.g)"
-    r"[.!?](?:\*\*|__)?[\"')”]?\s+(?=[^\W\d_a-z]|[*_\"'“(\\$]|\Z)|[。！？]"
+    r"[.!?](?<!\bMr.)(?<!\bMs.)(?<!\bDr.)(?<!\bSt.)(?<!\bNo.)(?<!\bvs.)(?<!\bMrs.)(?<!\bRs.)(?<!\bapprox.)(?<!i\.e.)"
+    r"(?<!e\.g.)(?:\*\*|__)?[\"')”]?\s+(?=[^\W\d_a-z]|[*_\"'“(\\$]|\Z)|[。！？]"
 )
 _ABOUT_ITSELF = re.compile(
     r"[ \t:*_]*(?:(?:in)?correct|right|wrong|helpful|clear|unclear|obvious|below|above|here|as follows|shown|found"
@@ -178,7 +178,8 @@ def _answer_line(text: str, start: int, pieces: Sequence[Piece]) -> Extraction |
 def _markers(text: str, start: int) -> Iterator[re.Match[str]]:
     """The markers of an answer, from the last: first those of the last line, where answers nearly always are."""
     tail = max(start, text.rfind("\n", start, len(text.rstrip())) + 1)
-    yield from reversed(deque(ANSWER_LINE.finditer(text, tail), MAX_TRIES))
+    if has_hints(text[tail:]) or BARE_A.match(text, tail):
+        yield from reversed(deque(ANSWER_LINE.finditer(text, tail), MAX_TRIES))
     if tail > start and has_hints(text):
         yield from reversed(deque(ANSWER_LINE.finditer(text, start, tail), MAX_TRIES))
 

@@ -145,7 +145,7 @@ def number_of(match: re.Match[str]) -> tuple[Number | None, int]:
     """What a match of NUMBER says, with the scale word and the percent sign behind it, and where that ends."""
     scale, percent, end = _suffixes(match.string, match.end())
     value = _value(match)
-    return (None if value is None else Number(value * scale, percent)), end
+    return (None if value is None else Number(value if scale == 1 else value * scale, percent)), end
 
 
 def literals(text: str) -> set[Fraction]:
@@ -174,7 +174,8 @@ def _value(match: re.Match[str]) -> Fraction | None:
 def _unsigned(match: re.Match[str]) -> Fraction | None:
     if match["decimal"]:
         power = match["exponent"] or match["power"]
-        return _fraction(match["decimal"]) * (Fraction(1) if power is None else _power_of_ten(_exponent(power)))
+        value = _fraction(match["decimal"])
+        return value if power is None else value * _power_of_ten(_exponent(power))
     if match["base"]:
         return _small_power(match["base"], _exponent(match["base_power"]))
     whole = _fraction(match["mixed"] or match["whole"] or "0")

@@ -84,7 +84,7 @@ def _in_range(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: 
     items = items_of(text, begin, end, pieces, marked)
     if not items:
         return None
-    if reason := (_REASON if marked else _CAUSE).search(text, items[0].outer[1], end):
+    if len(items) > 1 and (reason := (_REASON if marked else _CAUSE).search(text, items[0].outer[1], end)):
         comma = -1 if marked else text.find(", ", reason.end(), end)
         over = end if comma < 0 else comma
         items = [item for item in items if not reason.start() <= item.outer[0] < over]

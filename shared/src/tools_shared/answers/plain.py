@@ -27,6 +27,8 @@ ANSWER_LINE = re.compile(
     r"|(?:最终)?答案(?:应该)?(?:是|为|：|:)|答[：:])",
     re.IGNORECASE | re.MULTILINE,
 )
+BARE_A = re.compile(r"[ \t*_>#\-•|]{0,8}(?:the )?(?:(?:final|correct|short)[ \t])?a[ \t(*_\u00a0:=：]", re.IGNORECASE)
+"""What a line begins with that may be marked by `A` alone, of which has_hints knows the usual spellings."""
 ASIDE = re.compile(
     r"[\s*_(>\-]*(?:note|check|verif|hint|remember|let me know|p\.?s\b|confidence|sanity)", re.IGNORECASE
 )

@@ -13,11 +13,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tools_shared.answers.clean import fold
+from tools_shared.answers.clean import VULGAR, fold
 from tools_shared.answers.numbers import MAX_LENGTH, NUMBER, SHORT_UNITS, Number, OutOfBounds, number_of
 
 _LOOK = 32
 """Characters before and after a number that decide what it is."""
+
+
+_PREFIX = 20
+"""Characters that a sign, a currency and a decimal point before the digits of a number have at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class Found:
     number: Number | None = None
 
 
+_DIGIT = re.compile(rf"[0-9\\{VULGAR}]")
 _GLUED = re.compile(r"(?:\{,\}|[.,:/'-])?[0-9](?:[0-9.,:/'-]*[0-9])?")
 _DATE = re.compile(r"[0-9]{1,4}([-/.])[0-9]{1,2}\1[0-9]{1,4}")
 _TIME = re.compile(r"[0-9]+(?::[0-9]+)+")
@@ -78,7 +83,7 @@ def _find(text: str) -> Iterator[Found]:
     groups = _groups(folded)
     group = next(groups, None)
     at = 0
-    while match := NUMBER.search(folded, at):
+    while match := _next_number(folded, at):
         found = _found(text, folded, match)
         while group and group[1] <= found.span[0]:
             group = next(groups, None)
@@ -86,6 +91,12 @@ def _find(text: str) -> Iterator[Found]:
             found = Found(found.span, "group")
         yield found
         at = max(found.span[1], match.end())
+
+
+def _next_number(text: str, at: int) -> re.Match[str] | None:
+    """The next match of NUMBER, which is not tried where no digits, commands or fractions are near."""
+    digit = _DIGIT.search(text, at)
+    return NUMBER.search(text, max(at, digit.start() - _PREFIX)) if digit else None
 
 
 def _found(text: str, folded: str, match: re.Match[str]) -> Found:
@@ -100,12 +111,12 @@ def _found(text: str, folded: str, match: re.Match[str]) -> Found:
     before, after = folded[max(0, start - _LOOK) : start], folded[end : end + _LOOK]
     signed = _sign(text, match, before)
     if signed is None:
-        return Found((start, end), "index" if _INDEX_BEFORE.search(before) else "expression")
+        return Found((start, end), "index" if _INDEX_BEFORE.search(before[-8:]) else "expression")
     if not signed:  # a dash or a bullet, not a sign
         start = match.start("currency") if match["currency"] else _after_sign(folded, match)
         number = Number(abs(number.value), number.percent) if number else None
         before = ""
-    if _INDEX_BEFORE.search(before) and not match["sign"]:
+    if _INDEX_BEFORE.search(before[-8:]) and not match["sign"]:
         return Found((start, end), "index")
     if _OPERAND_BEFORE.search(before) or _OPERAND_AFTER.match(after) or not _unit_may_follow(after) or number is None:
         return Found((start, end), "expression" if number else "unclear")
