@@ -20,7 +20,7 @@ from tools_shared.answers.phrases import Found, answer_in, reduced
 from tools_shared.answers.plain import ANSWER_LINE, ASIDE, BARE_A, has_hints, plain_answer
 from tools_shared.answers.spans import Piece, delimited
 from tools_shared.blocks import BOXED, Span, blocks, last_filled, said
-from tools_shared.prompts import Profile
+from tools_shared.prompts import Parsed, Profile
 
 MAX_LINE = 500
 MAX_TAIL = 20_000
@@ -73,15 +73,22 @@ def extract(
         if plain := plain_answer(text, tags):
             method, (begin, end) = plain
             return Extraction(text[begin:end], method, (begin, end))
-    parsed = profile.parse(text, opened)
-    if parsed.answer:
-        return _of_block(text, parsed.answer_span, "boxed" if profile.answer == BOXED else "tags")
+    strict = in_tags(text, profile, profile.parse(text, opened))
+    if strict.answer is not None:
+        return strict
     text = said(text, (*(profile.think or ()), *profile.answer))
     start = _after_thinking(text, profile, opened)
     if not lenient or start is None:
         return NONE
     found = _anywhere(text, start, truncated)
     return found if found.answer is not None or start == 0 else _anywhere(text, 0, truncated)
+
+
+def in_tags(text: str, profile: Profile, parsed: Parsed) -> Extraction:
+    """The strict answer of a completion that the profile has parsed."""
+    if not parsed.answer:
+        return NONE
+    return _of_block(text, parsed.answer_span, "boxed" if profile.answer == BOXED else "tags")
 
 
 def gold_answer(text: str) -> str | None:

@@ -98,7 +98,7 @@ def _add_run(text: str, found: list[Item], run: Piece, numbers: Sequence[Found],
         return
     if found and _UNIT.fullmatch(content) and not text[found[-1].outer[1] : run.begin].strip():
         return
-    if is_no_quantity(text, run, begin, marked) or (not marked and {n.kind for n in numbers} == {"date"}):
+    if _is_no_quantity(text, run, begin, marked) or (not marked and {n.kind for n in numbers} == {"date"}):
         return
     spans = [number.span for number in numbers if number.number] or [(run.begin - begin, run.end - begin)]
     whole = min(run.begin, begin + spans[0][0]), max(run.end, begin + spans[-1][1])
@@ -148,7 +148,7 @@ def _is_computed(side: str) -> bool:
     return any(c.isdigit() for c in side) and not _LETTER.search(_TEX_NAME.sub("", side))
 
 
-def is_no_quantity(text: str, run: Piece, begin: int, marked: bool) -> bool:
+def _is_no_quantity(text: str, run: Piece, begin: int, marked: bool) -> bool:
     """A number that counts or names something else: `step 3`, `2 decimal places`, `the 3rd`, a date, part of a word."""
     if text[run.end : run.end + 1].isalpha() and text[run.end - 1] not in "°%" and not _COUNTED.match(text, run.end):
         unit = _ATTACHED.match(text, run.end)[0]
@@ -159,6 +159,17 @@ def is_no_quantity(text: str, run: Piece, begin: int, marked: bool) -> bool:
     if marked and not before.strip(" *_:$"):
         return False
     return bool(_LABEL.search(before) or _COUNTED.match(text, run.end))
+
+
+@lru_cache(maxsize=4096)
+def is_label(word: str) -> bool:
+    """Whether a word makes the number behind it a name: `step 3`."""
+    return _LABEL.search(f"{word} ") is not None
+
+
+def is_counted(text: str, end: int) -> bool:
+    """Whether what follows a number makes it a count of steps or digits, or a date."""
+    return _COUNTED.match(text, end) is not None
 
 
 @lru_cache(maxsize=4096)

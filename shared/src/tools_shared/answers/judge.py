@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from tools_shared.answers.equal import Status, Verdict, equal, equal_many
-from tools_shared.answers.extract import Extraction, extract
+from tools_shared.answers.extract import Extraction, extract, in_tags
 from tools_shared.answers.numbers import OutOfBounds, parse_number
 from tools_shared.prompts import Profile
 
@@ -103,7 +103,7 @@ class _Taken:
     @classmethod
     def of(cls, case: Case, profile: Profile, lenient: bool) -> _Taken:
         parsed = profile.parse(case.text, case.opened)
-        strict = extract(case.text, profile, opened=case.opened)
+        strict = in_tags(case.text, profile, parsed)
         if not lenient or strict.answer is not None:
             anywhere = strict
         else:

@@ -22,6 +22,7 @@ from tools_shared.answers.clean import SUPERSCRIPT, THIN, VULGAR, clean
 MAX_LENGTH = 1000
 MAX_EXPONENT = 1000
 MAX_UNIT = 80
+MAX_PLAIN = 18
 
 PLAIN = r"\$?-?(?:[0-9]{1,18}|[0-9]{1,3}(?:,[0-9]{3}){1,5})(?:\.[0-9]{1,20})?"
 """What nearly every answer looks like: `18`, `-5`, `$1,234.50`. Read without the grammar, to the same value."""
@@ -117,6 +118,8 @@ def parse_number(text: str) -> Number | None:
 
 def plain_number(text: str) -> tuple[int, int] | None:
     """The quick way for PLAIN: (digits, decimals) without trailing zeros, so that equal numbers have equal pairs."""
+    if len(text) <= MAX_PLAIN and text.isascii() and text.isdigit():
+        return int(text), 0
     plain = _PLAIN.fullmatch(text)
     if plain is None:
         return None

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 
-from tools_shared.answers.items import is_no_quantity
+from tools_shared.answers.items import is_counted, is_label
 from tools_shared.answers.numbers import PLAIN
-from tools_shared.answers.spans import Piece
 from tools_shared.blocks import Span, ends_turn
 
 MAX_SENTENCE = 500
+MAX_WORD = 14
 
 ANSWER_LINE = re.compile(
     r"(?:^[ \t*_>#\-•|]{0,8}(?:the )?(?:(?:final|correct|short)[ \t])?"
@@ -94,7 +94,8 @@ def _in_sentence(text: str, begin: int, end: int) -> tuple[str, Span] | None:
     if match is None or "####" in text or not _NOT_PLAIN.isdisjoint(text[begin:end].rstrip(".").split()):
         return None
     span = match.span("number")
-    if is_no_quantity(text, Piece(*span, span), begin, marked=False) or ASIDE.match(text, begin, end):
+    word = text[begin : span[0]].split()[-1]
+    if len(word) > MAX_WORD or is_label(word) or is_counted(text, span[1]) or ASIDE.match(text, begin, end):
         return None
     if has_hints(text) and ANSWER_LINE.search(text):
         return None
