@@ -177,7 +177,8 @@ def _against_number(have: _Answer) -> Verdict | None:
     )
     if several and (wordy or _LISTED.search(plain)):
         return Verdict(Status.WRONG, "number")
-    if wordy or have.words or _BASE.fullmatch(have.key) or _TIME.fullmatch(have.key):
+    unfinished = "<<" in have.text and not any(sign in have.text for sign in (">>", "="))  # `$<<41.47+8`
+    if unfinished or wordy or have.words or _BASE.fullmatch(have.key) or _TIME.fullmatch(have.key):
         return Verdict(Status.UNPARSEABLE, "number")
     return None
 
