@@ -1,6 +1,6 @@
 import pytest
 
-from tools_shared.answers import equal, extract, gold_answer
+from tools_shared.answers import equal, extract, gold_answer, judge
 from tools_shared.prompts import PROFILES
 
 TAGS, THINK, BOXED = PROFILES["gsm8k-tags"], PROFILES["think"], PROFILES["boxed"]
@@ -169,3 +169,17 @@ def test_a_truncated_text_has_no_answer_outside_tags_and_boxes():
         assert extract(text, BOXED, lenient=True).answer is not None
         assert extract(text, BOXED, lenient=True, truncated=True).answer is None
     assert extract("\\boxed{18} so", TAGS, lenient=True, truncated=True).answer == "18"
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("So she pays 13 * 2 = $<<13*2=26>>26", "26"),
+        ("That leaves 48/2 = <<48/2=24>>24 clips.", "24"),
+        ("He runs 3*60=<<3*60=180>>180 meters", "180"),
+        ("The sum is <<1+2=3>>3 and then <<3*3=9>>9", "9"),
+    ],
+)
+def test_a_calculators_note_is_no_part_of_the_answer(text, answer):
+    judged = judge(text, answer, PROFILES["boxed"])
+    assert judged.lenient_correct, judged.lenient

@@ -40,6 +40,7 @@ _ABOUT_ITSELF = re.compile(
 )
 _CHOICE = re.compile(r"\s*(?:\\text(?:bf|rm|it)?\s?\{\s*)?\(?([A-J])[).:]\s?\}?(?:\\[ ,;]|[\s~:])*(?=[^\s}])")
 """The letter of an option before its text: `(B) 12`, `\\textbf{(B)}\\ 58`."""
+_CALCULATION = re.compile(r"<<[^<>\n]{1,200}>>")
 _OPTION = re.compile(r"(?:option|choice)\s+(?=\(?[A-J]\)?$)", re.IGNORECASE)
 _BULLET = re.compile(r"[ \t]*(?:[-•+>|][ \t]+|\*[ \t]+|#{1,6}[ \t]*|\(?\d{1,2}[.)][ \t]+(?=\S))*")
 _HEADING_NUMBER = re.compile(r"[\s*_]*\d{1,2}[.):][ \t]+[A-Z]")
@@ -76,12 +77,17 @@ def extract(
     strict = in_tags(text, profile, profile.parse(text, opened))
     if strict.answer is not None:
         return strict
-    text = said(text, (*(profile.think or ()), *profile.answer))
+    text = _without_calculations(said(text, (*(profile.think or ()), *profile.answer)))
     start = _after_thinking(text, profile, opened)
     if not lenient or start is None:
         return NONE
     found = _anywhere(text, start, truncated)
     return found if found.answer is not None or start == 0 else _anywhere(text, 0, truncated)
+
+
+def _without_calculations(text: str) -> str:
+    """With GSM8K's calculator notes, `<<48/2=24>>`, blanked out: each repeats what stands behind it."""
+    return _CALCULATION.sub(lambda note: " " * len(note[0]), text) if "<<" in text else text
 
 
 def in_tags(text: str, profile: Profile, parsed: Parsed) -> Extraction:
