@@ -89,21 +89,18 @@ def test_the_same_weights_are_no_different(served, here, folder):
 
 def test_several_draws_on_the_server(server, folder):
     words = ["--model-name", "demo", "--endpoint", server, "--limit", "3", "--samples", "4", "--temperature", "1"]
-    bench("run", *words, "--max-new-tokens", "48", "--output-dir", folder / "draws")
+    bench("run", *words, "--suite", "quick", "--max-new-tokens", "48", "--output-dir", folder / "draws")
     found = results(folder / "draws" / "demo")
     assert found["effort"]["responses"] == 36
     assert {"pass_at_2", "pass_at_4", "maj_at_k"} <= found["evaluations"]["math_accuracy"].keys()
 
 
-def test_a_real_model_that_cannot_judge_fails_closed(server, served, folder):
+def test_a_real_model_that_cannot_judge_stops_the_run(server, served, folder):
     """The demo knows no rubric: nothing that it says is a judgement, and nothing is taken for one."""
     words = ["--model-name", "judged", "--model-path", "demo", "--device", "cpu", *SAMPLING, "--output-dir", folder]
-    done = bench("run", *words, "--judge-endpoint", server, "--judge-model", "demo")
-    judge = results(folder / "judged")["judge"]
-    assert (judge["judged"], judge["failed"]) == (0, N_QUICK)
-    assert judge["agreement_with_detectors"] == {}
-    assert results(folder / "judged")["evaluations"]["tutoring_quality"]["correct_direction_rate"] == 0
-    assert re.search(r"judge demo: 0 replies judged, 30 failed", done.stderr)
+    done = bench("run", *words, "--judge-endpoint", server, "--judge-model", "demo", code=3)
+    assert "no judgement of the rubric's form in the reply" in done.stderr
+    assert not (folder / "judged").exists()
 
 
 def test_a_real_model_that_is_held_to_the_form_judges(server, folder):
