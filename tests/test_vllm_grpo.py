@@ -20,8 +20,9 @@ pytest.importorskip("vllm", reason="vLLM is not in this environment; make vllm-e
 
 PLAIN = 'name: plain\nsystem: Solve it.\nanswer: [" The answer is ", "."]\n'
 REWARD = """
-def vowels(completions, **_):  # whatever has become of the model, its completions differ in this
-    return [sum(map(text.count, "aeiou")) / 100 for text in completions]
+def vowels(completions, answer, **_):  # whatever has become of the model, its completions differ in this
+    ends = [text.rstrip().endswith(f"{a}.") for text, a in zip(completions, answer)]
+    return [1.0 if end else sum(map(text.count, "aeiou")) / 100 for text, end in zip(completions, ends)]
 """
 N_STEPS = 8
 CLOSE = 1e-3

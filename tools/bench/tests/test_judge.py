@@ -158,3 +158,11 @@ def test_the_form_of_a_judgement_is_asked_for_where_wanted(judged_words, serve):
         "math": ["correct"],
         "tutor": ["no_answer_reveal", "socratic", "appropriate_level", "correct_direction"],
     }
+
+
+def test_a_model_that_is_here_is_judged_by_a_server(serve, tmp_path):
+    judge = serve(lambda path, body, number: verdict(body))
+    words = ["--model-path", "demo", "--ids", "math-1,tutor-1", "--max-new-tokens", "8"]
+    done = bench(*words, "--output-dir", tmp_path, "--judge-endpoint", f"{judge.url}/v1", "--judge-model", "j")
+    assert done.exit_code == 0, done.output
+    assert "judge j: 2 replies judged, 0 failed" in done.output

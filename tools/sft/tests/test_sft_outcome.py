@@ -116,3 +116,10 @@ def test_a_run_killed_after_its_last_step_still_knows_its_last_loss(rows, tmp_pa
     cut = json.loads((tmp_path / "cut" / "run.json").read_text())["metrics"]
     whole, _ = finished(tmp_path / "whole", *args, "--logging-steps", "1")
     assert (cut["last_loss"], cut["weights_changed"]) == (whole["last_loss"], True)
+
+
+def test_an_adapter_merged_into_a_new_base_is_compared_before_it_is_saved(tmp_path, rows):
+    steps = ["--train-path", rows, "--batch-size", "4", "--max-steps", "2"]
+    first, _ = finished(tmp_path / "first", *steps)
+    second, _ = finished(tmp_path / "second", *steps, "--base-model", tmp_path / "first", "--adapter", "merge")
+    assert first["weights_changed"] is second["weights_changed"] is True

@@ -139,8 +139,9 @@ def api_of(config: BenchConfig) -> Api:
 
 
 def server_of(config: BenchConfig) -> Server:
+    """How the endpoint is asked. Of a local model only a judge is, whose address is put in place of the empty one."""
     return Server(
-        api_of(config).url,
+        api_of(config).url if config.endpoint else "",
         read_api_key(config.api_key_env),
         concurrency=config.concurrency,
         timeout=config.timeout,

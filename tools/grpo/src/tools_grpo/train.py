@@ -161,6 +161,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
                     _show_spread(trainer, rows[: config.prompts_per_step], config)
             fit(trainer, run, checkpoint, stop, guards)
         loaded = whole(loaded, None if config.eval else "cpu", keep=config.eval or processes.is_main())
+        learned = outcome(trainer.state.log_history, start, loaded)  # before an adapter is merged into what is saved
         if processes.is_main():
             save(loaded, run.model_dir, run.final / "model", given.profile, saves_full_weights(loaded, config))
     logged = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]
@@ -170,7 +171,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
         "steps": trainer.state.global_step,
         "first_reward": logged[0] if logged else None,
         "last_reward": sum(tail) / len(tail) if tail else None,
-        **outcome(trainer.state.log_history, start, loaded),
+        **learned,
     }
 
 

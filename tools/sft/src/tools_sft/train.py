@@ -129,10 +129,10 @@ def _fit(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> t
         start = Start(loaded.model)
         fit(trainer, run, resume_point(run), stop, [NotANumber(config.learning_rate)])
         loaded = whole(loaded, None if config.eval else "cpu", keep=config.eval or processes.is_main())
+        history = trainer.state.log_history
+        learned = outcome(history, start, loaded)  # before an adapter is merged into what is saved
         if processes.is_main():
             save(loaded, run.model_dir, run.final / "model", given.profile, saves_full_weights(loaded, config))
-    history = trainer.state.log_history
-    learned = outcome(history, start, loaded)
     return loaded, {"steps": trainer.state.global_step, **step_losses(history), **learned}
 
 
