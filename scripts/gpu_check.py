@@ -189,7 +189,7 @@ def _embedded(folder: Path, device: str, n_texts: int) -> dict[str, float]:
 # The untrained model earns nothing for answers; without spread in its groups no update would be timed.
 REWARD = """
 def spread(completions, answer, **columns):
-    return [float(f">{gold}<" in text) + len(text) % 50 / 500 for text, gold in zip(completions, answer)]
+    return [1.0 if f">{gold}<" in text else len(text) % 50 / 500 for text, gold in zip(completions, answer)]
 """
 # FLOP a parameter and token (Kaplan et al. 2020, 2.1); LoRA's backward pass leaves out the frozen weights' gradients.
 # A GRPO step samples (2), reads again and goes back (4). A table of vectors is not multiplied with anything.

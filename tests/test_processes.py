@@ -23,7 +23,7 @@ GRPO = [
 ]  # fmt: skip
 SHORT = """
 def short(completions, answer, **columns):
-    return [float(f">{gold}<" in text) + len(text) % 50 / 500 for text, gold in zip(completions, answer)]
+    return [1.0 if f">{gold}<" in text else len(text) % 50 / 500 for text, gold in zip(completions, answer)]
 """
 
 
