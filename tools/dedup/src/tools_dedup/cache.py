@@ -42,21 +42,36 @@ class VectorCache:
     def __init__(self, root: Path, key: Mapping[str, Any]) -> None:
         self.folder = root / digest({**key, "format": FORMAT})[:24]
         self._whole: set[str] = set()
+        self._parts: list[Path] = []
+        self._tables: list[np.ndarray] = []
+        self._deleted: set[Path] = set()
         if not (self.folder / "key.json").exists():
             write_json(self.folder / "key.json", dict(key))
         self.refresh()
 
     def refresh(self) -> None:
-        """Read which texts there are; parts that other processes have finished meanwhile included."""
+        """Read which texts there are; parts that other processes have finished meanwhile included.
+
+        A place once given stays that text's: new parts come behind the known ones, and one that was deleted keeps its
+        places, where no text is found any more.
+        """
         import numpy as np
 
-        self._parts = [path for path in sorted(self.folder.glob("*.ids.npy")) if self._is_whole(path, "ids.npy")]
-        tables = [_load(path) for path in self._parts]
-        ids = [table["id"] for table in tables]
+        known = set(self._parts)
+        new = [path for path in sorted(self.folder.glob("*.ids.npy")) if path not in known]
+        new = [path for path in new if self._is_whole(path, "ids.npy")]
+        self._parts += new
+        self._tables += [_load(path) for path in new]
+        tables, ids = self._tables, [table["id"] for table in self._tables]
+        there = [
+            np.full(len(table), path not in self._deleted) for path, table in zip(self._parts, tables, strict=True)
+        ]
         self._ids = np.concatenate(ids) if ids else np.empty(0, dtype=f"V{ID_BYTES}")
         self._tokens = np.concatenate([t["tokens"] for t in tables]) if tables else np.empty(0, dtype=np.int32)
         self._starts = np.cumsum([0, *map(len, ids)])
         self._order = np.argsort(_sortable(self._ids), kind="stable")
+        if there:
+            self._order = self._order[np.concatenate(there)[self._order]]
         self._sorted = _sortable(self._ids)[self._order]
 
     def find(self, ids: np.ndarray) -> np.ndarray:
@@ -65,8 +80,10 @@ class VectorCache:
 
         places = self._places(ids)
         found = np.unique(np.searchsorted(self._starts, places[places >= 0], side="right") - 1)
-        if all(self._is_whole(self._parts[part], "vectors.npy") for part in found):
+        broken = [part for part in found if not self._is_whole(self._parts[part], "vectors.npy")]
+        if not broken:
             return places
+        self._deleted.update(self._parts[part] for part in broken)
         self.refresh()
         return self.find(ids)
 
