@@ -8,7 +8,7 @@ from typing import Any
 
 from tools_shared.records import Conversation, Message, Row
 from tools_shared.sources.fields import as_list
-from tools_shared.sources.shapes import CONVERSATIONS, UnusableError, detect_shape, field_of, id_of, text_of
+from tools_shared.sources.shapes import CONVERSATIONS, UnusableError, detect_shape, field_of, id_of, text_of, with_input
 
 ROLES = ("system", "user", "assistant")
 SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant", "bot": "assistant"}
@@ -40,9 +40,7 @@ def _read(data: Mapping[str, Any], shape: str) -> tuple[list[Message], set[str]]
         first = [Message("system", data["system"])] if isinstance(data.get("system"), str) and data["system"] else []
         return [*first, *turns_of(data["conversations"], "conversations")], {"conversations", "system"}
     if shape == "alpaca":
-        question = text_of(data["instruction"], "instruction")
-        more = data.get("input")
-        asked = f"{question}\n\n{more}" if isinstance(more, str) and more.strip() else question
+        asked = with_input(text_of(data["instruction"], "instruction"), data)
         said = Message("assistant", text_of(data["output"], "output"))
         return [Message("user", asked), said], {"instruction", "input", "output"}
     reply = "response" if shape == "prompt-response" else "completion"

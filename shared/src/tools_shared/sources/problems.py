@@ -11,7 +11,7 @@ from tools_shared.blocks import BOXED, blocks, last_filled
 from tools_shared.records import Problem, Row
 from tools_shared.sources.conversations import turns_of
 from tools_shared.sources.fields import lookup
-from tools_shared.sources.shapes import UnusableError, field_of, id_of, text_of
+from tools_shared.sources.shapes import UnusableError, field_of, id_of, text_of, with_input
 
 QUESTION_KEYS = ("question", "problem", "Question", "Problem", "prompt", "query", "instruction", "messages")
 ANSWER_KEYS = (
@@ -92,8 +92,7 @@ def question_of(data: Mapping[str, Any], key: str) -> str:
             raise UnusableError(f'"{key}" has {len(asked)} turns; a problem is one question')
         return asked[0]
     question = text_of(value, key)
-    more = data.get("input") if key == "instruction" else None
-    return f"{question}\n\n{more}" if isinstance(more, str) and more.strip() else question
+    return with_input(question, data) if key == "instruction" else question
 
 
 def _first(data: Mapping[str, Any], keys: Sequence[str]) -> str:

@@ -66,6 +66,12 @@ def text_of(value: Any, key: str) -> str:
     return value
 
 
+def with_input(instruction: str, data: Mapping[str, Any]) -> str:
+    """Alpaca's instruction with the row's `input` below it, where there is one."""
+    more = data.get("input")
+    return f"{instruction}\n\n{more}" if isinstance(more, str) and more.strip() else instruction
+
+
 def id_of(row: Row, text: str) -> str:
     """The row's own `id`, text or a whole number, else a hash of `text`."""
     given = row.data.get("id")
