@@ -173,7 +173,7 @@ def test_two_processes_on_one_output_the_second_is_refused(tmp_path):
 
 
 def cut_off(folder, words, n_renames):
-    """A publication that dies after so many renames, as a child of its own."""
+    """A publication that dies after a given number of renames, as a child process."""
     child = os.fork()
     if child == 0:
         import pathlib

@@ -18,7 +18,7 @@ KNOWN_QUESTIONS = {
 
 
 FEW = 20
-"""Below so many questions an interval by resampling is too narrow to decide by."""
+"""With fewer questions a resampling interval is too narrow to decide by."""
 
 
 def show(interval: Interval) -> str:
