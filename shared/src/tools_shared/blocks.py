@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 BOXED = ("\\boxed{", "}")
 
@@ -37,6 +38,7 @@ _JOINED = re.compile(
     rf"(?:[A-Za-z](?:_\{{?\w\}}?)? ?={_BLANK})?\\f?box(?:ed)?[ \t]*\{{"
 )
 """What is between two boxes that hold one answer: `\\boxed{2}$ or $x = \\boxed{3}`."""
+_ADJOINED = re.compile(rf"\}}{_BLANK}\\f?box(?:ed)?[ \t]*\{{")
 _PLACEHOLDER_WORD = frozenset("answer answers result solution value number final_answer ans".split())
 _AROUND_IT = frozenset("your the final my correct numerical numeric here goes insert put in a an only".split())
 
@@ -115,6 +117,15 @@ def last_filled(text: str, spans: Sequence[Span]) -> Span | None:
     if len({text[slice(*span)] for span in spans[first : last + 1]}) == 1:
         return spans[last]
     return text.rfind("\\", 0, spans[first][0]), spans[last][1] + 1
+
+
+def adjoined(text: str, spans: Sequence[Span], answer: Span) -> bool:
+    """Whether the answer consists of boxes with nothing between them, as in `\\boxed{5}\\boxed{7}`.
+
+    They are read as one answer, but two values tried in a row are not the form that was asked for.
+    """
+    inside = [span for span in spans if answer[0] <= span[0] and span[1] <= answer[1]]
+    return any(_ADJOINED.fullmatch(text, left[1], right[0]) for left, right in pairwise(inside))
 
 
 def is_placeholder(content: str) -> bool:

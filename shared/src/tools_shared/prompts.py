@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_shared import yaml_text
-from tools_shared.blocks import BOXED, block_start, blocks, last_filled, reasoning_block, said
+from tools_shared.blocks import BOXED, adjoined, block_start, blocks, last_filled, reasoning_block, said
 from tools_shared.ends import end_of_turn_id, text_of
 from tools_shared.errors import ToolError, brief
 from tools_shared.records import Message
@@ -88,7 +88,12 @@ class Profile:
         if self.think is None:  # all that stands before the answer is the reasoning
             rest_start, thinking = begin, text[:begin].strip() or None
         n_blocks = 1 + sum(other[1] <= span[0] or other[0] >= span[1] for other in found)
-        once = n_blocks == 1 and (self.answer == BOXED or _only_block(text, span, rest_start, self.answer))
+        alone = (
+            not adjoined(text, found, span)
+            if self.answer == BOXED
+            else _only_block(text, span, rest_start, self.answer)
+        )
+        once = n_blocks == 1 and alone
         tidy = closed_once and once and bool(thinking)
         return Parsed(thinking, text[span[0] : span[1]].strip(), span, tidy, begin, n_blocks)
 
