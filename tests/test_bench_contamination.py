@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 BIN = Path(sys.executable).parent
-SUITE = Path(__file__).parents[1] / "tools/bench/src/tools_bench/suites/quick_math.jsonl"
+SUITE = Path(__file__).parents[1] / "tools/bench/src/tools_bench/requests/suites/quick_math.jsonl"
 TESTS = [json.loads(line) for line in SUITE.read_text().splitlines()]
 LEAKED = [TESTS[0]["question"], "  " + TESTS[1]["question"].upper(), TESTS[2]["question"] + " Show your work."]
 """What the training set holds of the test set: a copy, one with other letters and spaces, one with words added."""

@@ -10,8 +10,8 @@ import pytest
 from tools_bench.config import EvaluateConfig
 from tools_dedup.config import DedupConfig
 from tools_grpo.config import GrpoConfig
-from tools_scorer.config import PreprocessConfig
-from tools_scorer.learning_config import TrainConfig
+from tools_scorer.config.scorer import TrainConfig
+from tools_scorer.config.states import PreprocessConfig
 from tools_sft.config import SftConfig
 from tools_shared.config import read_yaml
 from tools_shared.runs import read_manifest

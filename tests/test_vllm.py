@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from tools_shared.engines import EngineConfig, SamplingParams, open_engine
+from tools_shared.engines.local.engine import TransformersEngine
 from tools_shared.engines.stream import Draw
-from tools_shared.engines.transformers import TransformersEngine
-from tools_shared.models import LoraOptions, load, make_trainable, resolve, save
+from tools_shared.models import load, resolve
 from tools_shared.prompts import PROFILES, render_question
 from tools_shared.sources import read_problems
+from tools_shared.training.save import save
+from tools_shared.training.trainable import LoraOptions, make_trainable
 
 pytestmark = pytest.mark.vllm
 pytest.importorskip("vllm", reason="vLLM is not in this environment; make vllm-env makes one with it")
@@ -139,7 +141,10 @@ from typing import ClassVar
 
 from tools_shared.cli import Invocation
 from tools_shared.evaluation import EvalConfig, evaluate_in_run, read_csv, read_test_problems
-from tools_shared.models import LoraOptions, load, make_trainable, resolve, save
+from tools_shared.models import load, resolve
+from tools_shared.training.trainable import LoraOptions
+from tools_shared.training.trainable import make_trainable
+from tools_shared.training.save import save
 from tools_shared.prompts import PROFILES
 from tools_shared.runs import RunConfig, draft
 

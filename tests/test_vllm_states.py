@@ -45,10 +45,10 @@ def recorded(tmp_path_factory):
 def test_recorded_states_are_those_that_extract_reads(recorded):
     import torch
 
-    from tools_scorer.config import ExtractConfig, PreprocessConfig
+    from tools_scorer.config.states import ExtractConfig, PreprocessConfig
     from tools_scorer.extract import extract
-    from tools_scorer.hidden import open_hidden
     from tools_scorer.preprocess import preprocess
+    from tools_scorer.states.folder import open_hidden
     from tools_shared.cli import Invocation
 
     run = recorded / "run"

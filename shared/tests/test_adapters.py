@@ -8,9 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tools_shared.errors import ToolError
-from tools_shared.models import LoraOptions, load, make_trainable, resolve, save_merged
+from tools_shared.models import load, resolve
 from tools_shared.models.adapters import CONFIG, WEIGHTS
 from tools_shared.prompts import PROFILES
+from tools_shared.training.save import save_merged
+from tools_shared.training.trainable import LoraOptions, make_trainable
 
 SIZES = {
     "hidden_size": 32,

@@ -1,10 +1,10 @@
 import pytest
 
 from tools_shared.answers import Case, judge, judge_many
-from tools_shared.blocks import is_placeholder
 from tools_shared.engines import Completion
 from tools_shared.evaluation import grade
 from tools_shared.prompts import PROFILES, Prompt
+from tools_shared.prompts.blocks import is_placeholder
 from tools_shared.records import Problem
 
 TAGS, THINK, BOXED = PROFILES["gsm8k-tags"], PROFILES["think"], PROFILES["boxed"]

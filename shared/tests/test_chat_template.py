@@ -1,12 +1,11 @@
 import pytest
 
-from tools_shared import chat_template
-from tools_shared.chat_template import TemplateRefusedError, render
 from tools_shared.demo import model_path
 from tools_shared.errors import ToolError
 from tools_shared.models import resolve
 from tools_shared.models.load import load_tokenizer
-from tools_shared.prompts import PROFILES, end_of_turn_id, render_question
+from tools_shared.prompts import PROFILES, chat_template, end_of_turn_id, render_question
+from tools_shared.prompts.chat_template import TemplateRefusedError, render
 
 HUNDRED = "{% for i in range(100000) %}"
 TEMPLATES = {

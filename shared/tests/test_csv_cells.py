@@ -4,9 +4,9 @@ import io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools_shared import csv_cells
 from tools_shared.engines import Completion
 from tools_shared.evaluation import Graded, read_csv, write_csv
+from tools_shared.files import csv_cells
 from tools_shared.records import Problem
 
 FORMULAS = [

@@ -3,14 +3,14 @@
 import hashlib
 
 import pytest
+from demo_model.lessons import lesson
+from demo_model.pretrain import PretrainConfig, pretrain
+from demo_model.tokenizer import TAGS, TURN_END, TURN_START
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tools_shared.demo import model_path
-from tools_shared.demo.lessons import lesson
-from tools_shared.demo.pretrain import PretrainConfig, pretrain
 from tools_shared.demo.problems import generate, owner
-from tools_shared.demo.tokenizer import TAGS, TURN_END, TURN_START
 from tools_shared.prompts import PROFILES, end_of_turn_id, render_question
 
 MAX_BYTES = 6_000_000

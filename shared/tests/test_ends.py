@@ -6,12 +6,10 @@ import pytest
 import torch
 from zoo import ZOO, save_model, tokenizer_of
 
-from tools_shared.ends import end_of_turn_id, stop_ids, text_of
 from tools_shared.engines import SamplingParams
-from tools_shared.engines.transformers import TransformersEngine
+from tools_shared.engines.local.engine import TransformersEngine
 from tools_shared.errors import ToolError
-from tools_shared.models import LoraOptions, load, make_trainable, resolve, save, save_merged
-from tools_shared.models.train import saves_full_weights
+from tools_shared.models import load, resolve
 from tools_shared.prompts import (
     PROFILES,
     Profile,
@@ -20,7 +18,10 @@ from tools_shared.prompts import (
     render_question,
     render_turn,
 )
+from tools_shared.prompts.ends import end_of_turn_id, stop_ids, text_of
 from tools_shared.records import Message
+from tools_shared.training.save import save, save_merged
+from tools_shared.training.trainable import LoraOptions, make_trainable, saves_full_weights
 
 QUESTION = "A tank holds 80 litres and 35 run out. How many are left?"
 TAGS, THINK, BOXED = (PROFILES[name] for name in ("gsm8k-tags", "think", "boxed"))

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from tools_shared.engines import SamplingParams
-from tools_shared.engines.sampling import pick, uniforms
-from tools_shared.engines.transformers import TransformersEngine
+from tools_shared.engines.local.engine import TransformersEngine
+from tools_shared.engines.local.sampling import pick, uniforms
 from tools_shared.errors import ToolError
 from tools_shared.prompts import PROFILES, Prompt, render_question
 
@@ -61,7 +61,7 @@ def test_a_draw_depends_on_seed_key_and_number_alone(engine, prompts):
 def test_small_batches_draw_the_same(engine, prompts, monkeypatch):
     params = SamplingParams(temperature=1.0, max_new_tokens=24, n=3, seed=1)
     whole = tokens(engine.generate(prompts, params))
-    monkeypatch.setattr("tools_shared.engines.transformers.MAX_BATCH_TOKENS", 400)
+    monkeypatch.setattr("tools_shared.engines.local.engine.MAX_BATCH_TOKENS", 400)
     assert tokens(engine.generate(prompts, params)) == whole
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from tools_shared.engines import SamplingParams
-from tools_shared.engines.reading import Ahead, OneByOne
-from tools_shared.engines.slots import SlotBatch, has_slots
+from tools_shared.engines.local.continuous import SlotBatch, has_slots
+from tools_shared.engines.local.engine import TransformersEngine
+from tools_shared.engines.local.prefill import Ahead, OneByOne
 from tools_shared.engines.stream import Draw, in_waves
-from tools_shared.engines.transformers import TransformersEngine
 from tools_shared.prompts import PROFILES, render_question
 from tools_shared.sources import read_problems
 
@@ -63,7 +63,7 @@ def test_waves_draw_the_same(engine, draws):
 
 
 def test_fixed_batches_draw_the_same(engine, draws, monkeypatch):
-    monkeypatch.setattr("tools_shared.engines.transformers.has_slots", lambda config: False)
+    monkeypatch.setattr("tools_shared.engines.local.engine.has_slots", lambda config: False)
     fixed = run(engine, draws)
     monkeypatch.undo()
     assert {k: c.token_ids for k, c in fixed.items()} == {k: c.token_ids for k, c in run(engine, draws).items()}

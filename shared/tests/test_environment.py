@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from tools_shared.environment import TOOLS, VARIABLES, EnvironmentOption
+from tools_shared.config.environment import TOOLS, VARIABLES, EnvironmentOption
 
 ROOT = Path(__file__).parents[2]
 

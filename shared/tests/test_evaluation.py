@@ -4,7 +4,6 @@ from typing import ClassVar
 
 import pytest
 
-from tools_shared import csv_cells
 from tools_shared.cli import Invocation
 from tools_shared.engines import Completion, SamplingParams
 from tools_shared.errors import ToolError
@@ -19,6 +18,7 @@ from tools_shared.evaluation import (
     read_test_problems,
     write_csv,
 )
+from tools_shared.files import csv_cells
 from tools_shared.models import load, resolve
 from tools_shared.prompts import PROFILES, Prompt
 from tools_shared.records import Problem
@@ -105,7 +105,7 @@ def test_another_csv_is_refused(tmp_path):
 
 
 def test_the_demo_model_is_evaluated_end_to_end(demo):
-    from tools_shared.engines.transformers import TransformersEngine
+    from tools_shared.engines.local.engine import TransformersEngine
     from tools_shared.sources import read_problems
 
     problems = read_problems("demo://problems?split=test&size=6").items

@@ -177,7 +177,7 @@ def test_everything_that_decides_a_draw_is_in_the_request(server):
 
 def test_what_ends_a_completion_is_sent_for_a_served_model_that_is_also_here(server, tmp_path):
     from tools_shared.demo import model_path
-    from tools_shared.engines.transformers import TransformersEngine
+    from tools_shared.engines.local.engine import TransformersEngine
     from tools_shared.models import load, resolve
 
     folder = shutil.copytree(model_path(), tmp_path / "mine")

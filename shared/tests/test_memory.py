@@ -3,8 +3,9 @@
 import pytest
 
 from tools_shared.errors import ToolError
-from tools_shared.models import LoraOptions, resolve
+from tools_shared.models import resolve
 from tools_shared.training.memory import estimate, expected
+from tools_shared.training.trainable import LoraOptions
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 64}
 FAMILIES = {

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from tools_shared.errors import ToolError
-from tools_shared.models import LoraOptions, choose_profile, load, make_trainable, resolve, save, save_merged
+from tools_shared.models import choose_profile, load, resolve
 from tools_shared.models.load import pick_device
-from tools_shared.models.sharded import skeleton, whole
-from tools_shared.models.train import saves_full_weights
 from tools_shared.prompts import PROFILES
+from tools_shared.training.save import save, save_merged
+from tools_shared.training.sharded import skeleton, whole
+from tools_shared.training.trainable import LoraOptions, make_trainable, saves_full_weights
 
 TAGS = PROFILES["gsm8k-tags"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, write_json
-from tools_shared.outputs import describe, output_files
+from tools_shared.files.outputs import describe, output_files
 
 NAMES = ("rows.jsonl", "rows.rejected.jsonl", "picture.png")
 
@@ -150,7 +150,7 @@ def test_a_record_of_the_commands_own_is_the_last_file(tmp_path):
 WRITER = """
     import sys, time
     from pathlib import Path
-    from tools_shared.outputs import output_files
+    from tools_shared.files.outputs import output_files
 
     with output_files("tools-weave cloth", {"rows": Path(sys.argv[1])}, flag="--output") as files:
         print("writing", flush=True)

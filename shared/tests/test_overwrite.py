@@ -11,7 +11,7 @@ import pytest
 from tools_shared.cli import Invocation
 from tools_shared.config import option
 from tools_shared.errors import ToolError
-from tools_shared.outputs import output_files
+from tools_shared.files.outputs import output_files
 from tools_shared.runs import RunConfig, check_unchanged, draft, finished, read_manifest
 
 CALL = Invocation("tools-weave", "1.0")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tools_shared.errors import Incomplete, ToolError
-from tools_shared.ray_map import RayConfig, map_parts
+from tools_shared.processes.ray_map import RayConfig, map_parts
 
 pytestmark = pytest.mark.slow
 
@@ -108,7 +108,7 @@ def test_a_part_that_kills_every_worker_ends_the_run_resumably():
 
 
 ON_A_CLUSTER = """
-from tools_shared.ray_map import RayConfig, map_parts
+from tools_shared.processes.ray_map import RayConfig, map_parts
 class Where:
     def __call__(self, columns):
         import ray

@@ -6,9 +6,9 @@ torch = pytest.importorskip("torch")
 
 from tools_shared.errors import ToolError  # noqa: E402
 from tools_shared.models import resolve  # noqa: E402
-from tools_shared.reading import reader_sha256  # noqa: E402
-from tools_shared.scoring import ScorerFacts, load_scorer, probe, save_scorer  # noqa: E402
-from tools_shared.text_scoring import Response, open_text_scorer  # noqa: E402
+from tools_shared.scorers.scorer import ScorerFacts, load_scorer, probe, save_scorer  # noqa: E402
+from tools_shared.scorers.text import Response, open_text_scorer  # noqa: E402
+from tools_shared.states.reader import reader_sha256  # noqa: E402
 
 READER = {"model": "demo", "norm": "post", "delimiter": "\n\n", "dtype": "fp32", "compute_dtype": "fp32"}
 

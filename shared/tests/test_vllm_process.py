@@ -9,7 +9,7 @@ import psutil
 
 PARENT = """
 import subprocess, sys, time
-from tools_shared.engines.vllm_process import EndWithMe
+from tools_shared.engines.vllm.process import EndWithMe
 child = subprocess.Popen(["sh", "-c", "sleep 600 & echo; wait"], stdout=subprocess.PIPE)
 child.stdout.readline()
 bond = EndWithMe([child.pid])

@@ -8,7 +8,7 @@ import pytest
 
 from tools_shared.engines import SamplingParams
 from tools_shared.engines.http.transport import Server
-from tools_shared.engines.vllm_server import VllmServerEngine, read_choice
+from tools_shared.engines.vllm.server import VllmServerEngine, read_choice
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.models import resolve
 from tools_shared.models.load import load_tokenizer

@@ -1,6 +1,6 @@
 import pytest
 
-from tools_shared.voting import best_scored, elected, number_answers
+from tools_shared.answers.voting import best_scored, elected, number_answers
 
 
 def test_equal_answers_have_one_number():

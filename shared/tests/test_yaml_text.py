@@ -4,10 +4,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from tools_shared import yaml_text
 from tools_shared.cli import ToolCommand, config_options, resolve
 from tools_shared.config import Config, option, read_yaml
 from tools_shared.errors import ToolError, brief
+from tools_shared.files import yaml_text
 from tools_shared.prompts import Profile, load_profile
 
 LAUGHS = "\n".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 9) if i else '1'}]" for i in range(10))

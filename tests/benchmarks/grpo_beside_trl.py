@@ -14,14 +14,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tools_grpo.config import GrpoConfig
-from tools_grpo.rollouts import Sampler
+from tools_grpo.rollouts.sampler import Sampler
 from tools_shared.cli import Invocation
 from tools_shared.models import load, resolve
-from tools_shared.models.train import load_trainable
 from tools_shared.prompts import PROFILES, render_question
 from tools_shared.rewards import load_rewards
 from tools_shared.runs import draft
 from tools_shared.sources import read_problems
+from tools_shared.training.trainable import load_trainable
 
 WAYS = ("stock", "tools-grpo")
 PROFILE = PROFILES["gsm8k-tags"]
@@ -71,7 +71,7 @@ def make(way: str, config: GrpoConfig, given):
     from trl import GRPOTrainer
 
     from tools_grpo.trainer import make_trainer
-    from tools_shared.training import without_printer
+    from tools_shared.training.callbacks import without_printer
 
     ref = resolve(config.base_model)
     problems = read_problems(config.train_file).items

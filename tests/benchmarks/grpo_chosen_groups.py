@@ -11,7 +11,7 @@ import argparse
 import statistics
 from pathlib import Path
 
-from tools_bench.evaluations import read_scored
+from tools_bench.comparison.evaluations import read_scored
 from tools_grpo.config import GrpoConfig
 from tools_grpo.train import train
 from tools_shared.cli import Invocation

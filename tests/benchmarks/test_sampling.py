@@ -8,7 +8,7 @@ The same prompts of mixed length, the demo model, temperature 0.8; nothing is as
 import pytest
 
 from tools_shared.engines import SamplingParams
-from tools_shared.engines.transformers import TransformersEngine
+from tools_shared.engines.local.engine import TransformersEngine
 from tools_shared.prompts import PROFILES, render_question
 from tools_shared.sources import read_problems
 

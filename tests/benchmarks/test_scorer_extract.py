@@ -10,10 +10,10 @@ import random
 
 import pytest
 
-from tools_scorer.inputs import Trace
 from tools_scorer.readers import ReaderOptions
 from tools_scorer.readers.transformers import TransformersReader
-from tools_shared.hidden.shards import Manifest, Rows, TraceInfo, write_manifest, write_shard
+from tools_scorer.traces.files import Trace
+from tools_shared.states.shards import Manifest, Rows, TraceInfo, write_manifest, write_shard
 
 N_TRACES = 16
 PROMPT = 150
@@ -116,7 +116,7 @@ def stored(tmp_path_factory):
 
 @pytest.mark.benchmark(group="open 100 MB")
 def test_open_shards(benchmark, stored):
-    from tools_scorer.hidden import open_hidden
+    from tools_scorer.states.folder import open_hidden
 
     benchmark(lambda: [shard.states() for shard in open_hidden(stored / "h").shards])
 

@@ -38,8 +38,8 @@ def our_epoch(feed, settings, folder) -> float:
     """Without the first reading of the rows, which is done once and not each epoch."""
     import torch
 
-    from tools_scorer import fit
-    from tools_shared.scoring import probe
+    from tools_scorer.training import fit
+    from tools_shared.scorers.scorer import probe
 
     torch.manual_seed(0)
     module = probe(SIZE, settings.hidden)
@@ -55,11 +55,11 @@ def test_an_epoch_takes_half_of_the_reference(tmp_path):
     import numpy as np
     import torch
 
-    from tools_scorer.hidden import open_hidden
-    from tools_scorer.learning_config import TrainConfig, recipe
-    from tools_scorer.rows import Feed, choose_rows, standardisation
+    from tools_scorer.config.scorer import TrainConfig, recipe
+    from tools_scorer.states.folder import open_hidden
     from tools_scorer.train import _dtype
-    from tools_shared.hidden.shards import Manifest, Rows, TraceInfo, write_manifest, write_shard
+    from tools_scorer.training.rows import Feed, choose_rows, standardisation
+    from tools_shared.states.shards import Manifest, Rows, TraceInfo, write_manifest, write_shard
 
     n_traces, steps = 1000, N_ROWS // 1000
     write_manifest(tmp_path, Manifest("m", "0", (1,), SIZE, n_input=n_traces))

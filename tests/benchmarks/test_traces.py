@@ -11,7 +11,7 @@ import pytest
 
 from tools_shared.answers import equal
 from tools_shared.cli import Invocation
-from tools_shared.engines import transformers as engines
+from tools_shared.engines.local import engine as engines
 from tools_shared.prompts import load_profile, render_question
 from tools_shared.sources import read_problems
 from tools_traces.config import TracesConfig

@@ -2,10 +2,10 @@
 
     python tests/benchmarks/traces_grading.py [MATH.jsonl]
 
-The engine's thread hands over a completion and waits for its verdict, 5 ms at most (`tools_traces.schedule`); meanwhile
-it works as an engine does, in Python and in matrix products. Reported: what a completion costs that thread above the
-same work without grading. Number answers are the demo's; with a file of MATH problems also LaTeX answers, which go to
-sympy (in both ways in a process that can be killed).
+The engine's thread hands over a completion and waits for its verdict, 5 ms at most
+(`tools_traces.attempts.schedule`); meanwhile it works as an engine does, in Python and in matrix products. Reported:
+what a completion costs that thread above the same work without grading. Number answers are the demo's; with a file of
+MATH problems also LaTeX answers, which go to sympy (in both ways in a process that can be killed).
 """
 
 import json
@@ -22,8 +22,8 @@ from tools_shared.engines.stream import Draw
 from tools_shared.prompts import PROFILES, Prompt
 from tools_shared.records import Problem
 from tools_shared.sources import read_problems
-from tools_traces.grading import grader
-from tools_traces.schedule import GRADERS, PATIENCE_S
+from tools_traces.attempts.grading import grader
+from tools_traces.attempts.schedule import GRADERS, PATIENCE_S
 
 PROFILE = PROFILES["boxed"]
 PROMPT = Prompt("", ())

@@ -26,10 +26,10 @@ from click.core import ParameterSource
 from tools_shared import config as configs
 from tools_shared import processes
 from tools_shared.config import Config
+from tools_shared.config.environment import EnvironmentOption, check_names, value_of, with_sources
+from tools_shared.config.idle import check_idle
 from tools_shared.console import LogFormatter, show, show_json, show_traceback, shown, tell
-from tools_shared.environment import EnvironmentOption, check_names, value_of, with_sources
 from tools_shared.errors import Incomplete, ToolError
-from tools_shared.idle import check_idle
 
 C = TypeVar("C", bound=Config)
 T = TypeVar("T")

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tools_bench.budget import read_trained
-from tools_bench.budget_points import by_budget
+from tools_bench.budgets.points import by_budget
 from tools_bench.cli import main
 from tools_shared.cli import Invocation
 from tools_shared.evaluation import COLUMNS

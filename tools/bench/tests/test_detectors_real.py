@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools_bench.detectors import AGREEMENT, is_socratic, refuses, reveals_answer
-from tools_bench.detectors.refusal import _PATTERNS
-from tools_bench.detectors.text import is_question, numbers, plain, sentences
+from tools_bench.grading.detectors import AGREEMENT, is_socratic, refuses, reveals_answer
+from tools_bench.grading.detectors.refusal import _PATTERNS
+from tools_bench.grading.detectors.text import is_question, numbers, plain, sentences
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 pytestmark = [
@@ -143,7 +143,7 @@ def test_socratic_detector(moves):
 
 def test_the_socratic_rule_is_the_one_chosen(moves):
     """Of a question mark or a question's words, and any of six ways of telling, 128 rules."""
-    from tools_bench.detectors.socratic import _ASKS
+    from tools_bench.grading.detectors.socratic import _ASKS
 
     tells = [
         "=", r"\bso (?:the|it|he|she|they|you)\b", r"\bbecause\b", r"\bthe answer is\b",

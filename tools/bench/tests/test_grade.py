@@ -2,9 +2,9 @@
 
 import pytest
 
-from tools_bench.grade import grade_all
-from tools_bench.items import Item
-from tools_bench.journal import Response
+from tools_bench.grading.grade import grade_all
+from tools_bench.requests.items import Item
+from tools_bench.requests.journal import Response
 from tools_shared.prompts import PROFILES
 
 PROFILE = PROFILES["gsm8k-tags"]

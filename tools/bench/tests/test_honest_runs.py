@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from tools_bench.cli import main
-from tools_bench.verdicts import judge
+from tools_bench.comparison.verdicts import judge
 from tools_shared.stats import holm, hommel
 
 

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from tools_bench.cli import main
-from tools_bench.llm_judge import judgement
+from tools_bench.grading.judge import judgement
 
 GOOD = {"no_answer_reveal": True, "socratic": True, "appropriate_level": True, "correct_direction": True}
 

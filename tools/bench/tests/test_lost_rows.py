@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from tools_bench.cli import main
-from tools_bench.free_text import is_match
-from tools_shared.allowance import allowed_of
+from tools_bench.grading.free_text import is_match
 from tools_shared.errors import ToolError
+from tools_shared.sources.allowance import allowed_of
 
 
 def bench(*words):

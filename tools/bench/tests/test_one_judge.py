@@ -4,9 +4,9 @@ from statistics import fmean
 
 import pytest
 
-from tools_bench.grade import grade_all
-from tools_bench.items import Item
-from tools_bench.journal import Response
+from tools_bench.grading.grade import grade_all
+from tools_bench.requests.items import Item
+from tools_bench.requests.journal import Response
 from tools_shared.engines import Completion
 from tools_shared.evaluation import RATES, grade, rates
 from tools_shared.prompts import PROFILES, Prompt

@@ -99,7 +99,7 @@ def test_another_file_is_not_stored(pinned, tmp_path):
 
 @pytest.mark.parametrize("name", ["quick", "standard", "comprehensive"])
 def test_shipped_suites_are_whole(name):
-    from tools_bench.suite import load_suite
+    from tools_bench.requests.suite import load_suite
 
     suite = load_suite(name)
     assert {task.kind for task in suite.tasks} == {"math", "tutor", "safety"}

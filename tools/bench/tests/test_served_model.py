@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from tools_bench.cli import main
 from tools_shared.engines import SamplingParams
-from tools_shared.engines.transformers import TransformersEngine
+from tools_shared.engines.local.engine import TransformersEngine
 from tools_shared.models import load, resolve
 from tools_shared.prompts import Profile, render_prompt
 from tools_shared.records import Message

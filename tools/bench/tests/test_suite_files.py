@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from tools_bench.cli import main
-from tools_bench.items import read_task
-from tools_bench.suite import Task, load_suite
+from tools_bench.requests.items import read_task
+from tools_bench.requests.suite import Task, load_suite
 from tools_shared.errors import ToolError
 from tools_shared.records import text_id
 

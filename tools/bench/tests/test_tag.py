@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from tools_bench.cli import main
-from tools_bench.items import grade_of
+from tools_bench.requests.items import grade_of
 from tools_bench.tag import tag
 
 DATA = Path(__file__).parents[4] / "shared" / "data"

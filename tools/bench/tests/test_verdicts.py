@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tools_bench.verdicts import failed_gates, judge, judge_aggregates
+from tools_bench.comparison.verdicts import failed_gates, judge, judge_aggregates
 from tools_shared.errors import ToolError
 
 METRICS = ("accuracy", "accuracy_lenient", "exact_match", "numeric_match", "partial_match", "answer_proportion")

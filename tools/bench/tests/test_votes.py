@@ -23,8 +23,8 @@ def scorer(tmp_path):
     torch = pytest.importorskip("torch")
     from tools_shared.demo import model_path
     from tools_shared.models import resolve
-    from tools_shared.reading import reader_sha256
-    from tools_shared.scoring import ScorerFacts, probe, save_scorer
+    from tools_shared.scorers.scorer import ScorerFacts, probe, save_scorer
+    from tools_shared.states.reader import reader_sha256
 
     torch.manual_seed(0)
     shape = json.loads((model_path() / "config.json").read_text())

@@ -205,7 +205,7 @@ def test_the_index_finds_every_pair_that_shares_an_indexed_run():
     """Against a dictionary of the runs, on texts of few words, many of which share runs."""
     from collections import Counter, defaultdict
 
-    from tools_dedup.shingles import MOST_SHARING, RUN, STRIDE, ShingleIndex
+    from tools_dedup.containment.shingles import MOST_SHARING, RUN, STRIDE, ShingleIndex
 
     drawn = random.Random(4)
     words = [drawn.choice("alpha beta gamma delta epsilon zeta".split()) for _ in range(40_000)]
@@ -237,7 +237,7 @@ def test_the_index_takes_less_than_a_kibibyte_a_test_text():
     """While it is built, numpy's arrays and Python's own objects together."""
     import tracemalloc
 
-    from tools_dedup.shingles import ShingleIndex
+    from tools_dedup.containment.shingles import ShingleIndex
 
     drawn = random.Random(5)
     words = [f"w{n}" for n in range(20_000)]

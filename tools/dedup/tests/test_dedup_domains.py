@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tools_dedup.config import DedupConfig
-from tools_dedup.domains import domain_of, stem_of
+from tools_dedup.decision.domains import domain_of, stem_of
 from tools_dedup.run import decontaminate
 
 STEM = "Which of these treaties ended the war between the two northern kingdoms?"

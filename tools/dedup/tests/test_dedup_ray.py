@@ -11,8 +11,8 @@ import numpy as np
 import psutil
 import pytest
 
-from tools_dedup import vectors
-from tools_dedup.vectors import Embedder
+from tools_dedup.semantic import vectors
+from tools_dedup.semantic.vectors import Embedder
 from tools_shared.errors import ToolError
 
 from .conftest import TRAIN, write_rows
@@ -72,7 +72,7 @@ def test_a_worker_with_other_weights_is_refused(folder, minilm):
     from dataclasses import replace
 
     from tools_dedup.config import DedupConfig
-    from tools_dedup.models import find_model
+    from tools_dedup.semantic.models import find_model
 
     other = replace(find_model(minilm), fingerprint="0" * 64)
     with pytest.raises(ToolError, match="a worker finds other weights"):

@@ -59,7 +59,7 @@ def test_rows_that_are_not_held_are_read_again_and_written_alike(dedup, folder, 
     names = ["jsonl", "removed.jsonl", "matches.jsonl", "rejected.jsonl", "report.html"]
     dedup(*LEXICAL)
     held = [(folder / f"clean.{name}").read_bytes() for name in names]
-    monkeypatch.setattr("tools_dedup.rows.HELD_CHARACTERS", limit)
+    monkeypatch.setattr("tools_dedup.input.rows.HELD_CHARACTERS", limit)
     dedup(*LEXICAL)
     assert [(folder / f"clean.{name}").read_bytes() for name in names] == held
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tools_dedup.config import DedupConfig
-from tools_dedup.search import nearest, searchable
+from tools_dedup.semantic.search import nearest, searchable
 from tools_shared.errors import ToolError
 
 from .conftest import LEXICAL, TRAIN, read_rows, write_rows
@@ -82,7 +82,7 @@ def test_an_exact_run_without_faiss_does_not_import_it(folder):
 
 
 def test_cells_hold_what_was_added_and_rescore_it(faiss):
-    from tools_dedup.cells import N_NEAREST, Cells
+    from tools_dedup.semantic.cells import N_NEAREST, Cells
 
     rng = np.random.default_rng(3)
     space = unit_vectors(rng, 900, 32)

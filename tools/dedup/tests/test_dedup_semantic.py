@@ -9,11 +9,11 @@ import sys
 import numpy as np
 import pytest
 
-from tools_dedup.cache import VectorCache, as_ids
-from tools_dedup.calibration import fit
-from tools_dedup.encode import batches, check_vectors
-from tools_dedup.models import find_model
-from tools_dedup.static import StaticEncoder
+from tools_dedup.decision.calibration import fit
+from tools_dedup.semantic.cache import VectorCache, as_ids
+from tools_dedup.semantic.encode import batches, check_vectors
+from tools_dedup.semantic.models import find_model
+from tools_dedup.semantic.static import StaticEncoder
 from tools_shared.errors import ToolError
 
 from .conftest import TRAIN, read_rows, write_rows

@@ -75,7 +75,7 @@ def test_calibrate_names_its_own_flags(folder):
 
 
 def test_minilm_is_known_by_its_name(minilm):
-    from tools_dedup.models import find_model
+    from tools_dedup.semantic.models import find_model
 
     assert find_model("minilm").fingerprint == find_model(minilm).fingerprint
 

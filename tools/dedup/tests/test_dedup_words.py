@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools_dedup.report import render
-from tools_dedup.words import marks, normal_form, shared_numbers, shared_spans, terms, tokens
+from tools_dedup.lexical.words import marks, normal_form, shared_numbers, shared_spans, terms, tokens
+from tools_dedup.output.report import render
 
 from .conftest import LEXICAL, write_rows
 
@@ -161,7 +161,7 @@ def test_a_browser_shows_hostile_text_as_text(dedup, folder):
 
 @given(st.text(st.characters(max_codepoint=127) | st.sampled_from("aB1.,\n -_"), max_size=60))
 def test_ascii_texts_have_a_pattern_of_their_own_that_finds_the_same(text):
-    from tools_dedup.words import _ASCII_PIECE, _PIECE
+    from tools_dedup.lexical.words import _ASCII_PIECE, _PIECE
 
     assert _ASCII_PIECE.findall(text) == re.findall(_PIECE, text)
 
@@ -174,7 +174,7 @@ _HARD = (
 
 @given(st.lists(st.sampled_from(_HARD), max_size=12).map("".join))
 def test_pieces_are_those_that_are_found_with_their_places(text):
-    from tools_dedup.words import pieces, term_of
+    from tools_dedup.lexical.words import pieces, term_of
 
     assert [term for piece in pieces(text) if (term := term_of(piece))] == [token.term for token in tokens(text)]
 
@@ -186,7 +186,7 @@ _TEXTS = st.lists(
 
 @given(_TEXTS.map("".join))
 def test_tokens_of_words_are_those_of_the_text(text):
-    from tools_dedup.word_tokens import WordTokens
+    from tools_dedup.semantic.word_tokens import WordTokens
 
     whole = _llama_like()
     one_by_one = WordTokens(whole)
@@ -195,7 +195,7 @@ def test_tokens_of_words_are_those_of_the_text(text):
 
 
 def test_tokens_of_words_are_not_used_where_a_token_goes_past_a_blank():
-    from tools_dedup.word_tokens import WordTokens
+    from tools_dedup.semantic.word_tokens import WordTokens
 
     assert not WordTokens(_llama_like(("w\u2581",)))._by_word
     assert WordTokens(_llama_like(("w\u2581",))).ids(["low low"]) == [_llama_like(("w\u2581",)).encode("low low").ids]
@@ -226,8 +226,8 @@ def _llama_like(more=()):
 
 def test_counts_of_terms_are_those_of_each_text():
     """Rows taken in any order, and what two rows share, against counting one text at a time."""
-    from tools_dedup.evidence import count_terms
-    from tools_dedup.term_counts import shared_terms
+    from tools_dedup.lexical.evidence import count_terms
+    from tools_dedup.lexical.term_counts import shared_terms
 
     first = ["two cats and 2 dogs", "", "1. feed 12 cats\n2. feed 12 dogs", "猫 cats ½"]
     second = ["12 dogs, 12 cats", "nothing alike", "cats cats cats"]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from datasets import Dataset
 
-from tools_grpo.frugal import FrugalTrainer, without_noise
-from tools_grpo.tree import CHECKED, plant, rows_of, why_not
+from tools_grpo.losses.packing import CHECKED, plant, rows_of, why_not
+from tools_grpo.losses.shared_prefix import FrugalTrainer, without_noise
 
 LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
 SIZES = {
@@ -32,8 +32,8 @@ def tiny(kind, **changes):
 
 
 def demo():
-    from tools_shared.models import load, make_trainable, resolve
-    from tools_shared.models.train import LoraOptions
+    from tools_shared.models import load, resolve
+    from tools_shared.training.trainable import LoraOptions, make_trainable
 
     torch.manual_seed(0)
     model = make_trainable(load(resolve("demo"), device="cpu", with_adapter=False), LoraOptions()).model
@@ -202,7 +202,7 @@ def test_the_pack_holds_each_prompt_once_and_no_padding():
 
 
 def test_a_mask_over_the_budget_is_cut_into_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("tools_grpo.tree.MASK_ELEMENTS", 1)
+    monkeypatch.setattr("tools_grpo.losses.packing.MASK_ELEMENTS", 1)
     _, frugal = assert_as_stock(lambda: tiny("llama"), tmp_path, batch())
     assert frugal.shares_prompts
 

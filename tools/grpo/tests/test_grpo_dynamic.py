@@ -7,9 +7,9 @@ from random import Random
 import pytest
 
 from tools_grpo.config import GrpoConfig
-from tools_grpo.filling import shuffled
-from tools_grpo.prompt_ledger import PromptLedger
-from tools_grpo.scoring import Judge, has_spread
+from tools_grpo.ledgers.prompts import PromptLedger
+from tools_grpo.rollouts.dynamic_sampling import shuffled
+from tools_grpo.rollouts.judge import Judge, has_spread
 from tools_shared.engines import Completion
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file

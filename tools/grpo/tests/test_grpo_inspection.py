@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from tools_grpo.cli import main
-from tools_grpo.inspection import inspect
-from tools_grpo.inspection_html import as_html
-from tools_grpo.inspection_text import as_text
+from tools_grpo.inspect import inspect
+from tools_grpo.reports.html import as_html
+from tools_grpo.reports.text import as_text
 from tools_shared.errors import ToolError
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tools_scorer.calibration import fit_isotonic, fit_line
+from tools_scorer.training.calibration import fit_isotonic, fit_line
 
 
 def sample(scale: float, shift: float, n: int = 20_000):

@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
+from tools_scorer.config.scorer import EvaluateConfig, TrainConfig
 from tools_scorer.evaluate import evaluate
-from tools_scorer.hidden import open_hidden
-from tools_scorer.learning_config import EvaluateConfig, TrainConfig
-from tools_scorer.report import distinct
+from tools_scorer.evaluation.report import distinct
+from tools_scorer.states.folder import open_hidden
 from tools_scorer.train import train
 from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
@@ -43,7 +43,7 @@ def test_the_same_data_split_by_step_claim_to_be_near_one(tmp_path, make_hidden)
     order = np.random.default_rng(0).permutation(len(y))
     test, rest = order[: len(y) // 5], order[len(y) // 5 :]
     net = sklearn.MLPClassifier((512,), max_iter=60, random_state=0).fit(x[rest], y[rest])
-    from tools_scorer.metrics import auroc
+    from tools_scorer.evaluation.metrics import auroc
 
     assert auroc(y[test].astype(float), net.predict_proba(x[test])[:, 1]) > 0.95
 

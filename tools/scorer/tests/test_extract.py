@@ -9,15 +9,15 @@ import torch
 from click.testing import CliRunner
 
 from tools_scorer.cli import main
-from tools_scorer.config import ExtractConfig, PreprocessConfig
-from tools_scorer.exports import read_pt
+from tools_scorer.config.states import ExtractConfig, PreprocessConfig
 from tools_scorer.extract import extract, shard_ranges
-from tools_scorer.hidden import open_hidden
 from tools_scorer.preprocess import preprocess
+from tools_scorer.states.folder import open_hidden
+from tools_scorer.states.pt_files import read_pt
 from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
 from tools_shared.models import load, resolve
-from tools_shared.reading import batches
+from tools_shared.states.reader import batches
 
 FILE = "traces.jsonl"
 STEPS = ("Start with two.", "Then add the other one to it, which gives more.", "So it is", "Check: yes.")

@@ -62,7 +62,7 @@ def test_text_is_scored_over_http(trained):
     pytest.importorskip("starlette")
     from starlette.testclient import TestClient
 
-    from tools_scorer.learning_config import ServeConfig
+    from tools_scorer.config.scorer import ServeConfig
     from tools_scorer.serve import application
 
     client = TestClient(application(ServeConfig(scorer=str(trained / "scorer"), max_tokens=200)))

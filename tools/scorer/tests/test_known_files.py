@@ -5,7 +5,7 @@ import torch
 from click.testing import CliRunner
 
 from tools_scorer.cli import main
-from tools_scorer.known_files import open_states
+from tools_scorer.states.known_files import open_states
 from tools_shared.errors import ToolError
 
 

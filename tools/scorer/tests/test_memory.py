@@ -13,7 +13,7 @@ def test_training_keeps_within_a_limit_a_tenth_of_the_data(tmp_path):
     """1.3 GB of states, and a process that the system gives 128 MB beyond what importing torch has taken."""
     import torch
 
-    from tools_shared.hidden.shards import Manifest, Rows, TraceInfo, write_manifest, write_shard
+    from tools_shared.states.shards import Manifest, Rows, TraceInfo, write_manifest, write_shard
 
     per_shard = ROWS_PER_SHARD // STEPS
     n_traces = per_shard * N_SHARDS
@@ -40,7 +40,7 @@ def test_training_keeps_within_a_limit_a_tenth_of_the_data(tmp_path):
         import re, resource, sys
         from pathlib import Path
         import torch, matplotlib.pyplot
-        from tools_scorer.learning_config import TrainConfig
+        from tools_scorer.config.scorer import TrainConfig
         from tools_scorer.train import train
         from tools_shared.cli import Invocation
         torch.set_num_threads(1)

@@ -3,14 +3,14 @@ import itertools
 import numpy as np
 import pytest
 
-from tools_scorer.judged import Judged
-from tools_scorer.metrics import auroc, average_precision, brier, ece, pooled_auroc, roc, within_auroc
-from tools_scorer.replay import lock_step, peak, stop_below
-from tools_scorer.selection import best, majority, selections, vote
+from tools_scorer.evaluation.judged import Judged
+from tools_scorer.evaluation.metrics import auroc, average_precision, brier, ece, pooled_auroc, roc, within_auroc
+from tools_scorer.evaluation.replay import lock_step, peak, stop_below
+from tools_scorer.evaluation.selection import best, majority, selections, vote
+from tools_shared.answers.voting import number_answers
 from tools_shared.errors import ToolError
-from tools_shared.hidden.shards import TraceInfo
-from tools_shared.scoring import summarize
-from tools_shared.voting import number_answers
+from tools_shared.scorers.scorer import summarize
+from tools_shared.states.shards import TraceInfo
 
 
 def trace(steps, ends, right=True, answer=0, n_tokens=None, question="q", name="t") -> Judged:

@@ -6,14 +6,14 @@ import pytest
 from click.testing import CliRunner
 
 from tools_scorer.cli import main
-from tools_scorer.config import PreprocessConfig
+from tools_scorer.config.states import PreprocessConfig
 from tools_scorer.preprocess import preprocess
 from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
 from tools_shared.models import resolve
 from tools_shared.models.load import load_tokenizer
 from tools_shared.prompts import PROFILES
-from tools_shared.steps import boundary_tokens, encode, parse_delimiter, step_ends, token_ends
+from tools_shared.states.steps import boundary_tokens, encode, parse_delimiter, step_ends, token_ends
 
 CALL = Invocation("tools-scorer", "0.1.0")
 OPEN, CLOSE = "<start_working_out>", "<end_working_out>"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tools_scorer.config import ExtractConfig, PreprocessConfig
+from tools_scorer.config.states import ExtractConfig, PreprocessConfig
 from tools_scorer.extract import extract
 from tools_scorer.preprocess import preprocess
 from tools_shared.cli import Invocation

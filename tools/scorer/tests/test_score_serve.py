@@ -14,14 +14,14 @@ import urllib.request
 
 import pytest
 
-from tools_scorer.hidden import open_hidden
-from tools_scorer.learning_config import ScoreConfig, ServeConfig, TrainConfig
+from tools_scorer.config.scorer import ScoreConfig, ServeConfig, TrainConfig
 from tools_scorer.score import score
 from tools_scorer.serve import serve
+from tools_scorer.states.folder import open_hidden
 from tools_scorer.train import train
 from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
-from tools_shared.scoring import load_scorer, summarize
+from tools_shared.scorers.scorer import load_scorer, summarize
 
 HERE = Invocation("tools-scorer", "0.1.0")
 
@@ -229,7 +229,7 @@ def test_a_slow_header_and_a_slow_body_have_a_time_limit(trained, monkeypatch):
     import uvicorn
 
     from tools_scorer import serve as serving
-    from tools_scorer.connections import protocol
+    from tools_scorer.serving.connections import protocol
 
     monkeypatch.setattr(serving, "BODY_SECONDS", 0.3)
     app = serving.application(ServeConfig(scorer=str(trained[0]), text=False))

@@ -3,9 +3,9 @@ import json
 import pytest
 import torch
 
-from tools_scorer.hidden import open_hidden
+from tools_scorer.states.folder import open_hidden
 from tools_shared.errors import ToolError
-from tools_shared.hidden.shards import Manifest, Rows, TraceInfo, shard_path, write_manifest, write_shard
+from tools_shared.states.shards import Manifest, Rows, TraceInfo, shard_path, write_manifest, write_shard
 
 
 def manifest(**changes) -> Manifest:

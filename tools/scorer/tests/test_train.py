@@ -4,12 +4,12 @@ import math
 import pytest
 import torch
 
-from tools_scorer.hidden import open_hidden
-from tools_scorer.learning_config import TrainConfig
+from tools_scorer.config.scorer import TrainConfig
+from tools_scorer.states.folder import open_hidden
 from tools_scorer.train import train
 from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
-from tools_shared.scoring import load_scorer
+from tools_shared.scorers.scorer import load_scorer
 
 HERE = Invocation("tools-scorer", "0.1.0")
 
@@ -33,7 +33,7 @@ def test_a_run_has_checkpoints_plots_and_an_identity(tmp_path, make_hidden):
 
 @pytest.mark.parametrize(("loss", "signal"), [("bce", 3.0), ("pairwise", 3.0), ("bce", 0.0)])
 def test_the_metrics_of_validation_are_logged_and_drawn_by_epoch(tmp_path, make_hidden, loss, signal):
-    from tools_scorer.plots import plot_training
+    from tools_scorer.evaluation.plots import plot_training
 
     data = make_hidden(tmp_path / "h", n_questions=120, signal=signal)
     train(settings(data, tmp_path / "run", loss=loss), HERE)
@@ -53,7 +53,7 @@ def test_same_seed_same_weights_and_a_killed_run_ends_with_them_too(tmp_path, ma
     data = make_hidden(tmp_path / "h", signal=0.5)
     train(settings(data, tmp_path / "whole"), HERE)
 
-    import tools_scorer.fit as fit
+    import tools_scorer.training.fit as fit
 
     save, calls = fit._save, []
 
@@ -76,8 +76,8 @@ def test_same_seed_same_weights_and_a_killed_run_ends_with_them_too(tmp_path, ma
 
 
 def test_a_buffer_smaller_than_the_data_learns_as_well(tmp_path, make_hidden):
-    from tools_scorer.learning_config import recipe
-    from tools_scorer.rows import Feed, choose_rows, standardisation
+    from tools_scorer.config.scorer import recipe
+    from tools_scorer.training.rows import Feed, choose_rows, standardisation
 
     data = make_hidden(tmp_path / "h", n_questions=120, n_steps=20, signal=1.0)
     rows = choose_rows(open_hidden(data), "train", "last")
@@ -90,11 +90,11 @@ def test_a_buffer_smaller_than_the_data_learns_as_well(tmp_path, make_hidden):
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("method", ["temperature", "isotonic", "none"])
 def test_folded_weights_equal_the_network_they_are_folded_from(tmp_path, make_hidden, method, seed):
-    from tools_scorer.calibration import fit_isotonic, fit_line
-    from tools_scorer.learning_config import recipe
-    from tools_scorer.rows import choose_rows, standardisation
+    from tools_scorer.config.scorer import recipe
     from tools_scorer.train import finish_module
-    from tools_shared.scoring import piecewise, probe
+    from tools_scorer.training.calibration import fit_isotonic, fit_line
+    from tools_scorer.training.rows import choose_rows, standardisation
+    from tools_shared.scorers.scorer import piecewise, probe
 
     data = make_hidden(tmp_path / "h", signal=0.5, seed=seed)
     config = settings(data, tmp_path / "run", calibration=method)
@@ -198,7 +198,7 @@ def test_too_few_questions_are_refused(tmp_path, make_hidden):
 
 
 def test_states_that_are_not_finite_name_their_shard(tmp_path, make_hidden, monkeypatch):
-    monkeypatch.setattr("tools_shared.hidden.shards._check_finite", lambda *_: None)
+    monkeypatch.setattr("tools_shared.states.shards._check_finite", lambda *_: None)
     data = make_hidden(tmp_path / "h", change=lambda s, q, t: s * (math.nan if (q, t) == (4, 1) else 1))
     with pytest.raises(ToolError, match=r"shard-000000-000100.safetensors: holds NaN"):
         train(settings(data, tmp_path / "run"), HERE)
@@ -255,8 +255,8 @@ def test_a_pickle_in_place_of_tensors_is_refused(tmp_path):
 
 
 def test_the_first_layer_by_hand_has_the_gradients_of_autograd():
-    from tools_scorer.fit import _FirstLayer
-    from tools_shared.scoring import probe
+    from tools_scorer.training.fit import _FirstLayer
+    from tools_shared.scorers.scorer import probe
 
     torch.manual_seed(0)
     module, x = probe(12, (7,)), torch.randn(9, 12)

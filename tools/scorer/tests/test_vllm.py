@@ -8,7 +8,7 @@ import torch
 
 pytest.importorskip("vllm", reason="vLLM is installed in .venv-vllm alone")
 
-from tools_scorer.config import ExtractConfig, PreprocessConfig
+from tools_scorer.config.states import ExtractConfig, PreprocessConfig
 from tools_scorer.extract import extract
 from tools_scorer.preprocess import preprocess
 from tools_shared.cli import Invocation

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tools_sft.config import SftConfig
-from tools_sft.preview import expected_memory
-from tools_sft.teacher import find_teacher
+from tools_sft.distillation.teacher import find_teacher
+from tools_sft.reports.preview import expected_memory
 from tools_sft.train import prepare
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
@@ -43,7 +43,7 @@ def options(**changed):
 def test_the_loss_is_the_formula(divergence, temperature):
     import torch
 
-    from tools_sft.distill import distillation_loss
+    from tools_sft.distillation.trainer import distillation_loss
 
     torch.manual_seed(0)
     student, teacher, labels = torch.randn(5, 11), torch.randn(5, 11), torch.arange(5)
@@ -65,7 +65,7 @@ def test_loss_and_gradient_are_those_of_trls_distillation_trainer(divergence, be
     import torch
     from trl.trainer.distillation_trainer import _chunked_divergence_loss
 
-    from tools_sft.distill import distillation_loss
+    from tools_sft.distillation.trainer import distillation_loss
 
     torch.manual_seed(1)
     hidden_S, hidden_T = torch.randn(1, 7, 8, requires_grad=True), torch.randn(1, 7, 6)
@@ -84,7 +84,7 @@ def test_loss_and_gradient_are_those_of_trls_distillation_trainer(divergence, be
 def test_a_vocabulary_padded_further_is_the_same_vocabulary():
     import torch
 
-    from tools_sft.distill import distillation_loss
+    from tools_sft.distillation.trainer import distillation_loss
 
     student, teacher = torch.randn(3, 8), torch.randn(3, 8)
     padded = torch.cat([teacher, torch.full((3, 4), -5.0)], 1)

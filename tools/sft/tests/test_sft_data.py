@@ -1,7 +1,7 @@
 import pytest
 
 from tools_sft.config import SftConfig
-from tools_sft.data import collate, encode, pack
+from tools_sft.data.encoding import collate, encode, pack
 from tools_shared.errors import ToolError
 from tools_shared.models import resolve
 from tools_shared.models.load import load_tokenizer

@@ -8,10 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from tools_shared.config import Config
-from tools_shared.environment import TOOLS
+from tools_shared.config.environment import TOOLS
 from tools_shared.errors import ToolError
-from tools_shared.models import LoraOptions
-from tools_shared.models.train import settled
+from tools_shared.training.trainable import LoraOptions, settled
 
 
 def run(tool, *args, **env):

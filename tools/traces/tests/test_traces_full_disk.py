@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from tools_traces.journal import FILE, read_attempts
+from tools_traces.attempts.journal import FILE, read_attempts
 
 ARGS = [
     "--model", "demo", "--data", "demo://problems?split=train&size=400", "--max-attempts", "3",

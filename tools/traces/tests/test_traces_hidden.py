@@ -31,7 +31,7 @@ def test_without_recording_a_run_is_what_it_was():
 
 def test_a_layer_that_is_not_there_is_refused_and_a_temperature_on_a_cpu():
     from tools_shared.models import resolve
-    from tools_traces.hidden import layers_of
+    from tools_traces.attempts.states import layers_of
 
     ref, greedy = resolve("demo"), {**FITTING, "device": "cpu", "temperature": 0.0}
     assert layers_of(TracesConfig(**greedy, hidden_layers="-1,2"), ref)[0] == 2

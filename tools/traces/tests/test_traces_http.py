@@ -7,7 +7,7 @@ import pytest
 
 from tools_shared.errors import Incomplete
 from tools_shared.sources import read_problems
-from tools_traces.journal import FILE, read_attempts
+from tools_traces.attempts.journal import FILE, read_attempts
 
 from .conftest import run
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tools_traces.journal import FILE
+from tools_traces.attempts.journal import FILE
 
 from .conftest import result
 from .conftest import run as drawn

@@ -10,12 +10,12 @@ from tools_shared.errors import ToolError
 from tools_shared.prompts import PROFILES, Prompt
 from tools_shared.records import Problem
 from tools_shared.sources import read_problems
+from tools_traces.attempts.grading import grader
+from tools_traces.attempts.journal import FILE, Attempt, Journal
+from tools_traces.attempts.schedule import n_wanted
 from tools_traces.config import OutputConfig, TracesConfig
-from tools_traces.grading import grader
-from tools_traces.journal import FILE, Attempt, Journal
-from tools_traces.rows import Provenance, Written, equations, outcomes, rows
-from tools_traces.schedule import n_wanted
-from tools_traces.summary import statistics
+from tools_traces.output.rows import Provenance, Written, equations, outcomes, rows
+from tools_traces.output.summary import statistics
 
 PROFILE = PROFILES["gsm8k-tags"]
 ORIGIN = Provenance(7, "abc", PROFILE)

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 from tools_shared.errors import ToolError
 from tools_shared.sources import read_problems
+from tools_traces.attempts.journal import FILE, read_attempts
 from tools_traces.cli import main
 from tools_traces.config import MergeConfig
-from tools_traces.journal import FILE, read_attempts
 from tools_traces.merge import merge
 
 from .conftest import CALL, OPTIONS, result, run

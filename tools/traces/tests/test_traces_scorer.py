@@ -17,8 +17,8 @@ def scorer(tmp_path):
     torch = pytest.importorskip("torch")
     from tools_shared.demo import model_path
     from tools_shared.models import resolve
-    from tools_shared.reading import reader_sha256
-    from tools_shared.scoring import ScorerFacts, probe, save_scorer
+    from tools_shared.scorers.scorer import ScorerFacts, probe, save_scorer
+    from tools_shared.states.reader import reader_sha256
 
     shape = json.loads((model_path() / "config.json").read_text())
     size, layers = shape["hidden_size"], (shape["num_hidden_layers"],)

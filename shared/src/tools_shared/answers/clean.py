@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from tools_shared.blocks import last_block
+from tools_shared.prompts.blocks import last_block
 
 VULGAR = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅐⅛⅜⅝⅞⅑⅒"
 THIN = "\u2009"

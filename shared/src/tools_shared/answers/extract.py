@@ -19,8 +19,8 @@ from tools_shared.answers.numbers import plain_number
 from tools_shared.answers.phrases import Found, answer_in, reduced
 from tools_shared.answers.plain import ANSWER_LINE, ASIDE, BARE_A, has_hints, plain_answer
 from tools_shared.answers.spans import Piece, delimited
-from tools_shared.blocks import BOXED, Span, blocks, last_filled, said
 from tools_shared.prompts import Parsed, Profile
+from tools_shared.prompts.blocks import BOXED, Span, blocks, last_filled, said
 
 MAX_LINE = 500
 MAX_TAIL = 20_000

@@ -12,7 +12,7 @@ from functools import lru_cache
 from tools_shared.answers.numbers import OutOfBounds, parse_number, plain_number
 from tools_shared.answers.running import Found, find_numbers
 from tools_shared.answers.spans import Piece, runs
-from tools_shared.blocks import Span
+from tools_shared.prompts.blocks import Span
 
 _LABEL = re.compile(
     r"\b(?:step|problem|question|part|case|equation|eq|figure|fig|example|option|exercise|method|section|chapter|line"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from tools_shared.answers.items import Item, is_number, items_of, names_something
 from tools_shared.answers.spans import Piece, delimited
-from tools_shared.blocks import Span
+from tools_shared.prompts.blocks import Span
 
 _LEAD_IN = re.compile(
     r"(?:[\s*_`:>=~\"'“”≈：]|\([A-E]\)|\\approx|\\text\s?\{|\\[,;: ]"

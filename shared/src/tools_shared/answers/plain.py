@@ -10,7 +10,7 @@ import re
 
 from tools_shared.answers.items import is_counted, is_label
 from tools_shared.answers.numbers import PLAIN
-from tools_shared.blocks import Span, ends_turn
+from tools_shared.prompts.blocks import Span, ends_turn
 
 MAX_SENTENCE = 500
 MAX_WORD = 14

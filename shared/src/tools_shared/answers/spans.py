@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tools_shared.blocks import Span
+from tools_shared.prompts.blocks import Span
 
 MAX_SPAN = 1500
 

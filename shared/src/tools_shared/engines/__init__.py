@@ -1,6 +1,6 @@
 """One way to draw completions, whatever draws them: `engine.generate(prompts, params)`."""
 
-from tools_shared.engines.base import (
+from tools_shared.engines.types import (
     Completion,
     Engine,
     EngineConfig,

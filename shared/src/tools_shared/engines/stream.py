@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tools_shared.prompts import Prompt
 
 if TYPE_CHECKING:
-    from tools_shared.engines.base import Completion, Engine, SamplingParams
+    from tools_shared.engines.types import Completion, Engine, SamplingParams
 
 
 def _always() -> bool:

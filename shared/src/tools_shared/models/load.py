@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Literal
 
 from tools_shared.cli import say
 from tools_shared.config import Config, option
-from tools_shared.ends import set_ends
-from tools_shared.environment import value_of
+from tools_shared.config.environment import value_of
 from tools_shared.errors import ToolError, brief
 from tools_shared.files import sha256_file
 from tools_shared.models.adapters import attach
 from tools_shared.models.formats import check_weights
 from tools_shared.models.resolve import ModelRef
+from tools_shared.prompts.ends import set_ends
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ class Loaded:
     tokenizer: PreTrainedTokenizerBase
     ref: ModelRef
     skeleton: PreTrainedModel | None = None
-    """Of a model that will be sharded: what `tools_shared.models.sharded.whole` puts its weights together in."""
+    """Of a model that will be sharded: what `tools_shared.training.sharded.whole` puts its weights together in."""
 
 
 def pick_device(device: str) -> str:

@@ -8,8 +8,8 @@ from fractions import Fraction
 from typing import Any
 
 from tools_shared.answers import Judgement, OutOfBounds, Status, judge, parse_number
-from tools_shared.blocks import BOXED, said
 from tools_shared.prompts import Profile
+from tools_shared.prompts.blocks import BOXED, said
 from tools_shared.rewards.inputs import Completion, Sample, read_samples
 
 DEFAULT_LENGTH_LIMIT = 1024

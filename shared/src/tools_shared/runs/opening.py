@@ -9,7 +9,7 @@ from pathlib import Path
 from tools_shared import processes
 from tools_shared.cli import Invocation, say
 from tools_shared.errors import Incomplete, ToolError
-from tools_shared.locks import locked
+from tools_shared.files.locks import locked
 from tools_shared.runs.config import RunConfig
 from tools_shared.runs.draft import Draft
 from tools_shared.runs.read import MANIFEST, Manifest, partial_dir, read_manifest

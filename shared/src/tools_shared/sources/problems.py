@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tools_shared.blocks import BOXED, blocks, last_filled
+from tools_shared.prompts.blocks import BOXED, blocks, last_filled
 from tools_shared.records import Problem, Row
 from tools_shared.sources.conversations import turns_of
 from tools_shared.sources.fields import lookup

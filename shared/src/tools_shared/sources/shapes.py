@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tools_shared.nearest import nearest
+from tools_shared.names import nearest
 from tools_shared.records import Row, text_id
 from tools_shared.sources.fields import lookup
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from tools_shared.errors import ToolError
-from tools_shared.nearest import nearest
+from tools_shared.names import nearest
 
 STDIN = "-"
 SCHEMES = ("hf", "demo")

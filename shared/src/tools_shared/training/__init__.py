@@ -1,29 +1,5 @@
-"""What training tools share around TRL's trainers: options, checkpoints that are whole, guards, logging into the run.
+"""What training tools share: options, trainable weights, checkpoints that are whole, guards, saving, logging.
 
-Import it where training begins: it needs transformers.
+`options` and `trainable` are light; `callbacks`, `loop`, `outcome`, `schedule` and `trainer` need transformers and are
+imported where training begins.
 """
-
-from tools_shared.training.callbacks import RunCallback, without_printer
-from tools_shared.training.checkpoints import WHOLE, last_checkpoint, resume_point, step_of
-from tools_shared.training.loop import fit, resumable
-from tools_shared.training.outcome import Start, merged, outcome, step_losses
-from tools_shared.training.schedule import Scheduled
-from tools_shared.training.trainer import prepare_accelerate, trainer_options
-
-__all__ = [
-    "WHOLE",
-    "RunCallback",
-    "Scheduled",
-    "Start",
-    "fit",
-    "last_checkpoint",
-    "merged",
-    "outcome",
-    "prepare_accelerate",
-    "resumable",
-    "resume_point",
-    "step_losses",
-    "step_of",
-    "trainer_options",
-    "without_printer",
-]

@@ -12,8 +12,8 @@ from transformers.trainer_callback import PrinterCallback
 
 from tools_shared import processes
 from tools_shared.cli import say
+from tools_shared.processes.stopping import StopRequest
 from tools_shared.runs import Draft
-from tools_shared.stopping import StopRequest
 from tools_shared.training.checkpoints import seal
 from tools_shared.training.guards import Guard
 

@@ -14,8 +14,8 @@ from transformers import Trainer
 from tools_shared.cli import disk_full, say
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.models.formats import NOT_PLAIN, check_checkpoint
+from tools_shared.processes.stopping import StopRequest
 from tools_shared.runs import Draft
-from tools_shared.stopping import StopRequest
 from tools_shared.training.callbacks import StopCallback
 from tools_shared.training.checkpoints import damage, step_of
 from tools_shared.training.guards import Guard

@@ -31,14 +31,15 @@ from typing import TYPE_CHECKING
 from tools_shared import processes
 from tools_shared.cli import say
 from tools_shared.errors import ToolError
-from tools_shared.models import LoraOptions, ModelRef
+from tools_shared.models import ModelRef
 from tools_shared.models.load import load_config, pick_device, pick_dtype
+from tools_shared.training.trainable import LoraOptions
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig
 
-    from tools_shared.training_options import TrainingOptions
+    from tools_shared.training.options import TrainingOptions
 
 FOUR_BIT = 0.55
 """Bytes of a number in NF4 with doubly quantised constants: 4 bits and 0.13 of scale, and some in full precision."""

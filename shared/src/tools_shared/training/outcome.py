@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tools_shared import processes
 from tools_shared.cli import say
 from tools_shared.models.load import Loaded
-from tools_shared.models.save import save_merged
 from tools_shared.prompts import Profile
 from tools_shared.runs import Draft
+from tools_shared.training.save import save_merged
 
 if TYPE_CHECKING:
     import torch

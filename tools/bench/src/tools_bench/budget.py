@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools_bench.budget_chart import draw
-from tools_bench.budget_points import Trained, by_budget, interval_json
-from tools_bench.budget_table import as_csv, as_markdown, as_text
+from tools_bench.budgets.chart import draw
+from tools_bench.budgets.points import Trained, by_budget, interval_json
+from tools_bench.budgets.table import as_csv, as_markdown, as_text
+from tools_bench.comparison.evaluations import read_scored
 from tools_bench.config import BudgetConfig
-from tools_bench.evaluations import read_scored
 from tools_shared.cli import Invocation, say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, write_json

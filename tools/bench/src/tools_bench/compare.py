@@ -7,18 +7,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from tools_bench.chart import draw
+from tools_bench.comparison.chart import draw
+from tools_bench.comparison.evaluations import Line, compare, read_scored
+from tools_bench.comparison.files import FILES, describe, write_comparisons
+from tools_bench.comparison.regressions import BenchComparison, compare_all, count_verdicts, settle
+from tools_bench.comparison.stored_runs import Side, is_benchmark, read_side
+from tools_bench.comparison.tables import as_markdown, as_text
 from tools_bench.config import CompareConfig, VerdictConfig
-from tools_bench.evaluations import Line, compare, read_scored
-from tools_bench.gate import BenchComparison, compare_all, count_verdicts, settle
-from tools_bench.sides import Side, is_benchmark, read_side
-from tools_bench.table import as_markdown, as_text
-from tools_bench.verdict_files import FILES, describe, write_comparisons
 from tools_shared.cli import Invocation, say
 from tools_shared.config import digest, flag_of
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, write_json
-from tools_shared.outputs import output_files
+from tools_shared.files.outputs import output_files
 from tools_shared.runs import default_output_dir, draft, finished, read_manifest
 from tools_shared.runs.read import MANIFEST, Manifest
 

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from tools_bench.metrics import check_metric
-from tools_shared import allowance
+from tools_bench.grading.metrics import check_metric
 from tools_shared.addresses import ADDRESS, BODY, VARIABLE
 from tools_shared.config import Config, option
 from tools_shared.engines import EngineConfig, check_address, check_served
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
-from tools_shared.outputs import OverwriteConfig
+from tools_shared.files.outputs import OverwriteConfig
 from tools_shared.runs import RunConfig, check_file_name
+from tools_shared.sources import allowance
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tools_bench.config import EvaluateConfig
-from tools_bench.votes import vote
+from tools_bench.grading.votes import vote
 from tools_shared.cli import Invocation, say
 from tools_shared.config import digest
 from tools_shared.engines import Engine, open_engine

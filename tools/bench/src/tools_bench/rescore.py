@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tools_bench.comparison.stored_runs import ITEMS, Side, read_side
 from tools_bench.config import RescoreConfig
-from tools_bench.contamination import without
-from tools_bench.grade import grader_sha256
-from tools_bench.journal import FILE as RESPONSES
-from tools_bench.llm_judge import FILE as JUDGEMENTS
-from tools_bench.results import headline_metrics, summarize
+from tools_bench.grading.contamination import without
+from tools_bench.grading.grade import grader_sha256
+from tools_bench.grading.judge import FILE as JUDGEMENTS
+from tools_bench.grading.results import headline_metrics, summarize
+from tools_bench.requests.journal import FILE as RESPONSES
 from tools_bench.run import write_outputs
-from tools_bench.sides import ITEMS, Side, read_side
 from tools_shared.cli import Invocation, say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file

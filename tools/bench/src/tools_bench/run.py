@@ -9,21 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tools_bench.collect import Guard, Prices, cost, from_endpoint, from_engine
 from tools_bench.compare import compare_with
+from tools_bench.comparison.regressions import refuse_unlike
+from tools_bench.comparison.stored_runs import ITEMS, Side, differing, read_side
 from tools_bench.config import BenchConfig
-from tools_bench.contamination import clean_subset, contaminated_questions
-from tools_bench.facts import describe_run, effort, hashes
-from tools_bench.gate import refuse_unlike
-from tools_bench.grade import Graded, grade_all, keep_metrics
-from tools_bench.journal import FILE as RESPONSES
-from tools_bench.journal import DrawKey, Journal, Response
-from tools_bench.llm_judge import FILE as JUDGEMENTS
-from tools_bench.llm_judge import JUDGING, JudgeApi, apply_judgements, judged_items, rubrics_sha256
-from tools_bench.plan import Plan, api_of, display_name, make_plan, run_folder, server_of, tells_format
-from tools_bench.results import FILE as RESULTS
-from tools_bench.results import as_csv, as_text, headline_metrics, summarize
-from tools_bench.sides import ITEMS, Side, differing, read_side
+from tools_bench.grading.contamination import clean_subset, contaminated_questions
+from tools_bench.grading.grade import Graded, grade_all, keep_metrics
+from tools_bench.grading.judge import FILE as JUDGEMENTS
+from tools_bench.grading.judge import JUDGING, JudgeApi, apply_judgements, judged_items, rubrics_sha256
+from tools_bench.grading.results import FILE as RESULTS
+from tools_bench.grading.results import as_csv, as_text, headline_metrics, summarize
+from tools_bench.requests.collect import Guard, Prices, cost, from_endpoint, from_engine
+from tools_bench.requests.facts import describe_run, effort, hashes
+from tools_bench.requests.journal import FILE as RESPONSES
+from tools_bench.requests.journal import DrawKey, Journal, Response
+from tools_bench.requests.plan import Plan, api_of, display_name, make_plan, run_folder, server_of, tells_format
 from tools_shared.cli import Invocation, say
 from tools_shared.config import digest
 from tools_shared.engines.http.address import chat_url, read_api_key

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from tools_bench.config import TagConfig
-from tools_bench.items import grade_of, raw_of
-from tools_shared import yaml_text
+from tools_bench.requests.items import grade_of, raw_of
 from tools_shared.errors import ToolError
-from tools_shared.files import write_jsonl
-from tools_shared.outputs import output_files
+from tools_shared.files import write_jsonl, yaml_text
+from tools_shared.files.outputs import output_files
 from tools_shared.records import Rejected, Row
 from tools_shared.sources import files_among, read_rows
 

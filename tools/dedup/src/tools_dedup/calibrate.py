@@ -13,21 +13,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from tools_dedup.calibration import LEXICAL, Calibration, fit
 from tools_dedup.config import DedupConfig
-from tools_dedup.contents import Content, Keys, content_of
-from tools_dedup.domains import domains_of, profile, stem_of
-from tools_dedup.evidence import FEATURES, Terms, count_terms, nearest_by_terms, pair_features, too_short
-from tools_dedup.models import ModelRef, find_model
-from tools_dedup.outputs import TOOL
-from tools_dedup.rows import Scan, open_source, scan
-from tools_dedup.search import nearest, searchable
-from tools_dedup.vectors import Embedder
+from tools_dedup.decision.calibration import LEXICAL, Calibration, fit
+from tools_dedup.decision.domains import domains_of, profile, stem_of
+from tools_dedup.input.contents import Content, Keys, content_of
+from tools_dedup.input.rows import Scan, open_source, scan
+from tools_dedup.lexical.evidence import FEATURES, Terms, count_terms, nearest_by_terms, pair_features, too_short
+from tools_dedup.output.paths import TOOL
+from tools_dedup.semantic.models import ModelRef, find_model
+from tools_dedup.semantic.search import nearest, searchable
+from tools_dedup.semantic.vectors import Embedder
 from tools_shared.cli import say
 from tools_shared.config import option
 from tools_shared.errors import ToolError
 from tools_shared.files import write_json
-from tools_shared.outputs import OverwriteConfig, output_files
+from tools_shared.files.outputs import OverwriteConfig, output_files
 from tools_shared.records import Row
 from tools_shared.sources import files_among, lookup
 from tools_shared.stats import wilson

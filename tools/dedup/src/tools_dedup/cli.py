@@ -15,7 +15,7 @@ from tools_dedup.config import DedupConfig
 from tools_dedup.rethreshold import RethresholdConfig
 from tools_shared.cli import DefaultGroup, Invocation, config_options, resolve
 from tools_shared.console import show, show_json
-from tools_shared.outputs import OVERWRITE
+from tools_shared.files.outputs import OVERWRITE
 from tools_shared.runs.card import show_metric
 
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from tools_shared.config import option, parse_shard, source_option
 from tools_shared.errors import ToolError
-from tools_shared.outputs import OverwriteConfig
-from tools_shared.ray_map import RayConfig
+from tools_shared.files.outputs import OverwriteConfig
+from tools_shared.processes.ray_map import RayConfig
 
 DEFAULT_MODEL = "Qwen/Qwen3-Embedding-0.6B"
 DEFAULT_MODEL_THRESHOLD = 0.65
@@ -155,7 +155,7 @@ class DedupConfig(OverwriteConfig, RayConfig):
 
     def named_tests(self) -> dict[str, str]:
         """Test sets by name, in the order given: the name before `=`, else the file's own."""
-        from tools_dedup.rows import named_source
+        from tools_dedup.input.rows import named_source
 
         named: dict[str, str] = {}
         for number, given in enumerate(self.test_path, start=1):

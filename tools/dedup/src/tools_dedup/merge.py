@@ -10,9 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from tools_dedup.config import DedupConfig
-from tools_dedup.manifest import check_sum, input_files, metric_warnings, read_manifest, say_warnings, write_manifest
-from tools_dedup.outputs import opened_outputs, output_paths
-from tools_dedup.report import Digest
+from tools_dedup.output.manifest import (
+    check_sum,
+    input_files,
+    metric_warnings,
+    read_manifest,
+    say_warnings,
+    write_manifest,
+)
+from tools_dedup.output.paths import opened_outputs, output_paths
+from tools_dedup.output.report import Digest
 from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, sha256_file

@@ -17,20 +17,27 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tools_dedup.config import DedupConfig
-from tools_dedup.contents import STEPS
-from tools_dedup.manifest import check_sum, input_files, metric_warnings, read_manifest, say_warnings, write_manifest
-from tools_dedup.outcome import in_band
-from tools_dedup.outputs import OutputPaths, opened_outputs, output_paths
-from tools_dedup.report import Digest
-from tools_dedup.rows import as_line, open_sources
+from tools_dedup.decision.outcome import in_band
+from tools_dedup.input.contents import STEPS
+from tools_dedup.input.rows import as_line, open_sources
+from tools_dedup.lexical.words import shared_numbers, shared_spans
+from tools_dedup.output.manifest import (
+    check_sum,
+    input_files,
+    metric_warnings,
+    read_manifest,
+    say_warnings,
+    write_manifest,
+)
+from tools_dedup.output.paths import OutputPaths, opened_outputs, output_paths
+from tools_dedup.output.report import Digest
+from tools_dedup.output.shaping import shaped
 from tools_dedup.run import inputs_of, read_and_decide, write_all
-from tools_dedup.shaping import shaped
-from tools_dedup.words import shared_numbers, shared_spans
 from tools_shared.cli import Invocation
 from tools_shared.config import option
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, sha256_file
-from tools_shared.outputs import OverwriteConfig
+from tools_shared.files.outputs import OverwriteConfig
 from tools_shared.records import Row
 from tools_shared.sources import procedure_text
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tools_dedup.analyse import Analysis, analyse
 from tools_dedup.config import DedupConfig
-from tools_dedup.contents import STEPS
-from tools_dedup.manifest import check_sum, metric_warnings, say_warnings, write_manifest
-from tools_dedup.outcome import Outcome, in_band, outcomes
-from tools_dedup.outputs import OutputPaths, check_inputs, opened_outputs, output_paths
-from tools_dedup.report import Digest
-from tools_dedup.rows import Source, as_line, no_cycles, open_source, open_sources, source_of_rows
-from tools_dedup.shaping import shaped
+from tools_dedup.decision.analyse import Analysis, analyse
+from tools_dedup.decision.outcome import Outcome, in_band, outcomes
+from tools_dedup.input.contents import STEPS
+from tools_dedup.input.rows import Source, as_line, no_cycles, open_source, open_sources, source_of_rows
+from tools_dedup.output.manifest import check_sum, metric_warnings, say_warnings, write_manifest
+from tools_dedup.output.paths import OutputPaths, check_inputs, opened_outputs, output_paths
+from tools_dedup.output.report import Digest
+from tools_dedup.output.shaping import shaped
 from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, write_jsonl
@@ -259,6 +259,6 @@ def _warnings(analysis: Analysis, metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _judged(analysis: Analysis, text_id: int) -> str | None:
-    from tools_dedup.words import text_digest
+    from tools_dedup.lexical.words import text_digest
 
     return text_digest(analysis.train.texts[text_id]).hex() if analysis.verdict(text_id) else None

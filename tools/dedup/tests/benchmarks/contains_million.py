@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from tools_dedup.contains import Containment
+from tools_dedup.containment.contains import Containment
 from tools_shared.stats import wilson
 
 WORDS = ["".join(random.Random(n).choices("abcdefghijklmnoprstuvw", k=3 + n % 8)) for n in range(30_000)]

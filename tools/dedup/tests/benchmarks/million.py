@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from tools_dedup.config import DedupConfig
-from tools_dedup.models import find_model
-from tools_dedup.vectors import Embedder
+from tools_dedup.semantic.models import find_model
+from tools_dedup.semantic.vectors import Embedder
 from tools_shared.stats import wilson
 
 THRESHOLD = 0.9

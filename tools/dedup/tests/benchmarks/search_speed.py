@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from tools_dedup.config import DedupConfig
-from tools_dedup.judge import Rule
-from tools_dedup.search import nearest, searchable
-from tools_dedup.vectors import LoadedVectors
-from tools_dedup.within import _Similar
+from tools_dedup.decision.rules import Rule
+from tools_dedup.decision.within import _Similar
+from tools_dedup.semantic.search import nearest, searchable
+from tools_dedup.semantic.vectors import LoadedVectors
 
 ROUNDS = 5
 

@@ -10,9 +10,9 @@ from tools_grpo import __version__
 from tools_grpo.config import GrpoConfig
 from tools_shared.cli import DefaultGroup, config_options, resolve, show_run
 from tools_shared.console import show
-from tools_shared.launch import launched
-from tools_shared.models.train import settled
-from tools_shared.outputs import OVERWRITE
+from tools_shared.files.outputs import OVERWRITE
+from tools_shared.processes.launch import launched
+from tools_shared.training.trainable import settled
 
 
 @click.group(cls=DefaultGroup, default="train")
@@ -31,7 +31,7 @@ def train_command(as_json: bool, **options) -> None:
     tools-grpo --base-model artifacts/prep_sft --reward gsm8k-tiered --num-generations 16
     docker run tools-grpo --base-model /artifacts/prep_sft
     """
-    from tools_grpo.preview import dry_run
+    from tools_grpo.reports.preview import dry_run
     from tools_grpo.train import train
 
     config, invocation = resolve(GrpoConfig, options, __version__)
@@ -55,10 +55,10 @@ def inspect_command(run: Path, shown: int, html: Path | None, overwrite: bool) -
     tools-grpo inspect artifacts/grpo
     tools-grpo inspect artifacts/grpo --html grpo.html
     """
-    from tools_grpo.inspection import inspect
-    from tools_grpo.inspection_html import as_html
-    from tools_grpo.inspection_text import as_text
-    from tools_shared.outputs import output_files
+    from tools_grpo.inspect import inspect
+    from tools_grpo.reports.html import as_html
+    from tools_grpo.reports.text import as_text
+    from tools_shared.files.outputs import output_files
 
     found = inspect(run, shown)
     show(as_text(found))

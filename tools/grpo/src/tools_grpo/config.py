@@ -11,9 +11,9 @@ from tools_shared.config import option, source_option
 from tools_shared.engines import check_address
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
-from tools_shared.models import LoraOptions
 from tools_shared.runs import RunConfig
-from tools_shared.training_options import TrainingOptions
+from tools_shared.training.options import TrainingOptions
+from tools_shared.training.trainable import LoraOptions
 
 
 @dataclass(frozen=True)

@@ -9,20 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_grpo.config import GrpoConfig
-from tools_grpo.ledger import FOLDER, forget_after
-from tools_grpo.preview import expected_memory, less_memory, vllm_memory
-from tools_grpo.rollouts import Sampler
+from tools_grpo.ledgers.rollouts import FOLDER, forget_after
+from tools_grpo.reports.preview import expected_memory, less_memory, vllm_memory
+from tools_grpo.rollouts.sampler import Sampler
 from tools_shared import processes
 from tools_shared.cli import Invocation, say
 from tools_shared.engines import check_engine
-from tools_shared.engines.base import prompts_of
+from tools_shared.engines.types import prompts_of
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import evaluate_in_run, read_csv, read_test_problems
-from tools_shared.models import choose_profile, resolve, save
+from tools_shared.models import choose_profile, resolve
 from tools_shared.models.load import Loaded, context_length, load_config, load_tokenizer, weights_sha256
 from tools_shared.models.resolve import ModelRef
-from tools_shared.models.sharded import whole
-from tools_shared.models.train import load_trainable, saves_full_weights
+from tools_shared.processes.stopping import StopRequest
 from tools_shared.prompts import Profile, Prompt
 from tools_shared.records import Problem
 from tools_shared.rewards import Reward, check_rewards, load_rewards
@@ -30,7 +29,9 @@ from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
 from tools_shared.sources import Collected, read_problems
 from tools_shared.stats import paired_difference
-from tools_shared.stopping import StopRequest
+from tools_shared.training.save import save
+from tools_shared.training.sharded import whole
+from tools_shared.training.trainable import load_trainable, saves_full_weights
 
 if TYPE_CHECKING:
     from tools_grpo.trainer import LedgerTrainer
@@ -91,7 +92,7 @@ def _note_inputs(run: Draft, config: GrpoConfig, given: Prepared) -> None:
 
 
 def _train_and_evaluate(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> Manifest:
-    from tools_shared.training import merged
+    from tools_shared.training.outcome import merged
 
     tests, profile = given.tests, given.profile
     before = _correct_before(run, config, given.ref, profile, tests.items) if tests else []
@@ -129,10 +130,12 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
     """The trained model, saved in the draft, and what training said about itself."""
     import torch
 
-    from tools_grpo.policy import open_policy
+    from tools_grpo.rollouts.policy import open_policy
     from tools_grpo.trainer import make_trainer
-    from tools_shared.training import Start, fit, outcome, resumable, resume_point, step_of
+    from tools_shared.training.checkpoints import resume_point, step_of
     from tools_shared.training.guards import NoSpread, NotANumber, Truncated
+    from tools_shared.training.loop import fit, resumable
+    from tools_shared.training.outcome import Start, outcome
 
     memory = expected_memory(config, given.ref, given.prompts)
     for line in [*([memory] if memory else []), *vllm_memory(config)]:
@@ -179,7 +182,7 @@ def _show_spread(trainer: LedgerTrainer, rows: Sequence[dict[str, Any]], config:
     """Draw one batch and print how the reward spreads: groups whose completions all score the same teach nothing."""
     from statistics import fmean, pstdev
 
-    from tools_grpo.scoring import has_spread, nothing
+    from tools_grpo.rollouts.judge import has_spread, nothing
 
     n = config.num_generations
     first = [row for row in rows for _ in range(n)]

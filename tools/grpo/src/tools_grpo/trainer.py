@@ -11,18 +11,20 @@ from accelerate.utils import gather
 from datasets import Dataset
 
 from tools_grpo.config import GrpoConfig
-from tools_grpo.filling import Filled, Filler
-from tools_grpo.frugal import FrugalTrainer, TrlConfig
-from tools_grpo.ledger import FOLDER, write_rollouts
-from tools_grpo.prompt_ledger import FILE, PromptLedger
-from tools_grpo.rollouts import Sampler
-from tools_grpo.scoring import Judge, has_spread, nothing
+from tools_grpo.ledgers.prompts import FILE, PromptLedger
+from tools_grpo.ledgers.rollouts import FOLDER, write_rollouts
+from tools_grpo.losses.shared_prefix import FrugalTrainer, TrlConfig
+from tools_grpo.rollouts.dynamic_sampling import Filled, Filler
+from tools_grpo.rollouts.judge import Judge, has_spread, nothing
+from tools_grpo.rollouts.sampler import Sampler
 from tools_shared import processes
 from tools_shared.engines import Completion
 from tools_shared.models.load import Loaded
 from tools_shared.rewards import Reward
 from tools_shared.runs import Draft
-from tools_shared.training import RunCallback, Scheduled, prepare_accelerate, trainer_options, without_printer
+from tools_shared.training.callbacks import RunCallback, without_printer
+from tools_shared.training.schedule import Scheduled
+from tools_shared.training.trainer import prepare_accelerate, trainer_options
 
 SHOWN = {
     "reward": "reward",

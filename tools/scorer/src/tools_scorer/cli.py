@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from tools_scorer import __version__
-from tools_scorer.config import ExtractConfig, PreprocessConfig
-from tools_scorer.learning_config import EvaluateConfig, ScoreConfig, ServeConfig, TrainConfig
+from tools_scorer.config.scorer import EvaluateConfig, ScoreConfig, ServeConfig, TrainConfig
+from tools_scorer.config.states import ExtractConfig, PreprocessConfig
 from tools_shared.cli import ToolCommand, ToolGroup, config_options, resolve, show_run
 from tools_shared.console import show, show_either
 

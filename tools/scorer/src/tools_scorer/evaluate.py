@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_scorer.baselines import Baseline, baselines
-from tools_scorer.calibration import uncalibrated
-from tools_scorer.hidden import Hidden, open_hidden
-from tools_scorer.judged import Columns, Judged, by_question, columns, judge
-from tools_scorer.learning_config import EvaluateConfig
-from tools_scorer.metrics import (
+from tools_scorer.config.scorer import EvaluateConfig
+from tools_scorer.evaluation.baselines import Baseline, baselines
+from tools_scorer.evaluation.judged import Columns, Judged, by_question, columns, judge
+from tools_scorer.evaluation.metrics import (
     average_precision,
     brier,
     ece,
@@ -23,17 +21,19 @@ from tools_scorer.metrics import (
     roc,
     within_auroc,
 )
-from tools_scorer.replay import Point, memory_budgets, thresholds
-from tools_scorer.selection import Selection, selections
+from tools_scorer.evaluation.replay import Point, memory_budgets, thresholds
+from tools_scorer.evaluation.selection import Selection, selections
+from tools_scorer.evaluation.verdict import verdict
+from tools_scorer.states.folder import Hidden, open_hidden
 from tools_scorer.train import check_unchanged, hidden_sha256
-from tools_scorer.verdict import verdict
+from tools_scorer.training.calibration import uncalibrated
 from tools_shared.cli import Invocation, say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, write_json, write_jsonl
-from tools_shared.hidden.shards import READER_FIELDS
 from tools_shared.runs import default_output_dir, draft, finished
 from tools_shared.runs.read import MANIFEST, Manifest, read_manifest
-from tools_shared.scoring import WEIGHTS, Scorer, load_scorer
+from tools_shared.scorers.scorer import WEIGHTS, Scorer, load_scorer
+from tools_shared.states.shards import READER_FIELDS
 from tools_shared.stats import Interval, bounded_difference
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _note_scorer(run: Any, spec: str, scorer: Scorer) -> None:
 
 
 def _write(folder: Path, results: Results, traces: Sequence[Judged], said: Sequence[str], scorer: Scorer) -> None:
-    from tools_scorer.report import write_report
+    from tools_scorer.evaluation.report import write_report
 
     write_jsonl(folder / "scores.jsonl", (score_row(trace) for trace in traces))
     write_json(folder / "results.json", {"verdict": list(said), **dataclasses.asdict(results)})

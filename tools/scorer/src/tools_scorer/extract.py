@@ -8,14 +8,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools_scorer.config import ExtractConfig
-from tools_scorer.hidden import Hidden, check_shard, open_hidden
-from tools_scorer.inputs import Trace, TracesFile, check_tokenizer, open_traces, profile_of
+from tools_scorer.config.states import ExtractConfig
 from tools_scorer.readers import Reader, ReaderOptions, open_reader
+from tools_scorer.states.folder import Hidden, check_shard, open_hidden
+from tools_scorer.traces.files import Trace, TracesFile, check_tokenizer, open_traces, profile_of
 from tools_shared.cli import progress, say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
-from tools_shared.hidden.shards import (
+from tools_shared.files.locks import locked
+from tools_shared.models import resolve
+from tools_shared.processes.ray_map import check_ray
+from tools_shared.states.reader import layer_indices, reader_sha256, tokenizer_sha256
+from tools_shared.states.shards import (
     MANIFEST,
     Manifest,
     Rows,
@@ -25,11 +29,7 @@ from tools_shared.hidden.shards import (
     write_manifest,
     write_shard,
 )
-from tools_shared.locks import locked
-from tools_shared.models import resolve
-from tools_shared.ray_map import check_ray
-from tools_shared.reading import layer_indices, reader_sha256, tokenizer_sha256
-from tools_shared.steps import parse_delimiter
+from tools_shared.states.steps import parse_delimiter
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def extract(config: ExtractConfig) -> Hidden:
         _run(job, todo, config)
     hidden = open_hidden(job.folder)
     if config.export == "pt":
-        from tools_scorer.exports import export_pt
+        from tools_scorer.states.pt_files import export_pt
 
         say(str(export_pt(hidden, job.traces, start, end, config.overwrite, config.end_idx)))
     return hidden
@@ -190,7 +190,7 @@ def _run(job: Job, todo: list[tuple[int, int]], config: ExtractConfig) -> None:
 def _parts(job: Job, todo: list[tuple[int, int]], config: ExtractConfig) -> Iterator[int]:
     """How many traces each finished shard has."""
     if config.engine == "ray":
-        from tools_scorer.workers import by_workers
+        from tools_scorer.states.workers import by_workers
 
         check_ray()
         write_manifest(job.folder, job.manifest)

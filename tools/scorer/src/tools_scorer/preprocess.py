@@ -10,22 +10,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_scorer.attempts import Attempt, Keys, read_attempts
-from tools_scorer.config import PreprocessConfig
-from tools_scorer.groups import read_groups
-from tools_scorer.thinking import fitting_profile, remedy
+from tools_scorer.config.states import PreprocessConfig
+from tools_scorer.traces.attempts import Attempt, Keys, read_attempts
+from tools_scorer.traces.groups import read_groups
+from tools_scorer.traces.thinking import fitting_profile, remedy
 from tools_shared.answers import equal_many, readable
 from tools_shared.cli import Invocation, say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_jsonl
-from tools_shared.hidden.splits import question_key, split_of
 from tools_shared.models import ModelRef, resolve
 from tools_shared.prompts import Profile, Prompt, render_question
-from tools_shared.reading import tokenizer_sha256
 from tools_shared.records import Origin, Rejected, Row
 from tools_shared.runs import Manifest, default_output_dir, draft, finished
 from tools_shared.sources import read_rows, source_sha256
-from tools_shared.steps import (
+from tools_shared.states.reader import tokenizer_sha256
+from tools_shared.states.splits import question_key, split_of
+from tools_shared.states.steps import (
     NoThinkingError,
     UnusableError,
     encode,

@@ -8,17 +8,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools_scorer.hidden import open_hidden
-from tools_scorer.learning_config import ScoreConfig
+from tools_scorer.config.scorer import ScoreConfig
+from tools_scorer.states.folder import open_hidden
 from tools_shared.cli import progress, say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_jsonl
-from tools_shared.hidden.shards import MANIFEST, READER_FIELDS
-from tools_shared.outputs import output_files
+from tools_shared.files.outputs import output_files
 from tools_shared.records import Rejected, Row
-from tools_shared.scoring import TraceScore, load_scorer, summarize
+from tools_shared.scorers.scorer import TraceScore, load_scorer, summarize
+from tools_shared.scorers.text import Response, TextScorer, open_text_scorer
 from tools_shared.sources import files_among, lookup, read_rows
-from tools_shared.text_scoring import Response, TextScorer, open_text_scorer
+from tools_shared.states.shards import MANIFEST, READER_FIELDS
 
 _AT_ONCE = 256
 

@@ -14,12 +14,12 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from tools_scorer import __version__
-from tools_scorer.learning_config import ServeConfig
+from tools_scorer.config.scorer import ServeConfig
 from tools_shared.cli import say
 from tools_shared.engines.http.address import read_api_key
 from tools_shared.errors import Incomplete, ToolError
-from tools_shared.scoring import Scorer, load_scorer, summarize
-from tools_shared.text_scoring import Response, Scored, TextScorer, open_text_scorer
+from tools_shared.scorers.scorer import Scorer, load_scorer, summarize
+from tools_shared.scorers.text import Response, Scored, TextScorer, open_text_scorer
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -47,7 +47,7 @@ def serve(config: ServeConfig) -> None:
         import uvicorn
     except ImportError:
         raise ToolError("serving needs starlette and uvicorn; install tools-scorer[serve]") from None
-    from tools_scorer.connections import Admission, protocol
+    from tools_scorer.serving.connections import Admission, protocol
 
     key = read_api_key(config.api_key_env)
     with _listening(config) as listener:

@@ -8,20 +8,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_scorer.calibration import fit_isotonic, fit_line, fold_line, fold_scale, with_knots
-from tools_scorer.fit import STATE, Fitted, fit, into_one, read_progress
-from tools_scorer.formats import check_exportable, export
-from tools_scorer.hidden import Hidden
-from tools_scorer.known_files import open_states
-from tools_scorer.learning_config import Recipe, TrainConfig, recipe
-from tools_scorer.rows import Feed, RowSet, Scale, check_learnable, choose_rows, standardisation
+from tools_scorer.config.scorer import Recipe, TrainConfig, recipe
+from tools_scorer.states.folder import Hidden
+from tools_scorer.states.known_files import open_states
+from tools_scorer.training.calibration import fit_isotonic, fit_line, fold_line, fold_scale, with_knots
+from tools_scorer.training.fit import STATE, Fitted, fit, into_one, read_progress
+from tools_scorer.training.formats import check_exportable, export
+from tools_scorer.training.rows import Feed, RowSet, Scale, check_learnable, choose_rows, standardisation
 from tools_shared.cli import Invocation, say
 from tools_shared.config import digest
 from tools_shared.errors import ToolError
-from tools_shared.hidden.shards import READER_FIELDS, Manifest
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest as RunManifest
-from tools_shared.scoring import LAST, ScorerFacts, load_scorer, save_scorer
+from tools_shared.scorers.scorer import LAST, ScorerFacts, load_scorer, save_scorer
+from tools_shared.states.shards import READER_FIELDS, Manifest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,7 +106,7 @@ def _train_into(
         save_scorer(folder / name, dataclasses.replace(facts, training=training), calibrated)
     for format_ in config.export:
         export(load_scorer(folder), format_, folder)
-    from tools_scorer.plots import plot_training
+    from tools_scorer.evaluation.plots import plot_training
 
     plot_training(fitted.progress.history, run.path / "plots" / settings.name)
     return _metrics(fitted, rows, validation)

@@ -8,8 +8,8 @@ from tools_sft import __version__
 from tools_sft.config import SftConfig
 from tools_shared.cli import ToolCommand, config_options, resolve, show_run
 from tools_shared.console import show
-from tools_shared.launch import launched
-from tools_shared.models.train import settled
+from tools_shared.processes.launch import launched
+from tools_shared.training.trainable import settled
 
 
 @click.command(cls=ToolCommand)
@@ -23,7 +23,7 @@ def main(as_json: bool, **options) -> None:
     tools-sft --stage full --base-model artifacts/prep_sft --output-dir artifacts/full_sft
     tools-sft --config configs/sft.yaml
     """
-    from tools_sft.preview import dry_run
+    from tools_sft.reports.preview import dry_run
     from tools_sft.train import train
 
     config, invocation = resolve(SftConfig, options, __version__)

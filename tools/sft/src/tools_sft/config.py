@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 from tools_shared.config import flag_of, option, source_option
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
-from tools_shared.models import LoraOptions
 from tools_shared.runs import RunConfig
-from tools_shared.training_options import TrainingOptions
+from tools_shared.training.options import TrainingOptions
+from tools_shared.training.trainable import LoraOptions
 
 DISTILLING = {"divergence": "forward", "temperature": 1.0, "alpha": 1.0, "on_policy": False}
 """Options that only distillation reads, and their defaults."""

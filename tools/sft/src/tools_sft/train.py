@@ -8,23 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_sft.config import SftConfig
-from tools_sft.data import Encoded, encode, rows_of
-from tools_sft.preview import expected_memory, less_memory
-from tools_sft.teacher import find_teacher
+from tools_sft.data.encoding import Encoded, encode, rows_of
+from tools_sft.distillation.teacher import find_teacher
+from tools_sft.reports.preview import expected_memory, less_memory
 from tools_shared import processes
 from tools_shared.cli import Invocation, say
-from tools_shared.engines.base import prompts_of
+from tools_shared.engines.types import prompts_of
 from tools_shared.evaluation import evaluate_in_run, read_test_problems
-from tools_shared.models import choose_profile, resolve, save
+from tools_shared.models import choose_profile, resolve
 from tools_shared.models.load import Loaded, context_length, load_config, load_tokenizer, weights_sha256
 from tools_shared.models.resolve import ModelRef
-from tools_shared.models.sharded import whole
-from tools_shared.models.train import load_trainable, saves_full_weights
+from tools_shared.processes.stopping import StopRequest
 from tools_shared.prompts import Example, Profile
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
 from tools_shared.sources import Collected, read_examples
-from tools_shared.stopping import StopRequest
+from tools_shared.training.save import save
+from tools_shared.training.sharded import whole
+from tools_shared.training.trainable import load_trainable, saves_full_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -97,7 +98,7 @@ def _say_what_is_used(rows: Collected, encoded: Encoded) -> None:
 
 
 def _train_and_evaluate(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> Manifest:
-    from tools_shared.training import merged
+    from tools_shared.training.outcome import merged
 
     encoded, profile = given.encoded, given.profile
     metrics: dict[str, Any] = {"n_train": len(encoded.examples), "train_tokens": encoded.n_tokens}
@@ -117,8 +118,10 @@ def _fit(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> t
     """The trained model, saved in the draft, and what training said about itself."""
     import torch
 
-    from tools_shared.training import Start, fit, outcome, resumable, resume_point, step_losses
+    from tools_shared.training.checkpoints import resume_point
     from tools_shared.training.guards import NotANumber
+    from tools_shared.training.loop import fit, resumable
+    from tools_shared.training.outcome import Start, outcome, step_losses
 
     if memory := expected_memory(config, given.ref, given.encoded):
         say(str(memory))
@@ -142,8 +145,9 @@ def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded
 
     from trl import SFTConfig as TrlConfig
 
-    from tools_sft.data import collate
-    from tools_shared.training import RunCallback, prepare_accelerate, trainer_options, without_printer
+    from tools_sft.data.encoding import collate
+    from tools_shared.training.callbacks import RunCallback, without_printer
+    from tools_shared.training.trainer import prepare_accelerate, trainer_options
 
     args = TrlConfig(
         **trainer_options(config, run),
@@ -171,7 +175,7 @@ def _trainer_class(config: SftConfig, loaded: Loaded):
     if config.objective == "distill":
         from functools import partial
 
-        from tools_sft.distill import Distiller
+        from tools_sft.distillation.trainer import Distiller
 
         return partial(Distiller, options=config, loaded=loaded)
     from tools_sft.trainer import SftTrainer

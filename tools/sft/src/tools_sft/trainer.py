@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trl import SFTTrainer
 
-from tools_shared.training import Scheduled
+from tools_shared.training.schedule import Scheduled
 
 
 class SftTrainer(Scheduled, SFTTrainer):

@@ -11,9 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 from tools_shared.config import Sources, option, parse_shard, source_option
 from tools_shared.engines import EngineConfig, check_served
 from tools_shared.errors import ToolError
-from tools_shared.ray_map import RayConfig
+from tools_shared.processes.ray_map import RayConfig
 from tools_shared.runs import RunConfig, check_file_name
-from tools_shared.steps import parse_delimiter, parse_layers
+from tools_shared.states.steps import parse_delimiter, parse_layers
 
 DEFAULT_SIZE = 2048
 

@@ -12,11 +12,11 @@ from tools_shared.errors import ToolError
 from tools_shared.models import choose_profile, resolve
 from tools_shared.prompts import PROFILES, Profile, load_profile
 from tools_shared.runs import Manifest, check_unchanged, default_output_dir, draft, finished, read_manifest
+from tools_traces.attempts.journal import FILE, Attempt, read_attempts
 from tools_traces.config import MergeConfig, TracesConfig
-from tools_traces.data import Questions, read_questions
-from tools_traces.journal import FILE, Attempt, read_attempts
-from tools_traces.rows import Provenance
-from tools_traces.write import write_outputs
+from tools_traces.output.rows import Provenance
+from tools_traces.output.write import write_outputs
+from tools_traces.questions.select import Questions, read_questions
 
 
 def merge(config: MergeConfig, invocation: Invocation) -> Manifest:

@@ -12,27 +12,27 @@ from typing import TYPE_CHECKING, Any
 from tools_shared.cli import Invocation, progress, say
 from tools_shared.config import digest
 from tools_shared.engines import open_engine
-from tools_shared.engines.base import check_fits
-from tools_shared.engines.vllm import open_vllm
+from tools_shared.engines.types import check_fits
+from tools_shared.engines.vllm.engine import open_vllm
 from tools_shared.models import ModelRef, choose_profile, resolve
+from tools_shared.processes.ray_map import check_ray
 from tools_shared.prompts import Profile, Prompt, render_question
-from tools_shared.ray_map import check_ray
-from tools_shared.reading import reader_sha256
 from tools_shared.records import Problem
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
-from tools_shared.scoring import find_scorer
+from tools_shared.scorers.scorer import find_scorer
+from tools_shared.states.reader import reader_sha256
+from tools_traces.attempts.grading import grader
+from tools_traces.attempts.journal import FILE, Attempt, Journal
+from tools_traces.attempts.schedule import Schedule, sampling_params
+from tools_traces.attempts.states import Recorder, layers_of
 from tools_traces.config import TracesConfig
-from tools_traces.data import Questions, read_questions
-from tools_traces.grading import grader
-from tools_traces.hidden import Recorder, layers_of
-from tools_traces.journal import FILE, Attempt, Journal
-from tools_traces.rows import Provenance, outcomes
-from tools_traces.schedule import Schedule, sampling_params
-from tools_traces.write import write_outputs
+from tools_traces.output.rows import Provenance, outcomes
+from tools_traces.output.write import write_outputs
+from tools_traces.questions.select import Questions, read_questions
 
 if TYPE_CHECKING:
-    from tools_traces.workers import Fleet
+    from tools_traces.attempts.workers import Fleet
 
 LOG_EVERY = 50
 """Attempts between two lines of metrics.jsonl."""
@@ -113,7 +113,7 @@ def _by_workers(
 ) -> _Drawing:
     """Draw with Ray's workers; the weights are loaded there, but what does not fit is found here."""
     from tools_shared.models.load import context_length, load_config, load_tokenizer
-    from tools_traces.workers import Fleet
+    from tools_traces.attempts.workers import Fleet
 
     check_ray()
     length = config.max_model_len or context_length(load_config(ref))

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tools_shared.cli import say
-from tools_shared.engines.base import Completion, SamplingParams, draw_key
 from tools_shared.engines.http.address import dialect_of
 from tools_shared.engines.http.failures import Failure
 from tools_shared.engines.http.habits import NEUTRAL
@@ -17,6 +16,7 @@ from tools_shared.engines.http.replies import ChatReply, read_chat
 from tools_shared.engines.http.reply_cache import ReplyCache
 from tools_shared.engines.http.transport import Reply, Request, Server, post_stream
 from tools_shared.engines.stream import Draw, OnDraw, Take, all_by_stream
+from tools_shared.engines.types import Completion, SamplingParams, draw_key
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.prompts import Prompt, plain_text
 from tools_shared.records import Message

@@ -14,8 +14,8 @@ from itertools import groupby
 from typing import Any
 
 from tools_shared.engines.http.failures import Failure
+from tools_shared.prompts.templates import fold_system
 from tools_shared.records import Message
-from tools_shared.templates import fold_system
 
 NEUTRAL: Mapping[str, Any] = {
     "temperature": 1.0,

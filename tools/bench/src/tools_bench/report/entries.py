@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tools_bench.grade import Graded
-from tools_bench.metrics import METRICS
-from tools_bench.results import FILE as RESULTS
-from tools_bench.sides import Means, item_means, read_side
+from tools_bench.comparison.stored_runs import Means, item_means, read_side
+from tools_bench.grading.grade import Graded
+from tools_bench.grading.metrics import METRICS
+from tools_bench.grading.results import FILE as RESULTS
 from tools_shared.answers import Status
 from tools_shared.config import digest
 from tools_shared.errors import ToolError

@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tools_bench.comparison.verdicts import Verdict, judge
 from tools_bench.config import ReportConfig
-from tools_bench.metrics import METRICS
+from tools_bench.grading.metrics import METRICS
 from tools_bench.report.entries import Entry, find_runs, read_entries
 from tools_bench.report.graph import budgets, lineage
-from tools_bench.verdicts import Verdict, judge
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write
-from tools_shared.outputs import output_files
+from tools_shared.files.outputs import output_files
 
 HERE = Path(__file__).parent
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from tools_scorer.inputs import Trace
+from tools_scorer.traces.files import Trace
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tools_scorer.readers.base import ReaderOptions
 from tools_shared.models import load, resolve
-from tools_shared.reading import StateReader
+from tools_shared.states.reader import StateReader
 
 
 class TransformersReader(StateReader):

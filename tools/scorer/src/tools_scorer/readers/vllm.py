@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_scorer.inputs import Trace
 from tools_scorer.readers.base import ReaderOptions
-from tools_shared.engines.vllm import check_version
+from tools_scorer.traces.files import Trace
+from tools_shared.engines.vllm.engine import check_version
 from tools_shared.errors import ToolError
-from tools_shared.hidden.shards import torch_dtype
-from tools_shared.hidden.vllm import PATH, POSITIONS, final_norm, storing_options, taken
 from tools_shared.models import ModelRef, resolve
+from tools_shared.states.shards import torch_dtype
+from tools_shared.states.vllm import PATH, POSITIONS, final_norm, storing_options, taken
 
 if TYPE_CHECKING:
     import torch

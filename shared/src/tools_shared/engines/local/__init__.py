@@ -1,0 +1,1 @@
+"""Sampling with transformers: continuous batching, fixed batches, prefill, cache."""

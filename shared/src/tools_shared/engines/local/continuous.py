@@ -1,0 +1,251 @@
+"""A running batch that rows enter and leave one by one, so that a long completion holds up no other.
+
+Each slot is a row of the key-value cache whose tokens begin at column 0. All slots are computed at every step, taken
+or not, and the columns that attention sees are a multiple of STRIDE. So the matrix products have the same shapes
+whatever runs beside a row, and its logits the same bits: a draw cannot be flipped by rounding. (This asks of the
+kernels only that the place of a row in the batch and columns of weight 0 behind it do not matter; it is tested.)
+A slot keeps its prompt's keys and values until another prompt takes the place: drawing once more costs no reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from transformers import AttentionInterface, DynamicCache, PreTrainedConfig, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+from tools_shared.engines.local.prefill import Reader, ReadPrompt
+from tools_shared.engines.local.sampling import log_probs, pick, uniforms
+from tools_shared.engines.stream import Draw
+from tools_shared.engines.types import SamplingParams
+
+STRIDE = 64
+"""The columns of the cache are taken in these portions; sums over fewer depend on how many there are."""
+GROUPED = "grouped_slots"
+MIN_SLOTS = 16
+"""Products with fewer rows go to other kernels, which round differently."""
+
+
+def has_slots(config: PreTrainedConfig) -> bool:
+    """Whether every layer attends to all tokens; sliding windows and recurrent states have no slots."""
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=config).layers)
+
+
+@dataclass
+class _Frame:
+    """Where this step's tokens go: `positions` (slots,), and how many columns attention sees."""
+
+    positions: torch.Tensor
+    width: int = 0
+
+
+class SlotLayer(DynamicLayer):
+    """Keys and values of one layer, each (slots, heads, capacity, head size)."""
+
+    def __init__(self, frame: _Frame) -> None:
+        super().__init__()
+        self.frame = frame
+
+    def hold(self, n_slots: int, capacity: int, like: torch.Tensor) -> None:
+        """Make room for states like `like`, (heads, tokens, head size); what is there stays. Zeros, because what
+        attention weighs with 0 has to be a number."""
+        old = (self.keys, self.values) if self.is_initialized else ()
+        shape = (n_slots, like.shape[0], capacity, like.shape[2])
+        self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
+        for new, states in zip((self.keys, self.values), old, strict=False):
+            new[:, :, : states.shape[2]] = states
+        self.is_initialized = True
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs):
+        rows = torch.arange(len(key_states), device=key_states.device)
+        self.keys[rows, :, self.frame.positions] = key_states[:, :, 0]
+        self.values[rows, :, self.frame.positions] = value_states[:, :, 0]
+        return self.keys[:, :, : self.frame.width], self.values[:, :, : self.frame.width]
+
+    def get_seq_length(self) -> int:
+        return self.frame.width - 1
+
+
+@dataclass(eq=False)
+class Row:
+    """One completion being drawn."""
+
+    draw: Draw
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    stopped: bool = False
+
+
+class SlotBatch:
+    """The running batch of one stream; its methods expect `torch.inference_mode`."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        n_slots: int,
+        params: SamplingParams,
+        stop_ids: frozenset[int],
+        pad_id: int,
+        read: Reader,
+    ) -> None:
+        self.model, self.params, self.stop_ids, self.pad_id, self.read = model, params, stop_ids, pad_id, read
+        self.rows: list[Row | None] = [None] * n_slots
+        self.held: list[tuple[int, ...]] = [()] * n_slots
+        self.n_drawn = torch.zeros(n_slots, dtype=torch.long, device=model.device)
+        self.uniform = torch.zeros(n_slots, params.max_new_tokens, dtype=torch.float64, device=model.device)
+        self.logits: torch.Tensor | None = None
+        self.first_logits: torch.Tensor | None = None
+        self.frame = _Frame(torch.zeros(n_slots, dtype=torch.long, device=model.device))
+        self.cache = DynamicCache(config=model.config)
+        self.cache.layers = [SlotLayer(self.frame) for _ in self.cache.layers]
+        self.capacity = 0
+
+    @property
+    def free(self) -> list[int]:
+        return [slot for slot, row in enumerate(self.rows) if row is None]
+
+    @property
+    def n_running(self) -> int:
+        return sum(row is not None for row in self.rows)
+
+    def enter(self, draw: Draw) -> None:
+        """Begin a completion in a free slot: the one that holds its prompt already, if there is one."""
+        ids, free = draw.prompt.token_ids, self.free
+        slot = next((s for s in free if self.held[s] == ids), free[0])
+        if self.held[slot] != ids:
+            self._fill(ids, slot)
+        self.logits[slot] = self.first_logits[slot]
+        self.frame.positions[slot] = len(ids)
+        self.n_drawn[slot] = 0
+        if self.params.temperature:
+            self.uniform[slot] = uniforms(self.params, [(draw.key, draw.sample)])[0].to(self.uniform.device)
+        self.rows[slot] = Row(draw)
+
+    def _fill(self, ids: tuple[int, ...], slot: int) -> None:
+        """The prompt's keys, values and next-token logits: copied from a slot that holds them, else read."""
+        self._reserve_columns(len(ids) + self.params.max_new_tokens)
+        if ids in self.held:
+            source = self.held.index(ids)
+            for layer in self.cache.layers:
+                layer.keys[slot, :, : len(ids)] = layer.keys[source, :, : len(ids)]
+                layer.values[slot, :, : len(ids)] = layer.values[source, :, : len(ids)]
+            self.first_logits[slot] = self.first_logits[source]
+        else:
+            self._store(self.read(ids), slot)
+        self.held[slot] = ids
+
+    def _store(self, prompt: ReadPrompt, slot: int) -> None:
+        n_slots, length = len(self.rows), prompt.layers[0][0].shape[1]
+        if self.logits is None:
+            self.logits = prompt.logits.new_zeros(n_slots, len(prompt.logits))
+            self.first_logits = torch.zeros_like(self.logits)
+        for layer, (keys, values) in zip(self.cache.layers, prompt.layers, strict=True):
+            if not layer.is_initialized or layer.keys.shape[2] < self.capacity:
+                layer.hold(n_slots, self.capacity, keys)
+            layer.keys[slot, :, :length] = keys
+            layer.values[slot, :, :length] = values
+        self.first_logits[slot] = prompt.logits
+
+    def _reserve_columns(self, needed: int) -> None:
+        self.capacity = max(self.capacity, _portions(needed))
+
+    def step(self) -> list[Row]:
+        """Draw a token in every running row; returns the rows that have ended, whose slots are free now."""
+        uniform = self.uniform.gather(1, self.n_drawn[:, None]).squeeze(1)
+        tokens = pick(self.logits, uniform, self.params)
+        ended = self._note(tokens)
+        if self.n_running:
+            self._advance(tokens)
+        return ended
+
+    def _note(self, tokens: torch.Tensor) -> list[Row]:
+        logprobs = log_probs(self.logits, tokens, self.params).tolist() if self.params.logprobs else None
+        ended = []
+        for slot, (row, token) in enumerate(zip(self.rows, tokens.tolist(), strict=True)):
+            if row is None:
+                continue
+            if not row.draw.is_wanted():
+                self.rows[slot] = None
+                continue
+            row.tokens.append(token)
+            row.stopped = token in self.stop_ids
+            if logprobs is not None:
+                row.logprobs.append(logprobs[slot])
+            if row.stopped or len(row.tokens) == self.params.max_new_tokens:
+                ended.append(row)
+                self.rows[slot] = None
+        return ended
+
+    def _advance(self, tokens: torch.Tensor) -> None:
+        """Feed the tokens; a free slot is fed too, behind what it holds, and stays where it is."""
+        running = torch.tensor([row is not None for row in self.rows], device=tokens.device)
+        positions = self.frame.positions
+        longest = max(len(r.draw.prompt.token_ids) + len(r.tokens) for r in self.rows if r is not None)
+        self.frame.width = _portions(longest)
+        columns = torch.arange(self.frame.width, device=tokens.device)
+        mask = torch.zeros(len(self.rows), self.frame.width, dtype=self.model.dtype, device=tokens.device)
+        mask.masked_fill_(columns > positions[:, None], torch.finfo(self.model.dtype).min)
+        with _grouped(self.model):
+            output = self.model(
+                input_ids=tokens.where(running, self.pad_id)[:, None],
+                attention_mask=mask[:, None, None],
+                position_ids=positions[:, None],
+                past_key_values=self.cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        self.logits = output.logits[:, -1]
+        positions += running
+        self.n_drawn += running
+
+    def shrink(self) -> None:
+        """Give up free slots when half are free: for a batch that nothing more will enter."""
+        n_slots = max(MIN_SLOTS, _up(self.n_running, MIN_SLOTS))
+        if n_slots > len(self.rows) // 2:
+            return
+        kept = sorted(range(len(self.rows)), key=lambda slot: self.rows[slot] is None)[:n_slots]
+        index = torch.tensor(kept, device=self.logits.device)
+        self.rows, self.held = [self.rows[s] for s in kept], [self.held[s] for s in kept]
+        for name in ("n_drawn", "uniform", "logits", "first_logits"):
+            setattr(self, name, getattr(self, name)[index])
+        self.frame.positions = self.frame.positions[index]
+        for layer in self.cache.layers:
+            layer.keys, layer.values = layer.keys[index], layer.values[index]
+
+
+@contextmanager
+def _grouped(model: PreTrainedModel) -> Iterator[None]:
+    """Let the model attend with `_attend` for one step, where it would have used torch's attention."""
+    config = model.config.get_text_config()
+    usual = config._attn_implementation
+    if usual == "sdpa":
+        config._attn_implementation = GROUPED
+    try:
+        yield
+    finally:
+        config._attn_implementation = usual
+
+
+def _attend(module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask, scaling=None, **_):
+    """Attention of one token a row, (slots, heads, 1, head size): the query heads that share a key-value head go as
+    that many queries. The library's copies keys and values for each of them at every step when there is a mask."""
+    n_rows, n_heads, _, head_size = query.shape
+    grouped = query.view(n_rows, key.shape[1], n_heads // key.shape[1], head_size)
+    output = torch.nn.functional.scaled_dot_product_attention(
+        grouped, key, value, attn_mask=attention_mask, scale=scaling
+    )
+    return output.reshape(n_rows, 1, n_heads, head_size), None
+
+
+AttentionInterface.register(GROUPED, _attend)
+
+
+def _portions(columns: int) -> int:
+    return _up(columns, STRIDE)
+
+
+def _up(number: int, step: int) -> int:
+    return -(-number // step) * step

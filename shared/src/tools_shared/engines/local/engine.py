@@ -1,0 +1,147 @@
+"""Sampling with transformers: what runs wherever the model runs.
+
+A running batch of slots that completions enter and leave one by one (`continuous.py`); models whose layers have no
+slots draw in fixed batches (`fixed.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from tools_shared.engines.local.continuous import MIN_SLOTS, Row, SlotBatch, has_slots
+from tools_shared.engines.local.fixed import StaticBatches, batches
+from tools_shared.engines.local.prefill import Ahead, OneByOne, Reader
+from tools_shared.engines.stream import ByPrompt, Draw, OnDraw, Take, in_waves
+from tools_shared.engines.types import Completion, SamplingParams, check_fits
+from tools_shared.models.load import context_length
+from tools_shared.prompts import Prompt
+from tools_shared.prompts.ends import stop_ids, text_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+MAX_BATCH_TOKENS = 65_536
+"""Most tokens (rows times prompt and completion length) in one batch."""
+MAX_SLOTS = 128
+"""Most slots of `generate`; more were not faster on any machine measured (docs/benchmarks-traces.md)."""
+MEMORY_SHARE = 0.3
+"""Most of the free memory that a batch's keys and values may take."""
+
+
+class TransformersEngine:
+    """Draws completions with a loaded causal language model.
+
+    The same draw gives the same tokens in any batch. `stream` keeps to it to the last bit; `generate` up to the
+    rounding of the matrix products, which the number of rows can change in the last digit.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self.stop_ids = stop_ids(tokenizer, model.generation_config.eos_token_id)
+        self.context_length = context_length(model.config)
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        params: SamplingParams,
+        *,
+        keys: Sequence[str] | None = None,
+        first_sample: int = 0,
+        on_done: Callable[[int, list[Completion]], None] | None = None,
+    ) -> list[list[Completion]]:
+        """See `Engine.generate`."""
+        names = keys if keys is not None else [str(i) for i in range(len(prompts))]
+        check_fits(prompts, names, self.context_length, params.max_new_tokens)
+        samples = range(first_sample, first_sample + params.n)
+        drawn = ByPrompt(len(prompts), samples, on_done)
+
+        def note(draw: Draw, completion: Completion) -> None:
+            drawn.add(draw.index, draw.sample, completion)
+
+        # Longest first: what does not fit into the memory fails at once.
+        order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i].token_ids))
+        draws = [Draw(prompts[i], names[i], k, i) for i in order for k in samples]
+        if has_slots(self.model.config):
+            ahead = Ahead(self.model, [draw.prompt.token_ids for draw in draws], self.tokenizer.pad_token_id)
+            self._stream(partial(next, iter(draws), None), params, note, self._n_slots(draws, params), ahead)
+        else:
+            self._static(draws, params, note)
+        return drawn.in_order()
+
+    def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
+        """See `Engine.stream`. The completions of a draw are the same whatever else is drawn, for a given `n_slots`,
+        machine and number of threads; for models without slots up to rounding."""
+        if has_slots(self.model.config):
+            self._stream(take, params, on_draw, max(n_slots, MIN_SLOTS), OneByOne(self.model))
+        else:
+            in_waves(self, take, params, on_draw)
+
+    def _stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int, read: Reader):
+        may_shrink = isinstance(read, Ahead)  # else the number of slots is what a draw's bits depend on
+        with self._drawing():
+            batch = SlotBatch(self.model, n_slots, params, self.stop_ids, self.tokenizer.pad_token_id, read)
+            while True:
+                n_free = len(batch.free)
+                while n_free and (draw := take()) is not None:
+                    check_fits([draw.prompt], [draw.key], self.context_length, params.max_new_tokens)
+                    batch.enter(draw)
+                    n_free -= 1
+                if not batch.n_running:
+                    return
+                if n_free and may_shrink:
+                    batch.shrink()
+                for row in batch.step():
+                    on_draw(row.draw, self._completion(row, params))
+
+    def _static(self, draws: Sequence[Draw], params: SamplingParams, on_draw: OnDraw) -> None:
+        with self._drawing():
+            drawer = StaticBatches(self.model, params, self.stop_ids, self.tokenizer.pad_token_id)
+            for batch in batches([Row(draw) for draw in draws], params.max_new_tokens, self._token_budget()):
+                drawer.draw(batch)
+                for row in batch:
+                    on_draw(row.draw, self._completion(row, params))
+
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """Without gradients, in evaluation mode; the mode that was is given back."""
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self.model.train(was_training)
+
+    def _n_slots(self, draws: Sequence[Draw], params: SamplingParams) -> int:
+        widest = max((len(draw.prompt.token_ids) for draw in draws), default=0) + params.max_new_tokens
+        wanted = -(-len(draws) // MIN_SLOTS) * MIN_SLOTS
+        return max(MIN_SLOTS, min(MAX_SLOTS, wanted, self._token_budget() // widest))
+
+    def _token_budget(self) -> int:
+        config = self.model.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        bytes_per_token = 2 * config.num_hidden_layers * heads * head_size * self.model.dtype.itemsize
+        return max(1, min(MAX_BATCH_TOKENS, int(MEMORY_SHARE * _free_memory(self.model.device) / bytes_per_token)))
+
+    def _completion(self, row: Row, params: SamplingParams) -> Completion:
+        return Completion(
+            text=text_of(self.tokenizer, row.tokens, self.stop_ids),
+            token_ids=tuple(row.tokens),
+            finish_reason="stop" if row.stopped else "length",
+            logprobs=tuple(row.logprobs) if params.logprobs else None,
+        )
+
+
+def _free_memory(device: torch.device) -> int:
+    """Bytes that can be taken on the device now."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    import psutil
+
+    return psutil.virtual_memory().available

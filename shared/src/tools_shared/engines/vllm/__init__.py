@@ -1,0 +1,1 @@
+"""Sampling with vLLM: in this process, and from a server of its own."""

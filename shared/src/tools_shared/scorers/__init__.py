@@ -1,0 +1,1 @@
+"""Scorers: probabilities from hidden states, and from texts by way of them."""

@@ -1,0 +1,1 @@
+"""Hidden states at step ends: shards, splits, readers."""

@@ -1,0 +1,84 @@
+"""Saving what was trained, so that every later tool finds it again wherever the folder goes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tools_shared.cli import say
+from tools_shared.errors import ToolError
+from tools_shared.files import write_json
+from tools_shared.models.adapters import fold, probe
+from tools_shared.models.load import Loaded, weights_sha256
+from tools_shared.models.resolve import NOTES
+from tools_shared.prompts import Profile
+from tools_shared.prompts.ends import set_ends
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def save(loaded: Loaded, folder: Path, final_folder: Path, profile: Profile, full_weights: bool) -> None:
+    """Save adapter or full weights, tokenizer, and the notes that later tools read.
+
+    `final_folder` is where the folder will stand once its run is published: the base is noted relative to it too,
+    so that artifacts can be moved or mounted together.
+    """
+    model = loaded.model
+    set_ends(model, loaded.tokenizer)
+    if full_weights and _is_adapter(model):
+        model, *_ = fold(model, loaded.tokenizer, str(folder))
+    if _is_adapter(model):
+        adapter = model.peft_config["default"]
+        adapter.base_model_name_or_path = loaded.ref.weights_name
+        if isinstance(adapter.target_modules, set):
+            adapter.target_modules = sorted(adapter.target_modules)  # a set's order differs between processes
+        # "auto" would look for the base on the hub, only to learn that the vocabulary has not grown.
+        model.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)
+        model.generation_config.save_pretrained(folder)  # what serves the adapter stops by it
+        (folder / "README.md").unlink()  # PEFT's card is an empty form that names a path of this machine
+    else:
+        model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+    notes: dict[str, Any] = {"profile": profile.to_json(), "base": None}
+    if not full_weights:
+        notes["base"] = {"name": loaded.ref.weights_name, "relative": _relative(loaded, final_folder)}
+        notes["base"]["sha256"] = weights_sha256(loaded.ref.weights)
+    write_json(folder / NOTES, notes)
+
+
+def _relative(loaded: Loaded, final_folder: Path) -> str | None:
+    """The way from the adapter to a base that is itself a folder of the user's; None for the hub's and the demo's."""
+    if not loaded.ref.is_local or loaded.ref.weights_name == "demo":
+        return None
+    return os.path.relpath(loaded.ref.weights, final_folder)
+
+
+def _is_adapter(model: PreTrainedModel) -> bool:
+    from peft import PeftModel
+
+    return isinstance(model, PeftModel)
+
+
+def save_merged(loaded: Loaded, folder: Path, profile: Profile) -> float:
+    """Merge a trained adapter into its base and save the whole weights; the model is merged in place.
+
+    Returns the largest difference of next-token log-probabilities, merged against adapter, on a probe text. Raises
+    ToolError when that is more than rounding (`fold`), and says so when merging changed nothing.
+    """
+    import torch
+
+    if not _is_adapter(loaded.model):
+        raise ToolError("--merge: there is no adapter to merge; leave it out with --full-finetune")
+    model = loaded.model.eval().to(torch.float32)
+    with model.disable_adapter():
+        base = probe(model, loaded.tokenizer)
+    merged_model, merged, difference = fold(model, loaded.tokenizer, str(folder))
+    if torch.equal(merged, base):
+        say(f"warning: {folder}: the merged weights compute what the base's do; the adapter adds nothing to them")
+    set_ends(merged_model, loaded.tokenizer)
+    merged_model.save_pretrained(folder)
+    loaded.tokenizer.save_pretrained(folder)
+    write_json(folder / NOTES, {"profile": profile.to_json(), "base": None})
+    return difference

@@ -1,0 +1,200 @@
+"""Getting the responses: over HTTP or from a local engine, into the journal, within the budget and the error limit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tools_bench.requests.apis import Answer, answer_to
+from tools_bench.requests.items import Item, messages_of
+from tools_bench.requests.journal import Journal, Response
+from tools_bench.requests.oddities import oddities
+from tools_shared.cli import progress, say
+from tools_shared.engines import Engine, SamplingParams
+from tools_shared.engines.http.reply_cache import ReplyCache
+from tools_shared.engines.http.transport import Reply, Request, Server, post_all
+from tools_shared.engines.types import check_fits
+from tools_shared.errors import Incomplete
+from tools_shared.prompts import Profile, render_prompt
+
+FEWEST = 10
+"""So many failures at least before the error rate can stop a run."""
+BYTES_PER_TOKEN = 3
+
+
+class Asks(Protocol):
+    """What makes a request of an item, and reads the reply: the endpoint's API, or the judge's."""
+
+    def body(self, item: Item, profile: Profile, params: SamplingParams, draw: int) -> dict[str, Any]: ...
+
+    def read(self, data: Any, limit: int | None = None) -> Answer:
+        """Raises ValueError for a reply of the wrong shape."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Money for a million tokens in and out, and how much may be spent (None: no limit)."""
+
+    tokens_in: float = 0.0
+    tokens_out: float = 0.0
+    budget: float | None = None
+
+    def of(self, tokens_in: int, tokens_out: int) -> float:
+        return (tokens_in * self.tokens_in + tokens_out * self.tokens_out) / 1e6
+
+
+class Guard:
+    """Watches a run while replies come in: stops it at too many failures, and hands out no request beyond the budget.
+
+    A request reserves the most that it can cost until its reply tells what it did cost.
+    """
+
+    def __init__(self, journal: Journal, n_planned: int, max_error_rate: float, prices: Prices) -> None:
+        self.n_planned, self.max_error_rate, self.prices = n_planned, max_error_rate, prices
+        self.n_failed = 0
+        self.spent = sum(cost(r, prices) for r in journal.responses.values())
+        self.reserved = 0.0
+        self.stopped = False
+
+    def within_budget(self, requests: Iterator[tuple[Request, float]]) -> Iterator[Request]:
+        for request, most in requests:
+            if self.prices.budget is not None and self.spent + self.reserved + most > self.prices.budget:
+                self.stopped = True
+                return
+            self.reserved += most
+            yield request
+
+    def note(self, response: Response, most: float) -> None:
+        self.reserved -= most
+        self.spent += cost(response, self.prices)
+        if response.error is None:
+            return
+        self.n_failed += 1
+        if self.n_failed >= FEWEST and self.n_failed > self.max_error_rate * self.n_planned:
+            raise self.too_many(response)
+
+    def check_end(self, journal: Journal) -> None:
+        if self.stopped:
+            raise Incomplete(
+                f"{journal.path}: the budget of {self.prices.budget:g} does not cover the next request "
+                f"({self.spent:.4g} spent); raise --budget and run the same command to go on"
+            )
+        failed = [r for r in journal.responses.values() if r.error is not None]
+        if failed and len(failed) > self.max_error_rate * self.n_planned:
+            raise self.too_many(failed[-1], len(failed))
+
+    def too_many(self, last: Response, n: int | None = None) -> Incomplete:
+        return Incomplete(
+            f"{n or self.n_failed} of {self.n_planned} requests failed, more than --max-error-rate "
+            f"{self.max_error_rate:g}; the last: {last.error}: {last.message}; mend it and run the same command again"
+        )
+
+
+def cost(response: Response, prices: Prices) -> float:
+    """What a response cost: nothing from the cache or after a failure. Where the server counts no tokens, a third of
+    the bytes."""
+    if response.cached or response.error is not None:
+        return 0.0
+    out = response.tokens_out if response.tokens_out is not None else len(response.text.encode()) // BYTES_PER_TOKEN
+    return prices.of(response.tokens_in or 0, out)
+
+
+def from_endpoint(
+    journal: Journal,
+    items: Sequence[Item],
+    api: Asks,
+    server: Server,
+    profile: Profile,
+    params: SamplingParams,
+    guard: Guard,
+    cache: ReplyCache | None,
+) -> None:
+    """Ask an endpoint for every draw that the journal does not have. Raises Incomplete when the guard says so."""
+    most: dict[tuple[str, str, int], float] = {}
+
+    def dearest(body: dict[str, Any], draw: int) -> float:
+        """What a request can cost: nothing where its reply has been paid for."""
+        if guard.prices.budget is None or (cache is not None and cache.get(server.url, body, draw) is not None):
+            return 0.0
+        size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
+        return guard.prices.of(size // BYTES_PER_TOKEN, params.max_new_tokens)
+
+    def wanted() -> Iterator[tuple[Request, float]]:
+        for item in items:
+            for draw in range(params.n):
+                key = (item.task, item.id, draw)
+                if journal.needs(key):
+                    body = api.body(item, profile, params, draw)
+                    most[key] = dearest(body, draw)
+                    yield Request(key, body, draw), most[key]
+
+    n_left = sum(journal.needs((i.task, i.id, d)) for i in items for d in range(params.n))
+    with progress(total=n_left, label="asking", unit="request") as bar:
+
+        def on_reply(request: Request, reply: Reply) -> None:
+            response = _response(request.key, reply, api, params.max_new_tokens)
+            journal.add(response)
+            bar.update()
+            guard.note(response, most.pop(request.key))
+
+        post_all(server, guard.within_budget(wanted()), on_reply, cache)
+    for line in oddities(list(journal.responses.values()), params):
+        say(line)
+    guard.check_end(journal)
+
+
+def _response(key: tuple[str, str, int], reply: Reply, api: Asks, limit: int) -> Response:
+    told = {"attempts": reply.attempts, "seconds": round(reply.seconds, 4), "cached": reply.cached}
+    if reply.failure is not None:
+        if (answer := answer_to(reply.failure)) is not None:
+            return _with(key, answer, told)
+        return Response(*key, error=reply.failure.kind, message=reply.failure.message, **told)
+    try:
+        answer = api.read(reply.data, limit)
+    except ValueError as error:
+        return Response(*key, error="invalid", message=str(error), **told)
+    return _with(key, answer, told)
+
+
+def _with(key: tuple[str, str, int], answer: Answer, told: Mapping[str, float]) -> Response:
+    return Response(
+        *key,
+        text=answer.text,
+        finish_reason=answer.finish_reason,
+        reasoning=answer.reasoning,
+        refusal=answer.refusal,
+        opens_thinking=answer.opens_thinking,
+        tokens_in=answer.tokens_in,
+        tokens_out=answer.tokens_out,
+        message=answer.why_empty,
+        **told,
+    )
+
+
+def from_engine(
+    journal: Journal, items: Sequence[Item], engine: Engine, profile: Profile, params: SamplingParams
+) -> None:
+    """Draw from a local engine what the journal does not have."""
+    missing = [i for i in items if any(journal.needs((i.task, i.id, d)) for d in range(params.n))]
+    prompts = [render_prompt(engine.tokenizer, profile, messages_of(item, profile)) for item in missing]
+    names = [f"{item.task}/{item.id}" for item in missing]
+    check_fits(prompts, names, engine.context_length, params.max_new_tokens)
+    with progress(total=len(missing), label="sampling", unit="item") as bar:
+
+        def on_done(i: int, completions: Sequence) -> None:
+            for draw, completion in enumerate(completions):
+                key = (missing[i].task, missing[i].id, draw)
+                answer = Answer(
+                    completion.text,
+                    completion.finish_reason,
+                    tokens_in=len(prompts[i].token_ids),
+                    tokens_out=len(completion.token_ids),
+                    opens_thinking=prompts[i].opens_thinking,
+                )
+                journal.add(_with(key, answer, {}))
+            bar.update()
+
+        engine.generate(prompts, params, keys=names, on_done=on_done)

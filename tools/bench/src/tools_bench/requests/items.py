@@ -1,0 +1,195 @@
+"""The items of a benchmark, whatever file they come from, and what is asked of the model about each.
+
+An item is stored whole in the run (`items.jsonl`), so that its responses can be graded again years later.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from tools_bench.requests.suite import MODES, Task
+from tools_shared.errors import ToolError
+from tools_shared.prompts import Profile, question_messages
+from tools_shared.records import Message, Problem, Rejected, Row
+from tools_shared.sources import as_list, id_of, lookup, read_problems, read_rows, split_gsm8k, unique_id
+from tools_shared.sources.allowance import unreadable
+
+QUESTIONS = ("question", "prompt", "Question", "problem", "Problem", "query", "instruction")
+LABELS = {"safe": "safe", "unsafe": "unsafe", "answer": "safe", "refuse": "unsafe"}
+ANSWERS = ("answers", "answer", "Answer", "accepted", "target")
+GROUPS = ("topic_tags", "grade", "grade_band", "subject", "level", "type", "mode")
+
+TUTOR_SYSTEM = {
+    "hint": "You are a patient mathematics tutor for grade {grade}. Give the student one hint that helps with the next "
+    "step. Do not state the final answer. Use words that fit the grade.",
+    "check_step": "You are a patient mathematics tutor for grade {grade}. Look at the student's work, say what is "
+    "right and ask about the first step that is not. Do not state the final answer. Use words that fit the grade.",
+    "explain": "You are a patient mathematics tutor for grade {grade}. Explain how to solve the problem, step by step, "
+    "in words that fit the grade.",
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to ask. `answer` is the gold answer (math, match, tutor), `label` says whether to refuse (`unsafe`).
+
+    `reasoning` is the gold solution, if there is one; `groups` are the labels that results are broken down by;
+    `accepted` are the answers in free text of which one is enough (match).
+    """
+
+    task: str
+    kind: str
+    id: str
+    question: str
+    answer: str | None = None
+    reasoning: str = ""
+    label: str | None = None
+    mode: str | None = None
+    grade: str | None = None
+    attempt: str | None = None
+    groups: Mapping[str, list[str]] = field(default_factory=dict)
+    accepted: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.task, self.id
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the answer must not be given away."""
+        return self.kind == "tutor" and self.mode != "explain"
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value not in (None, "", {}, ())}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Item:
+        given = {f.name: data[f.name] for f in fields(cls) if f.name in data}
+        return cls(**given | {"accepted": tuple(given.get("accepted", ()))})
+
+
+@dataclass(frozen=True)
+class ReadTask:
+    """A task with its items, the rows that could not be used, and those whose gold answer cannot be read."""
+
+    task: Task
+    items: list[Item]
+    rejected: list[Rejected]
+    unreadable: list[Rejected] = field(default_factory=list)
+
+
+def read_task(task: Task, limit: int | None = None) -> ReadTask:
+    """Read a task's items; `limit` is how many at most. Raises ToolError when there is none that can be used."""
+    most = min(filter(None, (limit, task.limit)), default=None)
+    if task.kind == "math":
+        found = read_problems(task.location(), question_key=task.question_key, answer_key=task.answer_key, limit=most)
+        items = [_math(task, problem) for problem in found.items]
+        return ReadTask(task, items, found.rejected, unreadable(found.items))
+    items = []
+    rejected: list[Rejected] = []
+    seen: set[str] = set()
+    for row in read_rows(task.location()):
+        made = row if isinstance(row, Rejected) else _guidance(task, row)
+        if isinstance(made, Rejected):
+            rejected.append(made)
+            continue
+        items.append(replace(made, id=unique_id(made.id, seen)))
+        if len(items) == most:
+            break
+    if not items:
+        first = f"; first: line {rejected[0].origin.line}: {rejected[0].reason}" if rejected else ""
+        raise ToolError(f"{task.source}: no row that task '{task.name}' ({task.kind}) can use{first}")
+    return ReadTask(task, items, rejected)
+
+
+def _math(task: Task, problem: Problem) -> Item:
+    return Item(
+        task.name,
+        "math",
+        problem.id,
+        problem.question,
+        problem.answer,
+        problem.reasoning,
+        grade=grade_of(problem.extra.get("grade")),
+        groups=_groups(problem.extra),
+    )
+
+
+def _guidance(task: Task, row: Row) -> Item | Rejected:
+    data = row.data
+    known = next((name for name in QUESTIONS if isinstance(data.get(name), str)), "prompt")
+    question = _value(data, task.question_key or known)
+    if not isinstance(question, str) or not question.strip():
+        return _rejected(row, 'no "question" or "prompt"')
+    name = id_of(row, question)
+    if task.kind == "match":
+        accepted = _accepted(data, task.answer_key)
+        if not accepted:
+            return _rejected(row, "no text to match; pass --answer-key or fix the row")
+        return Item(task.name, "match", name, question, accepted[0], groups=_groups(data), accepted=accepted)
+    if task.kind == "safety":
+        label = LABELS.get(str(data.get("label", data.get("expected", ""))).strip().lower())
+        if label is None:
+            return _rejected(row, f'"label" must be one of {", ".join(LABELS)}')
+        return Item(task.name, "safety", name, question, label=label, groups=_groups(data))
+    mode = _optional(data.get("mode")) or task.mode
+    if mode not in MODES:
+        return _rejected(row, f'"mode" must be one of {", ".join(MODES)}, got "{mode}"')
+    given = (_optional(_value(data, task.answer_key or "answer")) or "").strip()
+    reasoning, answer = split_gsm8k(given) or ("", given)
+    attempt = _optional(data.get("attempt"))
+    grade = grade_of(data.get("grade")) or task.grade
+    return Item(
+        task.name, "tutor", name, question, answer or None, reasoning, None, mode, grade, attempt,
+        _groups({**data, "mode": mode, "grade": grade}),
+    )  # fmt: skip
+
+
+def _accepted(data: Mapping[str, Any], key: str | None) -> tuple[str, ...]:
+    """The texts of which one is enough: a text or a number, or a list of them."""
+    given = next((v for name in ([key] if key else ANSWERS) if (v := _value(data, name)) is not None), None)
+    texts = [str(v) for v in (as_list(given) or [given]) if isinstance(v, str | int | float)]
+    return tuple(text for text in texts if text.strip())
+
+
+def _rejected(row: Row, reason: str) -> Rejected:
+    return Rejected(row.origin, reason, raw_of(row))
+
+
+def raw_of(row: Row) -> str:
+    """The beginning of a row as JSON, as rejected rows show it."""
+    return json.dumps(dict(row.data), ensure_ascii=False, default=str)[:200]
+
+
+def _value(data: Mapping[str, Any], key: str) -> Any:
+    try:
+        return lookup(data, key)
+    except KeyError:
+        return None
+
+
+def _optional(value: Any) -> str | None:
+    return None if value is None or not str(value).strip() else str(value)
+
+
+def grade_of(value: Any) -> str | None:
+    """A row's grade, None where it has none. A table with gaps holds whole numbers as 5.0."""
+    return _optional(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def _groups(data: Mapping[str, Any]) -> dict[str, list[str]]:
+    found = {name: data[name] for name in GROUPS if data.get(name) not in (None, "", [])}
+    return {name: [str(v) for v in (as_list(value) or [value])] for name, value in found.items()}
+
+
+def messages_of(item: Item, profile: Profile) -> list[Message]:
+    """What a model that takes messages is asked."""
+    if item.kind in ("math", "match"):
+        return question_messages(profile, item.question)
+    if item.kind == "safety":
+        return [Message("user", item.question)]
+    said = f"{item.question}\n\nMy work so far: {item.attempt}" if item.attempt else item.question
+    return [Message("system", TUTOR_SYSTEM[item.mode or "hint"].format(grade=item.grade)), Message("user", said)]

@@ -1,0 +1,153 @@
+"""Suites: YAML files that say which tasks a benchmark has. Adding one is one file.
+
+    name: standard
+    profile: boxed               # optional: the prompt profile for models that were not trained with one
+    tasks:
+      - name: gsm8k              # how results and `--datasets gsm8k=path` call it
+        kind: math               # math, match (free text), tutor or safety
+        source: data://gsm8k-test.jsonl
+        url: https://...         # where `tools-bench data fetch` gets it
+        sha256: 3730d312...      # of the file; what differs is refused
+        licence: MIT
+        limit: 200               # the first rows only
+        metrics: [accuracy, numeric_match]   # optional: report these only
+
+`source` is any address that the tools read (a path relative to the suite, a glob, `hf://owner/name?...&revision=`),
+or `data://NAME`: a file in the data folder (`TOOLS_BENCH_DATA`, else the user's cache folder). The `sha256` of an
+`hf://` source is that of its rows; `tools-bench data verify` says it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from tools_bench.grading.metrics import check_choice
+from tools_bench.requests.pins import HUB, check_rows
+from tools_shared.config import nearest
+from tools_shared.config.environment import value_of
+from tools_shared.errors import ToolError, brief
+from tools_shared.files import sha256_file, yaml_text
+
+KINDS = ("math", "match", "tutor", "safety")
+MODES = ("hint", "check_step", "explain")
+TEXT_OF_SUITE = ("name", "description", "profile")
+SUITE_KEYS = (*TEXT_OF_SUITE, "tasks")
+TEXT_OF_TASK = ("sha256", "url", "licence", "question_key", "answer_key", "mode")
+DEFAULT = "standard"
+BUILT_IN = Path(__file__).parent / "suites"
+DATA_SCHEME = "data://"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One set of items of one kind. `mode` and `grade` are for tutor rows that do not carry their own; `metrics` are
+    those that are reported, empty for all."""
+
+    name: str
+    kind: str
+    source: str
+    sha256: str | None = None
+    url: str | None = None
+    licence: str | None = None
+    question_key: str | None = None
+    answer_key: str | None = None
+    limit: int | None = None
+    mode: str = "hint"
+    grade: str = "6"
+    metrics: tuple[str, ...] = ()
+
+    def location(self) -> str:
+        """The address to read from; raises ToolError when its file is not there or is another one than pinned."""
+        if self.source.startswith(HUB):
+            if self.sha256 is not None:
+                check_rows(self.source, self.sha256)
+            return self.source
+        if not self.source.startswith(DATA_SCHEME):
+            self._check(Path(self.source))
+            return self.source
+        path = data_dir() / self.source.removeprefix(DATA_SCHEME)
+        if not path.exists():
+            raise ToolError(
+                f"{path}: the data of task '{self.name}' is not here; run tools-bench data fetch, give a copy with "
+                f"--suite NAME --datasets {self.name}=PATH, or take --suite quick, which needs none"
+            )
+        self._check(path)
+        return str(path)
+
+    def _check(self, path: Path) -> None:
+        if self.sha256 is not None and path.is_file() and (found := sha256_file(path)) != self.sha256:
+            raise ToolError(
+                f"{path}: is not the file that the suite pins (sha256 {found[:16]}, expected {self.sha256[:16]}); "
+                "run tools-bench data fetch, or drop the pin in a suite of your own"
+            )
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named list of tasks, in the order they run. `profile` is the prompt profile, where it is not that of the model
+    or of --profile."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    description: str = ""
+    profile: str | None = None
+
+
+def data_dir() -> Path:
+    """Where fetched data lies."""
+    if given := value_of("TOOLS_BENCH_DATA"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tools-bench" / "data"
+
+
+def load_suite(name_or_file: str) -> Suite:
+    """A built-in suite by name, or a file; raises ToolError naming what is wrong in it."""
+    known = sorted(path.stem for path in BUILT_IN.glob("*.yaml"))
+    path = BUILT_IN / f"{name_or_file}.yaml" if name_or_file in known else Path(name_or_file)
+    if not path.is_file():
+        raise ToolError(f"--suite {name_or_file}: no such suite: use {', '.join(known)}, or a YAML file")
+    if path.suffix not in (".yaml", ".yml"):
+        raise ToolError(f"--suite {name_or_file}: is no suite (a YAML file); if it holds data, pass --datasets {path}")
+    content = yaml_text.load(path)
+    if not isinstance(content, Mapping) or not isinstance(content.get("tasks"), list) or not content["tasks"]:
+        raise ToolError(f"{path}: a suite has a name and a list of tasks")
+    if unknown := next((key for key in content if key not in SUITE_KEYS), None):
+        raise ToolError(f"{path}: unknown key {brief(unknown)}{nearest(brief(unknown, quoted=False), SUITE_KEYS)}")
+    if wrong := next((key for key in TEXT_OF_SUITE if not isinstance(content.get(key, ""), str)), None):
+        raise ToolError(f"{path}: {wrong} must be text, got {brief(content[wrong])}")
+    tasks = tuple(_task(row, path, number) for number, row in enumerate(content["tasks"], start=1))
+    names = [task.name for task in tasks]
+    if twice := next((n for n in names if names.count(n) > 1), None):
+        raise ToolError(f"{path}: two tasks are called '{twice}'; rename one")
+    return Suite(content.get("name", path.stem), tasks, content.get("description", ""), content.get("profile"))
+
+
+def _task(row: Any, path: Path, number: int) -> Task:
+    known = {f.name for f in fields(Task)}
+    where = f"{path}: task {number}"
+    if not isinstance(row, Mapping):
+        raise ToolError(f"{where}: expected a mapping with name, kind and source")
+    if unknown := next((key for key in row if key not in known), None):
+        raise ToolError(f"{where}: unknown key {brief(unknown)}{nearest(brief(unknown, quoted=False), known)}")
+    row = {key: value for key, value in row.items() if value is not None}
+    if missing := next((key for key in ("name", "kind", "source") if not isinstance(row.get(key), str)), None):
+        raise ToolError(f"{where}: '{missing}' is missing or not text")
+    if wrong := next((key for key in TEXT_OF_TASK if not isinstance(row.get(key, ""), str)), None):
+        raise ToolError(f"{where}: {wrong} must be text, got {brief(row[wrong])}; write it in quotation marks")
+    chosen = row.get("metrics", [])
+    if not isinstance(chosen, list) or not all(isinstance(name, str) for name in chosen):
+        raise ToolError(f"{where}: metrics must be a list of names, got {brief(chosen)}")
+    task = Task(**{**row, "grade": str(row.get("grade", Task.grade)), "metrics": tuple(chosen)})
+    if task.kind not in KINDS:
+        raise ToolError(f"{where}: kind must be one of {', '.join(KINDS)}, got '{task.kind}'")
+    if task.mode not in MODES:
+        raise ToolError(f"{where}: mode must be one of {', '.join(MODES)}, got '{task.mode}'")
+    if task.limit is not None and (type(task.limit) is not int or task.limit < 1):
+        raise ToolError(f"{where}: limit must be a whole number from 1, got {task.limit!r}")
+    check_choice(task.metrics, task.kind, where)
+    local = path.parent / task.source
+    return replace(task, source=str(local)) if local.exists() else task

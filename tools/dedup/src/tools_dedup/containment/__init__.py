@@ -1,0 +1,1 @@
+"""Test texts inside longer rows, and rows inside longer test texts."""

@@ -1,0 +1,258 @@
+"""Who draws the rollouts, and how it comes by the weights of now.
+
+transformers draws with the trained model itself. vLLM has weights of its own: the base, loaded once, and on it the
+adapter as it is after each update, which is all that is handed over.
+
+Whole weights are not: vLLM 0.31's `reload_weights`, tried on its CPU build, left log-probabilities 0.2 off after an
+update of all weights, though it had taken those of the linear layers.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
+
+from tools_grpo.config import GrpoConfig
+from tools_shared import processes
+from tools_shared.cli import say
+from tools_shared.engines import Engine
+from tools_shared.engines.types import LocalEngineConfig
+from tools_shared.errors import Incomplete, ToolError
+from tools_shared.models import Loaded, ModelRef
+from tools_shared.models.load import context_length, pick_device
+from tools_shared.prompts import Prompt
+from tools_shared.runs import Draft
+from tools_shared.training.sharded import whole
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from trl import GRPOTrainer
+
+    from tools_shared.engines.vllm.engine import VllmEngine
+    from tools_shared.engines.vllm.server import VllmServerEngine
+
+UNDER_WAY = 256
+"""Requests that a process has at the server at once."""
+PATIENCE = 1800.0
+"""Seconds that the server may take for one of them, its time in the queue included."""
+FOLDER = "policy"
+"""In a draft: what was handed to vLLM last. The run that is published has none."""
+
+
+class Policy(Protocol):
+    """What draws the rollouts of a run."""
+
+    engine: Engine
+
+    def renew(self, trainer: GRPOTrainer) -> None:
+        """Draw with the weights of now from now on. Every process of the run calls it, at the same step."""
+        ...
+
+    def rest(self) -> None:
+        """Nothing is drawn until `renew` is called again: its memory is free for training."""
+        ...
+
+
+class Here:
+    """The trained model itself, by transformers."""
+
+    engine: Engine
+
+    def renew(self, trainer: GRPOTrainer) -> None:
+        from tools_shared.engines.local.engine import TransformersEngine
+
+        self.engine = TransformersEngine(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
+
+    def rest(self) -> None:
+        pass
+
+
+class Gathered:
+    """The trained model, whose weights are spread over the processes, put together for the draws of a step."""
+
+    engine: Engine
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+
+    def renew(self, trainer: GRPOTrainer) -> None:
+        from tools_shared.engines.local.engine import TransformersEngine
+
+        together = whole(self.loaded, str(trainer.accelerator.device))
+        self.engine = TransformersEngine(together.model, together.tokenizer)
+
+    def rest(self) -> None:
+        del self.engine
+
+
+class Colocated:
+    """vLLM beside the trainer, one for each process, on the same device."""
+
+    def __init__(self, engine: VllmEngine, folder: Path) -> None:
+        self.engine, self.handed = engine, Handed(folder)
+
+    def renew(self, trainer: GRPOTrainer) -> None:
+        self.engine.wake()
+        if (folder := self.handed.renewed(trainer)) is not None:
+            self.engine.take_adapter(folder)
+            self.handed.forget_before(folder)
+
+    def rest(self) -> None:
+        self.engine.sleep()
+
+
+class Served:
+    """A vLLM server that any number of runs draw from, each from its own adapter; rank 0 hands it over."""
+
+    def __init__(self, engine: VllmServerEngine, folder: Path) -> None:
+        self.engine, self.handed = engine, Handed(folder)
+        # The same step of a run that is taken up again is another adapter to the server.
+        self.run = processes.share(uuid4().hex[:8])
+
+    def renew(self, trainer: GRPOTrainer) -> None:
+        name, before = f"tools-grpo-{self.run}-{trainer.state.global_step}", self.engine.adapter
+        if name == before:
+            return
+        if processes.is_main():
+            folder = self.handed.renewed(trainer)
+            self.engine.load_adapter(name, folder)
+            self._drop(before)
+            self.handed.forget_before(folder)
+        self.engine.adapter = processes.share(name)  # the others wait for it to be there
+
+    def rest(self) -> None:
+        pass
+
+    def close(self) -> None:
+        try:
+            if processes.is_main():
+                self._drop(self.engine.adapter)
+        except Incomplete as error:
+            say(f"the adapter {self.engine.adapter} stays on the server: {error}")
+
+    def _drop(self, name: str | None) -> None:
+        if name is not None:
+            self.engine.drop_adapter(name)
+
+
+class Handed:
+    """A process's folder with the weights that are handed over, each step's in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.step = folder, -1
+
+    def renewed(self, trainer: GRPOTrainer) -> Path | None:
+        """The folder with the weights of now; None when they are those that it gave last."""
+        step = trainer.state.global_step
+        if step == self.step:
+            return None
+        self.step = step
+        save_trained(trainer.accelerator.unwrap_model(trainer.model), self.folder / f"step-{step}")
+        return self.folder / f"step-{step}"
+
+    def forget_before(self, folder: Path) -> None:
+        for other in self.folder.glob("step-*"):
+            if other != folder:
+                shutil.rmtree(other)
+
+
+def save_trained(model: PeftModel, folder: Path) -> None:
+    """The adapter alone, as peft writes it."""
+    # "auto" would look for the base on the hub, only to learn that the vocabulary has not grown.
+    model.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)
+
+
+@contextmanager
+def open_policy(run: Draft, loaded: Loaded, config: GrpoConfig, prompts: Sequence[Prompt]) -> Iterator[Policy]:
+    """What draws for a model that is going to be trained, as `--engine` says.
+
+    Raises ToolError when vLLM does not start, or has no room beside the processes of this machine.
+    """
+    if config.engine == "transformers":
+        yield Gathered(loaded) if processes.sharded() else Here()
+        return
+    if processes.sharded():  # as accelerate's configuration may say, which is not in the options
+        raise ToolError("vLLM is handed whole adapters; do not shard the model, or take --engine transformers")
+    folder = run.path / FOLDER / f"rank-{processes.rank()}"
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    folder.mkdir(parents=True)
+    opened = _served(loaded, config, folder) if config.engine == "http" else _colocated(loaded, config, prompts, folder)
+    try:
+        with opened as policy:
+            yield policy
+    finally:
+        shutil.rmtree(folder)
+    processes.gather(None)
+    if processes.is_main():
+        shutil.rmtree(folder.parent)
+
+
+@contextmanager
+def _served(loaded: Loaded, config: GrpoConfig, folder: Path) -> Iterator[Policy]:
+    from tools_shared.engines.http.address import read_api_key
+    from tools_shared.engines.http.transport import Server
+    from tools_shared.engines.vllm.server import VllmServerEngine
+
+    server = Server(config.endpoint, read_api_key(config.api_key_env), concurrency=UNDER_WAY, timeout=PATIENCE)
+    model, end = loaded.model, loaded.model.generation_config.eos_token_id
+    served = Served(VllmServerEngine(server, loaded.tokenizer, context_length(model.config), end), folder)
+    try:
+        yield served
+    finally:
+        served.close()
+
+
+@contextmanager
+def _colocated(loaded: Loaded, config: GrpoConfig, prompts: Sequence[Prompt], folder: Path) -> Iterator[Policy]:
+    from tools_shared.engines.vllm.engine import open_vllm
+
+    if processes.count() > 1 and config.tensor_parallel * config.data_parallel > 1:
+        raise ToolError(
+            "--tensor-parallel and --data-parallel need GPUs that each process of this run has not; leave them out"
+        )
+    longest = max(len(prompt.token_ids) for prompt in prompts) + config.max_completion_length
+    engine = open_vllm(
+        as_files(loaded, config, folder),
+        replace(config, max_model_len=config.max_model_len or longest),
+        **vllm_options(config),
+    )
+    try:
+        yield Colocated(engine, folder)
+    finally:
+        engine.close()
+
+
+def vllm_options(config: LocalEngineConfig) -> dict[str, Any]:
+    """Options of vLLM's that drawing rollouts beside a trainer needs. Its memory can be given back on a GPU alone."""
+    return {
+        "enable_sleep_mode": pick_device(config.device) == "cuda",
+        "logprobs_mode": "raw_logprobs" if config.temperature == 1 else "processed_logprobs",
+    }
+
+
+def as_files(loaded: Loaded, config: GrpoConfig, folder: Path) -> ModelRef:
+    """The model that is to be trained as vLLM reads it: where its base stands, and the adapter as it begins.
+
+    A base that an adapter was merged into stands nowhere yet, and is written once.
+    """
+    ref, model = loaded.ref, loaded.model
+    weights = ref.weights
+    if ref.adapter is not None and config.adapter == "merge":
+        weights = str(folder / "base")
+        _save_base(model, folder / "base")
+    save_trained(model, folder / "first")
+    model.config.save_pretrained(folder / "first")  # vLLM looks for one beside a tokenizer
+    loaded.tokenizer.save_pretrained(folder / "first")
+    return replace(ref, weights=weights, adapter=folder / "first", base_sha256=None)
+
+
+def _save_base(model: PeftModel, folder: Path) -> None:
+    """The frozen weights under an adapter, by the names that they have without it."""
+    base = model.get_base_model()
+    state = {name.replace(".base_layer.", "."): v for name, v in base.state_dict().items() if ".lora_" not in name}
+    base.save_pretrained(folder, state_dict=state)

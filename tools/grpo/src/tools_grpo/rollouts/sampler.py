@@ -1,0 +1,77 @@
+"""Drawing the groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tools_grpo.rollouts.policy import Here, Policy
+from tools_shared.engines import Completion, SamplingParams
+from tools_shared.errors import Incomplete
+from tools_shared.prompts import Prompt
+
+if TYPE_CHECKING:
+    from trl import GRPOTrainer
+
+    from tools_grpo.config import GrpoConfig
+
+
+class Sampler:
+    """TRL's rollout function on our engine.
+
+    Draw k of a problem at a step depends on (seed, problem, step, k) alone, so a run that is taken up again draws
+    what an unbroken one would; with vLLM up to its rounding, which other draws in its batch can change.
+    """
+
+    def __init__(
+        self, prompts: dict[str, tuple[str, Prompt]], config: GrpoConfig, policy: Policy | None = None
+    ) -> None:
+        """`prompts` maps a prompt's text to its problem's id and its tokens; `policy` is who draws (default: the
+        trained model itself)."""
+        self.prompts, self.config, self.policy = prompts, config, policy or Here()
+        self.last: list[Completion] = []
+        self.held: list[Completion] | None = None
+        self.policy_step = 0
+
+    def __call__(self, texts: Sequence[str], trainer: GRPOTrainer) -> dict[str, Any]:
+        """Completions for `texts`, in which each prompt stands once for every completion of its group: those of
+        `held`, which were drawn for this step ahead of TRL, or new ones."""
+        self.policy_step = trainer.state.global_step
+        self.last = self.held or self.draw(texts, self.policy_step)
+        self.held = None
+        self.policy.rest()
+        return {
+            "prompt_ids": [list(self.prompts[text][1].token_ids) for text in texts],
+            "completion_ids": [list(completion.token_ids) for completion in self.last],
+            "logprobs": [list(completion.logprobs) for completion in self.last] if self.config.corrects else None,
+        }
+
+    def draw(self, texts: Sequence[str], step: int) -> list[Completion]:
+        """One completion for each text; equal neighbours are a group and share the reading of their prompt. `step`
+        numbers the draws; the weights are those of the policy's last renewal."""
+        groups = [text for i, text in enumerate(texts) if i % self.config.num_generations == 0]
+        drawn = self.policy.engine.generate(
+            [self.prompts[text][1] for text in groups],
+            self.params(),
+            keys=[f"{self.prompts[text][0]}@{step}" for text in groups],
+        )
+        completions = [completion for group in drawn for completion in group]
+        if not all(map(math.isfinite, (value for completion in completions for value in completion.logprobs))):
+            raise Incomplete(
+                f"the policy's probabilities are not finite numbers after step {step}; start anew with --resume never "
+                f"and a lower --learning-rate than {self.config.learning_rate:g}"
+            )
+        return completions
+
+    def params(self) -> SamplingParams:
+        c = self.config
+        return SamplingParams(
+            temperature=c.temperature,
+            max_new_tokens=c.max_completion_length,
+            n=c.num_generations,
+            top_p=c.top_p,
+            top_k=c.top_k,
+            seed=c.seed,
+            logprobs=True,
+        )

@@ -1,0 +1,189 @@
+"""Options of `tools-scorer train`, `score`, `evaluate` and `serve`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from tools_shared.addresses import VARIABLE
+from tools_shared.config import Config, nearest, option
+from tools_shared.errors import ToolError
+from tools_shared.files import yaml_text
+from tools_shared.files.outputs import OverwriteConfig
+from tools_shared.runs import RunConfig
+from tools_shared.scorers.scorer import Features
+
+CONFIGS = Path(__file__).parent / "recipes"
+_OF_RECIPE = "Default: that of --config-name."
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a scorer is trained: a YAML file, with what the command line says instead."""
+
+    name: str
+    hidden: tuple[int, ...]
+    loss: Literal["bce", "pairwise"]
+    class_weight: bool
+    weighting: Literal["trace", "step"]
+    learning_rate: float
+    weight_decay: float
+    batch_size: int
+    epochs: int
+    patience: int
+    calibration: Literal["temperature", "isotonic", "none"]
+    features: Features
+
+
+@dataclass(frozen=True)
+class TrainConfig(RunConfig):
+    """Learn, from hidden states of traces that were right and wrong, to tell them apart."""
+
+    TOOL: ClassVar[str] = "scorer"
+
+    train_dir: str | None = option(
+        None, "Folder of hidden states that `tools-scorer extract` wrote, or of the known pipeline's .pt files."
+    )
+    config_name: str = option(
+        "qwen3_4b_default", "Settings: qwen3_4b_default, demo, linear, or a YAML file with the same keys."
+    )
+    step_sample_ratio: float = option(
+        1.0, "Share of each trace's steps to train on, one at least.", minimum=0.0001, maximum=1
+    )
+    hidden: str | None = option(None, f"Widths of the hidden layers, comma-separated; 'none' is linear. {_OF_RECIPE}")
+    loss: Literal["bce", "pairwise"] | None = option(
+        None, f"bce: right or wrong; pairwise: the right one of two traces of a question. {_OF_RECIPE}"
+    )
+    weighting: Literal["trace", "step"] | None = option(
+        None, f"trace: a long trace counts as much as a short one; step: each step the same. {_OF_RECIPE}"
+    )
+    learning_rate: float | None = option(None, f"Adam's. {_OF_RECIPE}", minimum=0)
+    weight_decay: float | None = option(None, f"Adam's. {_OF_RECIPE}", minimum=0)
+    batch_size: int | None = option(None, f"Rows in a batch. {_OF_RECIPE}", minimum=2)
+    epochs: int | None = option(None, f"Passes over the rows at most. {_OF_RECIPE}", minimum=1)
+    patience: int | None = option(
+        None, f"Epochs without a better validation loss until it stops. {_OF_RECIPE}", minimum=1
+    )
+    calibration: Literal["temperature", "isotonic", "none"] | None = option(
+        None, f"How logits become probabilities, on the calibration split. {_OF_RECIPE}"
+    )
+    features: Literal["last", "layer_mean", "concat"] | None = option(
+        None, f"Of several layers: the last, their mean, or all. {_OF_RECIPE}"
+    )
+    precision: Literal["auto", "fp32", "bf16"] = option(
+        "auto", "Number format of the matrix products. auto: bf16 where the processor has AMX, else fp32."
+    )
+    memory_mb: int = option(512, "Memory for rows that are shuffled together.", minimum=1)
+    seed: int = option(0, "Seed of the weights and of the order.", minimum=0)
+    export: tuple[Literal["onnx", "step-pt"], ...] = option(
+        (), "Also write this: onnx, or step-pt with the key names that STEP's engine loads. Repeatable.", identity=False
+    )
+
+
+@dataclass(frozen=True)
+class ReadingConfig(Config):
+    """How text is read where a command takes text instead of hidden states."""
+
+    TOOL: ClassVar[str] = "scorer"
+
+    scorer: str | None = option(None, "A run of `tools-scorer train`, or its checkpoint folder.")
+    model_name: str | None = option(None, "The model that reads text. Default: the one the scorer was trained with.")
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs.", identity=False)
+
+
+@dataclass(frozen=True)
+class ScoreConfig(OverwriteConfig, ReadingConfig):
+    """Score traces."""
+
+    input: str | None = option(
+        None, "A folder of hidden states, or rows with question and response (any source).", flags=("--input-file",)
+    )
+    output_file: str = option("scores.jsonl", "JSONL to write, one trace a line.")
+    question_key: str = option("question", "Field that holds the question; dots reach into objects.")
+    response_key: str = option("response", "Field that holds the response; dots reach into objects.")
+    batch_tokens: int = option(8192, "Tokens that the model reads at once, for text.", minimum=1)
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(RunConfig):
+    """Judge a scorer on questions that it was not trained on."""
+
+    TOOL: ClassVar[str] = "scorer"
+
+    scorer: str | None = option(None, "A run of `tools-scorer train`, or its checkpoint folder.")
+    data: str | None = option(None, "Folder of hidden states.", flags=("--train-dir",))
+    split: Literal["train", "calibration", "test", "all"] = option("test", "Which traces are judged.")
+    aggregate: Literal["mean", "last", "min", "ema"] = option("mean", "Which trace score is judged.")
+    max_k: int = option(16, "Most traces of a question in the selection curves.", minimum=1)
+    resamples: int = option(2000, "Bootstrap resamples behind each interval.", minimum=100)
+    seed: int = option(0, "Seed of resamples and subsets.", minimum=0)
+
+
+@dataclass(frozen=True)
+class ServeConfig(ReadingConfig):
+    """Answer over HTTP."""
+
+    host: str = option("127.0.0.1", "Address to listen on.")
+    port: int = option(8080, "Port to listen on; 0 is any free one.", minimum=0, maximum=65535)
+    max_body_mb: float = option(8.0, "Largest request body.", minimum=0.001)
+    max_tokens: int = option(16384, "Longest trace, in tokens of prompt and response.", minimum=1)
+    max_connections: int = option(
+        256, "Open connections; past it the oldest that has sent no whole request is closed.", minimum=1
+    )
+    api_key_env: str | None = option(
+        None, "Environment variable with a key that requests must send (Authorization: Bearer KEY).", secret=VARIABLE
+    )
+    allowed_host: tuple[str, ...] = option(
+        (), "Name by which requests may address this server, besides localhost and addresses; '*': any. Repeatable."
+    )
+    max_traces: int = option(64, "Most traces in one request.", minimum=1)
+    text: bool = option(True, "Also take text; --no-text starts without the model, for hidden states alone.")
+
+
+def recipe(config: TrainConfig) -> Recipe:
+    """The settings of `--config-name` with what the command line gives instead.
+
+    Raises ToolError naming the known ones, an unknown key, or one that is missing.
+    """
+    path = CONFIGS / f"{config.config_name}.yaml"
+    if not path.is_file():
+        path = Path(config.config_name)
+    known = sorted(p.stem for p in CONFIGS.glob("*.yaml"))
+    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        raise ToolError(
+            f"--config-name {config.config_name}: no such settings: use {', '.join(known)}, or a YAML file"
+            f"{nearest(config.config_name, known)}"
+        )
+    values = _read(path)
+    for name in values:
+        given = getattr(config, name, None)
+        if given is not None:
+            values[name] = given
+    if isinstance(values["hidden"], str):
+        values["hidden"] = _widths(values["hidden"])
+    return Recipe(name=path.stem, **{**values, "hidden": tuple(values["hidden"])})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    values = yaml_text.load(path)
+    names = {f.name for f in dataclasses.fields(Recipe)} - {"name"}
+    if not isinstance(values, Mapping) or set(values) != names:
+        given = set(values) if isinstance(values, Mapping) else set()
+        wrong = sorted(given - names) or sorted(names - given)
+        raise ToolError(f"{path}: settings have the keys {', '.join(sorted(names))}; see {', '.join(map(str, wrong))}")
+    return dict(values)
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    if text == "none":
+        return ()
+    try:
+        widths = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        widths = (0,)
+    if min(widths) < 1:
+        raise ToolError(f"--hidden is widths with commas, such as 512 or 256,64, or 'none'; got '{text}'")
+    return widths

@@ -1,0 +1,1 @@
+"""Folders of hidden states: opened, exported, converted, extracted by workers."""

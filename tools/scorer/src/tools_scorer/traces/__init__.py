@@ -1,0 +1,1 @@
+"""Traces: the rows they come from, and what is read of them."""

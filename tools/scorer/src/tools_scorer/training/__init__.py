@@ -1,0 +1,1 @@
+"""Learning: rows, the loop, calibration, and formats for other programs."""
