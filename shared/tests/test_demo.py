@@ -7,6 +7,7 @@ import pytest
 
 from tools_shared.demo.problems import FAMILIES, SPLITS, STEP_WEIGHTS, generate, owner, problems
 from tools_shared.errors import ToolError
+from tools_shared.sources import read_rows
 
 N = 1500
 
@@ -48,6 +49,25 @@ def test_questions_hardly_repeat_inside_a_split(rows):
 def test_an_unknown_split_names_the_known_ones():
     with pytest.raises(ToolError, match="'dev': use train, test"):
         list(problems("dev", 1))
+
+
+@pytest.mark.parametrize("longest", [1, 2, 5])
+def test_longer_problems_can_be_left_out_by_address(longest):
+    rows = [row.data for row in read_rows(f"demo://problems?split=validation&size=300&longest={longest}")]
+    steps = Counter(row["n_steps"] for row in rows)
+    assert set(steps) == set(range(1, longest + 1))
+    assert {owner(row["question"]) for row in rows} == {"validation"}
+
+
+def test_the_longest_length_is_the_default():
+    address = "demo://problems?split=test&size=50"
+    assert [row.data for row in read_rows(f"{address}&longest=6")] == [row.data for row in read_rows(address)]
+
+
+@pytest.mark.parametrize("longest", ["0", "7", "two"])
+def test_a_length_that_there_is_not_is_refused(longest):
+    with pytest.raises(ToolError, match="longest"):
+        list(read_rows(f"demo://problems?size=1&longest={longest}"))
 
 
 def test_every_step_is_right_and_the_last_one_is_the_answer(rows):

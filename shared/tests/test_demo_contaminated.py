@@ -47,3 +47,12 @@ def test_the_address_gives_the_same_rows_and_knows_one_split():
     assert [row.data for row in read_rows("demo://contaminated?split=train&size=5")] == ROWS[:5]
     with pytest.raises(ToolError, match="no split 'test'"):
         list(read_rows("demo://contaminated?split=test&size=5"))
+
+
+def test_the_planted_questions_are_those_of_a_test_set_of_the_same_length():
+    rows = [row.data for row in read_rows("demo://contaminated?split=train&size=200&longest=2")]
+    planted = [row for row in rows if row["label"] == "copy"]
+    assert planted
+    assert {row["n_steps"] for row in rows} == {1, 2}
+    for row in planted:
+        assert row["question"] == generate(row["test_index"], "test", TEST_SEED, longest=2)["question"]

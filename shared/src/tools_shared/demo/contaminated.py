@@ -2,7 +2,8 @@
 
 Real training sets leak like this: some rows repeat a test question word for word, some tell it in other words, and
 some only share its template, with numbers and an answer of their own, and ought to stay. Row `index` is drawn from
-`Random(f"{seed}:contaminated:{index}")`; the test questions are those of `demo://problems?split=test&size=512&seed=1`.
+`Random(f"{seed}:contaminated:{index}")`; the test questions are those of `demo://problems?split=test&size=512&seed=1`,
+with the same `longest`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from tools_shared.demo.problems import generate, owner
+from tools_shared.demo.problems import LONGEST, generate, owner
 from tools_shared.errors import ToolError
 
 N_TESTS = 512
@@ -45,23 +46,23 @@ _NUMBER = re.compile(r"\d+")
 _STEP = re.compile(r"^(\d+)([-+*/])(\d+)=(\d+)(.*)$")
 
 
-def contaminated(size: int, seed: int = 0) -> Iterator[dict[str, Any]]:
+def contaminated(size: int, seed: int = 0, longest: int = LONGEST) -> Iterator[dict[str, Any]]:
     """Rows as `demo://problems` has them, with `label` (clean, copy, rewording, twin) and `test_index` (None if clean).
 
     The first two of the three planted kinds are contamination; a twin is not.
     """
-    return (row(index, seed) for index in range(size))
+    return (row(index, seed, longest) for index in range(size))
 
 
-def row(index: int, seed: int = 0) -> dict[str, Any]:
+def row(index: int, seed: int = 0, longest: int = LONGEST) -> dict[str, Any]:
     """Row `index`, which does not depend on the others."""
     rng = Random(f"{seed}:contaminated:{index}")
     label = rng.choices(tuple(WEIGHTS), tuple(WEIGHTS.values()))[0]
     if label == "clean":
-        return generate(index, "train", seed) | {"label": label, "test_index": None}
+        return generate(index, "train", seed, longest) | {"label": label, "test_index": None}
     while True:
         number = rng.randrange(N_TESTS)
-        made = _planted(label, generate(number, "test", TEST_SEED), rng)
+        made = _planted(label, generate(number, "test", TEST_SEED, longest), rng)
         if made:
             return made | {"label": label, "test_index": number}
 

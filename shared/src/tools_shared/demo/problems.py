@@ -2,7 +2,7 @@
 
 Item `index` of a split is drawn from `Random(f"{seed}:{split}:{index}")`, so it does not depend on which items were
 drawn before. Splits cannot share a question: each question belongs to the one split that its hash names,
-and an item is redrawn until it has one of its own.
+and an item is redrawn until it has one of its own. `longest=2` leaves out the problems of more than two steps.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tools_shared.errors import ToolError
 FAMILIES = (COLLECTION, SHOPPING, EARNING, SHARING, DISTANCE, AGES, FACTORY, CROWD, READING, GARDEN)
 SPLITS = ("train", "test", "validation", "pretrain")
 STEP_WEIGHTS = {1: 3, 2: 5, 3: 5, 4: 4, 5: 3, 6: 2}
+LONGEST = max(STEP_WEIGHTS)
 DISTRACTION = 0.3
 DISTRACTORS = (
     "{hero} knows {k} songs.",
@@ -36,15 +37,18 @@ PRONOUNS = (
 )
 
 
-def generate(index: int, split: str = "train", seed: int = 0) -> dict[str, Any]:
+def generate(index: int, split: str = "train", seed: int = 0, longest: int = LONGEST) -> dict[str, Any]:
     """Item `index` of a split: `question`, `answer` (a line a step, then `#### N`), `family`, `n_steps`.
 
-    Raises ToolError for a split that does not exist.
+    `n_steps` is `longest` or fewer. Raises ToolError for a split or a length that does not exist.
     """
     if split not in SPLITS:
         raise ToolError(f"demo://problems has no split '{split}': use {', '.join(SPLITS)}")
+    if longest not in STEP_WEIGHTS:
+        raise ToolError(f"a demo problem has 1 to {LONGEST} steps; 'longest' cannot be {longest}")
     rng = Random(f"{seed}:{split}:{index}")
-    n_steps = rng.choices(tuple(STEP_WEIGHTS), tuple(STEP_WEIGHTS.values()))[0]
+    weights = {steps: weight for steps, weight in STEP_WEIGHTS.items() if steps <= longest}
+    n_steps = rng.choices(tuple(weights), tuple(weights.values()))[0]
     family = rng.choice(FAMILIES)
     while True:
         story = tell(rng, family, n_steps)
@@ -54,9 +58,9 @@ def generate(index: int, split: str = "train", seed: int = 0) -> dict[str, Any]:
             return {"question": question, "answer": answer, "family": family.name, "n_steps": n_steps}
 
 
-def problems(split: str, size: int, seed: int = 0) -> Iterator[dict[str, Any]]:
-    """The first `size` items of a split; raises ToolError for a split that does not exist."""
-    return (generate(index, split, seed) for index in range(size))
+def problems(split: str, size: int, seed: int = 0, longest: int = LONGEST) -> Iterator[dict[str, Any]]:
+    """The first `size` items of a split; raises ToolError for a split or a length that does not exist."""
+    return (generate(index, split, seed, longest) for index in range(size))
 
 
 def owner(question: str) -> str:

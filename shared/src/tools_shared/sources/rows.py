@@ -20,7 +20,7 @@ from tools_shared.sources.spec import STDIN, TABLES, files_of, parse_address, sc
 from tools_shared.sources.streams import open_bytes
 from tools_shared.sources.tables import read_table
 
-DEMO_KEYS = ("split", "size", "seed")
+DEMO_KEYS = ("split", "size", "seed", "longest")
 
 
 def read_rows(spec: str | os.PathLike[str]) -> Rows:
@@ -59,25 +59,26 @@ def _read_demo(spec: str) -> Iterator[Row]:
     name, options = parse_address(spec, DEMO_KEYS)
     if name not in ("problems", "contaminated"):
         raise ToolError(f"{spec}: there is no demo set '{name}'; use demo://problems or demo://contaminated")
-    for key in ("size", "seed"):
+    for key in ("size", "seed", "longest"):
         if not options.get(key, "0").isdecimal():
             raise ToolError(f"{spec}: '{key}' is a whole number, got '{options[key]}'")
     split, size, seed = options.get("split", "train"), int(options.get("size", 1000)), int(options.get("seed", 0))
-    drawn = _problems(split, size, seed) if name == "problems" else _contaminated(split, size, seed)
+    longest = {"longest": int(options["longest"])} if "longest" in options else {}
+    drawn = (_problems if name == "problems" else _contaminated)(split, size, seed, **longest)
     return (Row(data, Origin(spec, number)) for number, data in enumerate(drawn, start=1))
 
 
-def _problems(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
+def _problems(split: str, size: int, seed: int, **longest: int) -> Iterator[dict[str, Any]]:
     from tools_shared.demo.problems import problems
 
-    return problems(split, size, seed)
+    return problems(split, size, seed, **longest)
 
 
-def _contaminated(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
+def _contaminated(split: str, size: int, seed: int, **longest: int) -> Iterator[dict[str, Any]]:
     from tools_shared.demo.contaminated import check_split, contaminated
 
     check_split(split)
-    return contaminated(size, seed)
+    return contaminated(size, seed, **longest)
 
 
 def source_sha256(spec: str | os.PathLike[str]) -> str | None:
