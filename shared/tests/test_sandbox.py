@@ -207,7 +207,7 @@ def test_programs_run_side_by_side():
     found: list[str] = []
 
     def one(i: int) -> None:
-        found.append(run_program(f"import time\ntime.sleep(0.2)\nprint({i} * {i})", limits=SMALL).stdout)
+        found.append(run_program(f"import time\ntime.sleep(0.2)\nprint({i} * {i})").stdout)
 
     threads = [threading.Thread(target=one, args=(i,)) for i in range(8)]
     for thread in threads:

@@ -41,7 +41,7 @@ class Limits:
     output: int = 1 << 20
     scratch: int = 16 << 20
     threads: int = 16
-    patience: float = 3.0
+    patience: float = 4.0
 
 
 @dataclass(frozen=True)
