@@ -86,6 +86,8 @@ def test_code_may_be_indented_by_tabs_and_trailed_by_blanks():
         ("half a dozen", "6"), ("1/2 a dozen", "6"),
         ("1 1/2 dozen", "18"), ("3 quarters", "0.75"), ("a fifth of", "0.2"), ("two dozen", "24"),
         ("one hundred twenty thousand", "120000"),
+        ("\\dfrac{3}{4}", "0.75"), ("\\tfrac 12", "0.5"), ("3\u20444", "0.75"), ("1\u2019500", "1500"),
+        ("1\u202f500", "1500"),
     ],
 )  # fmt: skip
 def test_a_number_is_its_value_however_it_is_spelt(text, number):
@@ -93,8 +95,52 @@ def test_a_number_is_its_value_however_it_is_spelt(text, number):
 
 
 @pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("Er hat einundzwanzig Enten, wie viele sind das?", "21"), ("Wie viele von zweihundertfünf sind das?", "205"),
+        ("Wie viel kostet das bei anderthalb Litern und der Milch?", "1.5"), ("Die Hälfte ist für sie", "0.5"),
+        ("Es sind zwei Dutzend für jeden", "24"), ("Das sind 2,5 Millionen und der Rest", "2500000"),
+        ("Das sind drei Viertel mit dem Rest", "0.75"),
+        ("Il a vingt et un chats et elle est là", "21"), ("Combien est quatre-vingt-dix-sept ?", "97"),
+        ("Elle est à mille deux cents pour les deux", None), ("Combien coûte la moitié avec les frais ?", "0.5"),
+        ("Combien de trois quarts est-ce pour elle ?", "0.75"), ("Il y a une douzaine dans le sac", "12"),
+        ("¿Cuántos son treinta y dos para los niños?", "32"), ("Él tiene doscientos cinco para los", "205"),
+        ("La mitad es para los niños, cada una", "0.5"), ("Ogni giorno ha ventotto mele, quanti sono per gli", "28"),
+        ("Quanti sono duecentocinque con gli altri?", "205"), ("Quantas são vinte e cinco para cada um?", "25"),
+        ("Quantos são mil e quinhentos em cada?", "1500"),
+    ],
+)  # fmt: skip
+def test_number_words_of_other_languages(text, number):
+    found = [term for term in terms(text) if term.startswith("#")]
+    assert found == (["#1200", "#2"] if number is None else ["#" + number])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Once the rent is due, the elf may go to Des Moines or Los Angeles and pay 1,500 dollars",
+        "A die is cast in Las Vegas, and how many of the 1,500 guests are from Los Angeles?",
+    ],
+)
+def test_names_make_no_other_language_of_english(text):
+    assert [term for term in terms(text) if term.startswith("#")] == ["#1500"]
+
+
+def test_a_name_in_capitals_is_one_word_before_any_sign():
+    assert list(terms("USA\u2019s GR\u00d6SSE")) == ["usa", "s", "gr\u00f6ss"]
+    assert list(terms("HTTPServer\u2019s")) == ["http", "serve", "s"]
+
+
+@pytest.mark.parametrize(
     ("text", "numbers"),
-    [("48/2 = 24", 3), ("the third day", 0), ("twenty students, five teachers", 2), ("2⁵", 2), ("一样的", 0)],
+    [
+        ("48/2 = 24", 3),
+        ("on 1/2/2020", 3),
+        ("the third day", 0),
+        ("twenty students, five teachers", 2),
+        ("2⁵", 2),
+        ("一样的", 0),
+    ],
 )
 def test_what_are_several_numbers_or_none(text, numbers):
     assert sum(n for term, n in terms(text).items() if term.startswith("#")) == numbers
@@ -168,7 +214,8 @@ def test_ascii_texts_have_a_pattern_of_their_own_that_finds_the_same(text):
 
 _HARD = (
     "half |a |dozen |two |-fifths |3/4 |1 1/2|/|\\frac{1}{2}|hundred |and |1. |\n2. |1,500 |und |der |of |third |"
-    "\u00bd |camelCase |5 |Million |twenty|\u2019s |9 999 "
+    "\u00bd |camelCase |5 |Million |twenty|\u2019s |9 999 |"
+    "wie viele |zwei |einundzwanzig |Viertel |les |est |quatre|-vingt|cents |USA"
 ).split("|")
 
 

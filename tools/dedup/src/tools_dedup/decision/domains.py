@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from tools_dedup.lexical.spelt import is_foreign
+from tools_dedup.lexical.foreign_numbers import has_decimal_comma, languages_of
 from tools_dedup.lexical.words import pieces, terms
 
 DOMAINS = ("mathematics", "code", "text")
@@ -66,13 +66,17 @@ def profile(texts: Sequence[str]) -> dict[str, float]:
     some = texts[:: max(1, len(texts) // MANY)]
     words = [pieces(text) for text in some]
     shares = domains_of(some)
-    foreign = sum(sum(not piece.isascii() for piece in found) > len(found) / 10 or is_foreign(found) for found in words)
+    foreign = sum(map(_is_foreign, words))
     return {
         "median_words": float(median(map(len, words))),
         "mathematics": round(shares.get("mathematics", 0.0), 4),
         "code": round(shares.get("code", 0.0), 4),
         "not_english": round(foreign / len(some), 4),
     }
+
+
+def _is_foreign(words: Sequence[str]) -> bool:
+    return sum(not w.isascii() for w in words) > len(words) / 10 or has_decimal_comma(words, languages_of(words))
 
 
 def unlike(texts: Mapping[str, float], rule: Mapping[str, float]) -> list[str]:

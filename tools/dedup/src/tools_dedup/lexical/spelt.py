@@ -30,22 +30,14 @@ _COMPOUND = {*_TENS, *_SCALES, *_PARTS, *_ORDINALS}
 COMPOUND = frozenset(form for w in _COMPOUND for form in (w, w.capitalize(), w.upper()))
 """Words that may be part of a longer number."""
 
-FOREIGN = frozenset(
-    "und der die das ist wie viele ein eine hat kostet les des une est combien dans chaque los las una cada cuantos "
-    "cuántos por del il gli quanti quante ogni het een hoeveel elke em uma quantos cada para och hur många "
-    "сколько каждый каждая если".split()
-)
-"""Words of languages that write 1.500,50; two of them in a text tell that it is of one."""
-
 _BEGIN = frozenset({"a", "an", "half", "quarter", *_CARDINALS, *_SCALES})
 _BEHIND_DIGITS = frozenset({"a", *_SCALES, *_PLURALS})
-_FOREIGN_FORMS = frozenset(form for w in FOREIGN for form in (w, w.capitalize(), w.upper()))
 
 _CJK = {sign: n for n, sign in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "兩": 2}
 _CJK_SCALES = {"十": 10, "百": 100, "千": 1000, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
 CJK_NUMERALS = "".join([*_CJK, *_CJK_SCALES])
 _FRACTION = re.compile(r"(?:(\d+) )?(\d+)/(\d+)")
-_TEX = re.compile(r"\\[dtc]?frac(?:\{(\d+)\}|(\d))(?:\{(\d+)\}|(\d))")
+_TEX = re.compile(r"\\[dtc]?frac ?(?:\{(\d+)\}|(\d))(?:\{(\d+)\}|(\d))")
 _MOST_DIGITS, _LONGEST = 300, 30
 
 
@@ -72,7 +64,7 @@ def plain(digits: str, decimal_comma: bool = False) -> str:
         digits = "".join(_ascii(sign) for sign in digits)
     if decimal_comma:
         digits = digits.replace(".", "").replace(",", ".")
-    digits = digits.replace(",", "").replace(" ", "")
+    digits = digits.replace(",", "").replace(" ", "").replace("'", "")
     if "." in digits:
         digits = digits.rstrip("0").rstrip(".")
     whole = digits.lstrip("0")
@@ -82,7 +74,7 @@ def plain(digits: str, decimal_comma: bool = False) -> str:
 def _ascii(sign: str) -> str:
     if sign.isdecimal():
         return str(unicodedata.decimal(sign))
-    return {"\u066b": ".", "\u066c": ","}.get(sign, " " if sign.isspace() else sign)
+    return {"\u066b": ".", "\u066c": ",", "\u2019": ""}.get(sign, " " if sign.isspace() else sign)
 
 
 def fraction(piece: str) -> list[str]:
@@ -231,8 +223,3 @@ def _small(word: str, section: Fraction | None, words: Sequence[str], end: int, 
     if section is None or behind in _SCALES or behind == "and" or (behind in _TENS and value < 10 and value):
         return Fraction(value)
     return None
-
-
-def is_foreign(pieces: Sequence[str]) -> bool:
-    """Whether a text is of a language with a decimal comma, by its words."""
-    return not _FOREIGN_FORMS.isdisjoint(pieces) and len(FOREIGN.intersection(piece.lower() for piece in pieces)) >= 2

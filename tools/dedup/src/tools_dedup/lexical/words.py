@@ -13,17 +13,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
+from tools_dedup.lexical.foreign_numbers import foreign_numbers, has_decimal_comma, languages_of
 from tools_dedup.lexical.spelt import (
     CJK_NUMERALS,
     COMPOUND,
     NUMBER_WORDS,
     cjk,
     fraction,
-    is_foreign,
     join,
     mixed,
     plain,
     sign_value,
+    written,
 )
 
 _MARKS = "".join(
@@ -37,7 +38,8 @@ _SYLLABLE = (
     rf"[\u0e40-\u0e44\u0ec0-\u0ec4]?(?:(?![\u0e40-\u0e44\u0ec0-\u0ec4])[^\W\d_](?=[{_NO_BLANKS}{_MARKS}]|)"
     rf"(?<=[{_NO_BLANKS}]))(?:[\u1039\u17d2][^\W\d_]|[{_MARKS}\u0e30-\u0e33\u0e45\u0eb0-\u0eb3])*"
 )
-_DIGITS = r"\d{1,3}(?:[, ]\d{3})+(?!\d)(?:\.\d+)?|\d+(?:,\d{3})*(?:\.\d+)?"
+_OTHER_LETTER = rf"[^\W\x00-\x7f]|[{_MARKS}]"
+_DIGITS = r"\d{1,3}(?:[, '\u2019\u00a0\u2009\u202f]\d{3})+(?!\d)(?:\.\d+)?|\d+(?:,\d{3})*(?:\.\d+)?"
 _PIECE = (
     r"(?m:^)\d{1,3}\. "  # the number of a step, which is the only piece that ends with a blank
     rf"|{_DIGITS}"
@@ -45,18 +47,19 @@ _PIECE = (
     rf"|[{_SIGNS}]"
     r"|[\u00bc-\u00be\u2150-\u215e]|[\u2070\u00b9\u00b2\u00b3\u2074-\u2079]+"
     rf"|{_SYLLABLE}"
-    r"|[A-Z]?+[a-z]++(?![^\x00-\x7f])|[A-Z]+(?![a-z]|[^\x00-\x7f])"  # each word of a camelCase name
+    rf"|[A-Z]?+[a-z]++(?!{_OTHER_LETTER})|[A-Z]++(?![a-z]|{_OTHER_LETTER})|[A-Z]+(?=[A-Z][a-z])"  # of a camelCase name
     rf"|[^\W\d_{_SIGNS}{_NO_BLANKS}\u00bc-\u00be\u2150-\u215e\u00b9\u00b2\u00b3\u2070-\u2079]"
     rf"(?:[^\W\d_{_SIGNS}{_NO_BLANKS}\u00bc-\u00be\u2150-\u215e\u00b9\u00b2\u00b3\u2070-\u2079]|[{_MARKS}])*"
 )
 _ASCII_PIECE = re.compile(rf"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|(?m:^)\d{{1,3}}\. |{_DIGITS}")
 """The same for ASCII, three times as fast."""
 _FRACTIONS = (
-    r"\\[dtc]?frac(?:\{\d++\}|\d)(?:\{\d++\}|\d)|(?:\d++ )?\d++/\d++(?![/\d])|\d{1,9}[\u00bc-\u00be\u2150-\u215e]"
+    r"\\[dtc]?frac ?(?:\{\d++\}|\d)(?:\{\d++\}|\d)|(?<![\d/])(?:\d++ )?\d++[/\u2044]\d++(?![/\d])"
+    r"|\d{1,9}[\u00bc-\u00be\u2150-\u215e]"
 )
 _ASCII_WITH_FRACTIONS = re.compile(rf"{_FRACTIONS}|{_ASCII_PIECE.pattern}")
 _DIVIDED = re.compile(r"\d/\d|\\[dtc]?frac")
-_GROUPED_DIGITS = r"\d{1,3}(?:[. \u00a0\u202f]\d{3})+(?!\d)(?:,\d+)?|\d++(?:,\d+)?"
+_GROUPED_DIGITS = r"\d{1,3}(?:[. '\u2019\u00a0\u2009\u202f]\d{3})+(?!\d)(?:,\d+)?|\d++(?:,\d+)?"
 STEM_LENGTH = 5
 _SIGN_WORD = re.compile(rf"[{_SIGNS}{_NO_BLANKS}]")
 
@@ -103,10 +106,10 @@ def pieces(text: str) -> list[str]:
     if not text.isascii():
         return [piece for piece, _, _ in _places(text)]
     found = _ASCII_PIECE.findall(text)
+    if languages_of(found):
+        return [piece for piece, _, _ in _places(text)]
     if _is_simple(text, found):
         return found
-    if is_foreign(found):
-        return [piece for piece, _, _ in _places(text)]
     if _DIVIDED.search(text):
         found = [value for piece in _ASCII_WITH_FRACTIONS.findall(text) for value in _ascii_values(piece)]
     result, done = [], 0
@@ -123,8 +126,8 @@ def _ascii_values(piece: str) -> list[str]:
 
 
 def _is_simple(text: str, found: list[str]) -> bool:
-    """Whether each number of an ASCII text is one piece."""
-    return "/" not in text and "frac" not in found and COMPOUND.isdisjoint(found) and not is_foreign(found)
+    """Whether each number of an ASCII text in English is one piece."""
+    return "/" not in text and "frac" not in text and COMPOUND.isdisjoint(found)
 
 
 def _places(text: str) -> list[tuple[str, int, int]]:
@@ -132,17 +135,31 @@ def _places(text: str) -> list[tuple[str, int, int]]:
     plain_text = text.isascii()
     if plain_text:
         found = [(match[0], match.start(), match.end()) for match in _ASCII_PIECE.finditer(text)]
-        if _is_simple(text, [piece for piece, _, _ in found]):
+        names = [piece for piece, _, _ in found]
+        if _is_simple(text, names) and not languages_of(names):
             return found
     matches = list((_ASCII_WITH_FRACTIONS if plain_text else _with_fractions(False)).finditer(text))
-    foreign = is_foreign([match[0] for match in matches])
+    names = [match[0] for match in matches]
+    languages = languages_of(names)
+    foreign = has_decimal_comma(names, languages)
     split = [
         part
         for match in (_with_fractions(True).finditer(text) if foreign else matches)
         for part in _values(match, foreign)
     ]
+    if languages:
+        made = foreign_numbers([piece for piece, _, _ in split], languages)
+        split = _replaced(split, ((first, stop, written(value)) for first, stop, value in made))
+    return _replaced(split, join([piece for piece, _, _ in split]))
+
+
+Placed = tuple[str, int, int]
+
+
+def _replaced(split: list[Placed], numbers: Iterator[tuple[int, int, str]]) -> list[Placed]:
+    """The pieces with each number (from, to, value) in the place of the pieces that make it."""
     result, done = [], 0
-    for first, stop, value in join([piece for piece, _, _ in split]):
+    for first, stop, value in numbers:
         result += split[done:first]
         result.append((value, split[first][1], split[stop - 1][2]))
         done = stop
@@ -153,8 +170,8 @@ def _values(match: re.Match[str], foreign: bool) -> list[tuple[str, int, int]]:
     piece, start, end = match[0], match.start(), match.end()
     if piece[-1] == " ":
         return [(piece, start, end)]
-    if "/" in piece or piece[0] == "\\":
-        return [(value, start, end) for value in fraction(piece)]
+    if "/" in piece or "\u2044" in piece or piece[0] == "\\":
+        return [(value, start, end) for value in fraction(piece.replace("\u2044", "/"))]
     if piece[0].isdecimal() and not piece[-1].isdecimal():
         return [(mixed(piece), start, end)]
     if foreign and piece[0].isdecimal():
