@@ -254,6 +254,13 @@ lint: setup ## Check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+.PHONY: docs docs-serve
+docs docs-serve: export NO_MKDOCS_2_WARNING := 1
+docs: setup ## Build the documentation site into site/; a dead link fails it
+	$(BIN)/mkdocs build --strict --quiet
+docs-serve: setup ## Show the site on http://127.0.0.1:8000, rebuilt at every change
+	$(BIN)/mkdocs serve --watch tools --watch shared
+
 .PHONY: benchmarks
 benchmarks: setup ## Time our code side by side with what one would use otherwise
 	$(BIN)/python -m pip install -q -c constraints.txt -e 'tools/bench[benchmark]'
@@ -275,7 +282,7 @@ models/smollm2: | $(VENV)/.installed ## Make the real model that BASE_MODEL=smol
 
 .PHONY: clean
 clean: ## Delete .venv and caches; artifacts stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- Images and wheels -----------------------------------------------------------------------------------------
