@@ -34,7 +34,7 @@ class Trainer:
     def stopped_at(self, step: int, folder: Path, *args, number=signal.SIGKILL, before=()) -> subprocess.Popen:
         """The process, sent a signal as soon as the run in `folder` has logged `step`; its stderr can still be read.
 
-        A run that is taken up again has logged steps from before: it is also waited for until it has begun.
+        A run that is resumed has logged steps from before: it is also waited for until it has begun.
         `before` are words before the command, such as `unshare`'s.
         """
         begun = sessions(folder)
@@ -45,13 +45,13 @@ class Trainer:
         return process
 
     def kill(self, steps, folder: Path, *args) -> None:
-        """A run killed at each of `steps`, taken up again in between."""
+        """A run killed at each of `steps`, resumed in between."""
         for step in steps:
             self.stopped_at(step, folder, *args).wait()
             assert not folder.exists()
 
     def finish(self, folder: Path, *args) -> subprocess.CompletedProcess:
-        """A run that was cut off, brought to its end: it has gone on once more, and every step is logged once."""
+        """A run that was interrupted, brought to its end: it has gone on once more, and every step is logged once."""
         begun = sessions(folder)
         done = self.run(*args, "--output-dir", folder)
         assert done.returncode == 0, done.stderr
@@ -85,7 +85,7 @@ def kept_last(words: list[str], i: int) -> bool:
 
 
 def sessions(folder: Path) -> int:
-    """How many times the draft of a run has been begun or taken up."""
+    """How many times the draft of a run has been begun or resumed."""
     path = Path(f"{folder}.partial/draft.json")
     return len(json.loads(path.read_text())["sessions"]) if path.exists() else 0
 

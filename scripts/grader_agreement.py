@@ -3,7 +3,7 @@
     python scripts/grader_agreement.py Math-Verify/tests inspect_ai/tests/scorer/math_cases.json \\
         NeMo-Skills/tests/test_math_equal.py
 
-A folder stands for its `test_*.py`. Python files are parsed and never executed: from each `pytest.mark.parametrize` are
+A folder means its `test_*.py`. Python files are parsed and never executed: from each `pytest.mark.parametrize` are
 taken the rows of literals that have `gold` and `pred`, or an `output_pair` (both directions; the test's name says
 whether they are equal). A JSON file is a list of objects with `output`, `target` and `expected` (`C` or `I`). Texts of
 output go through extraction as a completion does, pairs of answers go straight to the comparison; so does

@@ -3,8 +3,8 @@
     python scripts/release.py grpo minor            # shows what would change
     python scripts/release.py grpo minor --apply    # changes it, commits, tags grpo-v0.2.0; pushing stays with you
 
-`current` as the part tags the version that already stands there: the first release. The changelog's section is what
-stands under "## Unreleased"; where that is missing, the subjects of the commits since the last tag are proposed.
+`current` as the part tags the version that is already there: the first release. The changelog's section is what
+is under "## Unreleased"; where that is missing, the subjects of the commits since the last tag are proposed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ UNRELEASED = "## Unreleased"
 
 
 class Refused(Exception):
-    """Why there is nothing to release, in one sentence."""
+    """Why there is nothing to release, in a sentence."""
 
 
 def package_dir(root: Path, name: str) -> Path:
@@ -75,7 +75,7 @@ def released_changelog(text: str, version: str, day: str, commits: list[str], wh
     heading = f"## {version} ({day})"
     if UNRELEASED in text:
         if not re.search(rf"^{UNRELEASED}\n+(?!## )\S", text, re.MULTILINE):
-            raise Refused(f'{where}: nothing stands under "{UNRELEASED}"; write there what changed')
+            raise Refused(f'{where}: nothing is under "{UNRELEASED}"; write there what changed')
         return text.replace(UNRELEASED, heading, 1)
     if not commits:
         raise Refused(f"{where}: no section '{UNRELEASED}', and no commit since the last tag to propose one from")
@@ -85,7 +85,7 @@ def released_changelog(text: str, version: str, day: str, commits: list[str], wh
 
 
 def dated_changelog(text: str, version: str, day: str, where: Path) -> str:
-    """The changelog with the day in the heading of the version that already stands there."""
+    """The changelog with the day in the heading of the version that is already there."""
     dated, count = re.subn(rf"^## {re.escape(version)}$", f"## {version} ({day})", text, flags=re.MULTILINE)
     if not count and not re.search(rf"^## {re.escape(version)} \(", text, re.MULTILINE):
         raise Refused(f"{where}: has no section '## {version}'")

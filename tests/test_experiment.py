@@ -1,4 +1,4 @@
-"""`make compare-train-samples`: two jobs at a time, taken up again, and with a third line once there are traces."""
+"""`make compare-train-samples`: two jobs at a time, resumed, and with a third line once there are traces."""
 
 import csv
 import shutil

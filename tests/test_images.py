@@ -239,7 +239,7 @@ def test_sigterm_stops_with_exit_3_and_the_next_container_goes_on(running, share
     second = docker("run", *again, "tools-grpo:cpu", *SLOW_GRPO).stdout.strip()
     try:
         deadline = time.monotonic() + 300
-        while "going on from step" not in docker("logs", second).stderr:
+        while "resuming from step" not in docker("logs", second).stderr:
             assert time.monotonic() < deadline
             time.sleep(0.5)
     finally:

@@ -85,7 +85,7 @@ def test_the_killed_grpo_went_on_from_its_checkpoint_and_says_so(artifacts):
     sessions = read_manifest(artifacts / "grpo").data["sessions"]
     assert len(sessions) == 2
     assert sessions[1]["from_step"] > 0
-    assert "taking up the run that was cut off" in (artifacts / "second.log").read_text()
+    assert "resuming the interrupted run" in (artifacts / "second.log").read_text()
 
 
 @pytest.mark.slow

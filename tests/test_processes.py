@@ -97,10 +97,10 @@ def test_a_full_finetune_in_two_parts_goes_on_where_it_was_killed(tmp_path):
     kill_after_a_checkpoint(two, "sft", *args, "--sharding", "fsdp2")
     other = run("sft", *args, "--output-dir", two)
     assert other.returncode == 1
-    assert "written with --sharding fsdp2; go on the same way" in other.stderr
+    assert "written with --sharding fsdp2; continue so" in other.stderr
     again = run("sft", *args, "--sharding", "fsdp2", "--output-dir", two)
     assert again.returncode == 0, again.stderr
-    assert "going on from step" in again.stderr
+    assert "resuming from step" in again.stderr
     assert column(two, "loss") == pytest.approx(column(one, "loss"), abs=1e-4)
     assert_same_weights(weights(one / "model"), weights(two / "model"))
 
@@ -157,7 +157,7 @@ def test_a_killed_process_ends_the_run_resumably(tmp_path):
     assert "process 1 was killed by signal 9; run the same command again" in said
     again = run("sft", *args, "--max-steps", -1, "--output-dir", folder)
     assert again.returncode == 0, again.stderr
-    assert "going on from step" in again.stderr
+    assert "resuming from step" in again.stderr
     steps = column(folder, "step")
     assert steps == list(range(1, 121))
 

@@ -1,4 +1,4 @@
-"""GRPO on rollouts of the real vLLM: those of a step are drawn with the adapter that the updates before it left.
+"""GRPO on rollouts of the real vLLM: those of a step are sampled with the adapter that the updates before it left.
 
 A learning rate far too high makes a stale adapter plain: its log-probabilities of the same tokens are far off.
 """
@@ -81,7 +81,7 @@ def killed_and_resumed(tmp_path_factory):
         vllm.wait(timeout=60)
     shutil.copytree(checkpoints, folder / "kept")
     done = finish(words)
-    assert "going on from step" in done.stderr
+    assert "resuming from step" in done.stderr
     return folder
 
 
@@ -172,7 +172,7 @@ def served_models(server):
 
 
 def test_two_runs_draw_from_one_server_each_from_its_own_adapter(server, tmp_path):
-    """Side by side, at different speeds of learning: neither draws from the other's adapter or an old one."""
+    """Side by side, at different speeds of learning: neither samples from the other's adapter or an old one."""
     more = {"engine": "http", "endpoint": server, "max-steps": 4}
     processes = []
     for rate in ("5e-3", "3e-3"):

@@ -23,7 +23,7 @@ def recorded(tmp_path_factory):
     (folder / "plain.yaml").write_text(PLAIN)
     options = {
         "engine": "vllm", "output-dir": folder / "run", "emit": "graded", "keep": "all", "data": "demo://problems?size=32",
-        "temperature": 0,  # the only one at which vLLM's CPU build draws the model's tokens while it stores states
+        "temperature": 0,  # the only one at which vLLM's CPU build samples the model's tokens while it stores states
         "max-attempts": 4, "max-new-tokens": 60, "batch-size": 4, "profile": folder / "plain.yaml", "dtype": "fp32",
         "hidden-delimiter": "sentence", "hidden-layers": "2,-1", "hidden-dtype": "fp32",
     }  # fmt: skip

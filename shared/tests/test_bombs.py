@@ -67,7 +67,7 @@ def test_frames_one_after_another_and_steps_of_any_size_are_read(tmp_path):
     (tmp_path / "a.jsonl.zst").write_bytes(content[:-5])
     *_, last = read_rows(tmp_path / "a.jsonl.zst")
     assert isinstance(last, Rejected)
-    assert "cut off" in last.reason
+    assert "truncated" in last.reason
 
 
 def test_one_json_value_is_read_up_to_a_limit(tmp_path, monkeypatch):

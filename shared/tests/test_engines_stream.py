@@ -1,4 +1,4 @@
-"""Streams of draws: the same tokens whatever else runs, places refilled at once, prompts read once."""
+"""Streams of samples: the same tokens whatever else runs, places refilled at once, prompts read once."""
 
 import random
 
@@ -29,7 +29,7 @@ def draws(demo):
 
 
 def run(engine, draws, n_slots=16, params=PARAMS, stream=None):
-    """Completions by (key, sample) of one stream over the draws in this order."""
+    """Completions by (key, sample) of one stream over the samples in this order."""
     found, rest = {}, iter(draws)
     note = lambda draw, completion: found.update({(draw.key, draw.sample): completion})  # noqa: E731
     if stream is None:
@@ -70,7 +70,7 @@ def test_fixed_batches_draw_the_same(engine, draws, monkeypatch):
 
 
 def test_a_result_may_call_for_the_next_draw(engine, draws):
-    """Nothing may be there to take now and something later: each prompt's draws come one after the other."""
+    """Nothing may be there to take now and something later: each prompt's samples come one after the other."""
     queue, told = [d for d in draws if d.sample == 0][:4], []
 
     def note(draw, completion):
@@ -156,7 +156,7 @@ def test_long_prompts_are_not_read_all_at_once(demo):
 
 
 def test_a_draw_that_is_wanted_no_more_is_dropped_and_the_rest_is_as_it_was(engine, draws):
-    """Every second draw is unwanted as soon as any draw is complete; the engine is not asked again for its tokens."""
+    """Every second sample is unwanted as soon as any is complete; the engine is not asked again for its tokens."""
     whole = run(engine, draws[:16])
     done = []
     wanted = [

@@ -123,7 +123,7 @@ def test_where_requests_are_posted(endpoint, url):
 
 
 def test_a_slow_draw_holds_up_no_other(server):
-    """The first draw is answered only when the follow-up of the second one has come to the server."""
+    """The first sample is answered only when the follow-up of the second one has come to the server."""
     slow, quick = prompts("slow", "quick")
     server.holds = lambda body: body["messages"][-1]["content"] == "slow"
     draws, drawn = [Draw(quick, "quick"), Draw(slow, "slow")], []

@@ -198,7 +198,7 @@ def test_a_folder_above_the_input_is_no_run_and_stays(tmp_path):
 
 
 def moved_aside(tmp_path: Path) -> Path:
-    """A replacement that a kill cut off between its two renames."""
+    """A replacement that a kill interrupted between its two renames."""
     old, new = tmp_path / "run", tmp_path / "run.partial"
     weave(tmp_path / "other", 2, overwrite=True)
     weave(old)

@@ -181,7 +181,7 @@ def test_compressed_data_that_is_cut_off_keeps_what_was_readable(tmp_path, suffi
     found = list(read_rows(path))
     assert [r.data for r in found[:-1]] == rows[: len(found) - 1]
     assert isinstance(found[-1], Rejected)
-    assert "cut off here" in found[-1].reason
+    assert "truncated here" in found[-1].reason
     assert found[-1].origin.line == len(found)
     assert len(found) > 1000
 
@@ -198,7 +198,7 @@ def test_a_damaged_gzip_is_one_more_rejected_row(tmp_path):
     content[-6] ^= 0xFF  # the checksum
     found = list(read_rows(write(tmp_path, "a.jsonl.gz", bytes(content))))
     assert [r.data for r in found[:-1]] == ROWS * 1000
-    assert "broken or cut off here (CRC" in found[-1].reason
+    assert "broken or truncated here (CRC" in found[-1].reason
 
 
 JSON_FAULTS = {

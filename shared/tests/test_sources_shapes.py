@@ -300,7 +300,7 @@ NO_CONVERSATION = [
     (row(messages=[{"role": "user", "content": None}]), '"messages.0.content" is not text but NoneType'),
     (row(messages=TURNS[:1]), "the last message is the user's, not the assistant's"),
     (row(messages=TURNS[1:]), "no message is the user's"),
-    (row(messages=[*TURNS[:1], {"role": "system", "content": "x"}, TURNS[1]]), "a system message stands after"),
+    (row(messages=[*TURNS[:1], {"role": "system", "content": "x"}, TURNS[1]]), "a system message comes after"),
     (row(prompt="P", response=" "), '"response" is empty'),
 ]
 

@@ -16,7 +16,7 @@ def test_the_variance_is_that_of_the_means_of_seeds_and_of_questions():
     assert variance**2 / (of_seeds**2 / 3 + of_questions**2 / 39) == pytest.approx(8.982, abs=0.001)
     interval = crossed_mean(right)
     assert (interval.estimate, interval.n) == (0.5, 40)
-    # Student's t at so many degrees of freedom, from a table.
+    # Student's t at these degrees of freedom, from a table.
     assert (interval.high - 0.5) / math.sqrt(variance) == pytest.approx(2.2629, rel=0.002)
 
 

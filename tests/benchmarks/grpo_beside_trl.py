@@ -97,7 +97,7 @@ def make(way: str, config: GrpoConfig, given):
 
 
 def watch(trainer) -> Log:
-    """Put a watch on each step, on the drawing of its completions and on their rewards."""
+    """Put a watch on each step, on the sampling of its completions and on their rewards."""
     from transformers import TrainerCallback
 
     log = Log()

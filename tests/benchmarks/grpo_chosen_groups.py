@@ -3,7 +3,7 @@
     python tests/benchmarks/grpo_chosen_groups.py artifacts/prep_sft artifacts/dedup/train.jsonl runs --seeds 0 1 2
 
 trains each way for every seed (what has finished is not done again, what was cut off goes on) and prints the table.
-Plain GRPO is there twice: with the same prompts a step, and with as many as dynamic sampling drew in all, those given
+Plain GRPO is there twice: with the same prompts a step, and with as many as dynamic sampling took in all, those given
 up included, so that it has the same steps and the same completions.
 """
 
@@ -34,7 +34,7 @@ def folder_of(root: Path, way: str, seed: int) -> Path:
 
 
 def drawn(folder: Path) -> float:
-    """Groups drawn in the mean step, those given up included."""
+    """Groups sampled in the mean step, those given up included."""
     plain = read_manifest(str(folder)).options["prompts_per_step"]
     return statistics.fmean(row.get("groups/drawn", plain) for row in read_metrics(folder) if "reward" in row)
 
@@ -57,7 +57,7 @@ def run(root: Path, model: str, problems: str, way: str, seed: int) -> None:
 
 
 def table(root: Path, seeds: list[int]) -> str:
-    """Markdown: accuracy and its difference from plain (95 % over questions and seeds), and what was drawn."""
+    """Markdown: accuracy and its difference from plain (95 % over questions and seeds), and what was sampled."""
     lines = ["| way | groups drawn a step | accuracy, % | difference from plain |", "| --- " * 4 + "|"]
     right = {}
     for way in WAYS:

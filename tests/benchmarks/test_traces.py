@@ -1,4 +1,4 @@
-"""Verified rows a second: tools-traces against static batches of 32 that draw every attempt of every prompt.
+"""Verified rows a second: tools-traces against static batches of 32 that sample every attempt of every prompt.
 
     pytest tests/benchmarks/test_traces.py --benchmark-only --benchmark-timer=time.process_time
 

@@ -31,8 +31,8 @@ def check_all(device, folder):
     found, said = check(device, folder)
     assert set(found["results"]) - {WITH_VLLM} == PARTS
     assert (WITH_VLLM in found["results"]) == (importlib.util.find_spec("vllm") is not None)
-    assert "of 8 groups without spread" in said
-    assert "8 of 8 groups without spread" not in said
+    assert "of 8 groups have zero variance" in said
+    assert "8 of 8 groups have zero variance" not in said
     return found
 
 

@@ -31,7 +31,7 @@ _SHORTEST_SECRET = 6
 
 
 def hidden_value(name: str, value: str) -> str:
-    """What stands for a value in everything that is written."""
+    """What replaces a value in everything that is written."""
     if not value or value.startswith(HIDDEN):
         return value
     return (

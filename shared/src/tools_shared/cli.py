@@ -141,7 +141,7 @@ class ToolCommand(_EndsInOrder):
         except ToolError as error:
             raise _Failure(error, ctx) from error
         except KeyboardInterrupt as error:
-            stopped = Incomplete("stopped by Ctrl-C; run the same command again to go on from what is finished")
+            stopped = Incomplete("stopped by Ctrl-C; run the same command again to resume")
             raise _Failure(stopped, ctx) from error
         except RuntimeError as error:
             if (gone := processes.lost(error)) is None:
@@ -192,11 +192,11 @@ def _told(error: OSError) -> ToolError | None:
 
 def disk_full(error: OSError) -> Incomplete:
     where = error.filename or "the output directory"
-    return Incomplete(f"{where}: no space left on the device; free some and run the same command again, it goes on")
+    return Incomplete(f"{where}: no space left on the device; free some and run the same command again to resume")
 
 
 def _stop_on_sigterm(signum: int, frame: Any) -> None:
-    raise Incomplete("stopped by SIGTERM; run the same command again to go on from what is finished")
+    raise Incomplete("stopped by SIGTERM; run the same command again to resume")
 
 
 def _setup(ctx: click.Context) -> None:

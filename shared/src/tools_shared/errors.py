@@ -1,4 +1,4 @@
-"""The errors a user can mend. Everything else is a bug and keeps its traceback."""
+"""Errors the user can fix. Everything else is a bug and keeps its traceback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ToolError(Exception):
 
 
 class Incomplete(ToolError):
-    """The work stopped before its end but what is finished is kept; the same command goes on from there."""
+    """The work stopped before its end but what is finished is kept; the same command resumes from there."""
 
     exit_code = 3
 

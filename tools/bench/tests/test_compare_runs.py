@@ -75,7 +75,7 @@ def test_compare_two_folders(runs):
     again = bench("compare", runs / "good", runs / "bad", "--output-dir", runs / "cmp2", "--fail-on", "accuracy:2")
     assert again.exit_code == 4
     assert (runs / "cmp2" / "run.json").is_file()
-    # The gate is asked again when the comparison stands already.
+    # The gate is asked again when the comparison exists already.
     assert (
         bench(
             "compare", runs / "good", runs / "bad", "--output-dir", runs / "cmp2", "--fail-on", "accuracy:2"

@@ -40,7 +40,7 @@ def test_a_dry_run_asks_nothing_and_says_the_most_it_can_cost(base, tmp_path):
     assert not asked
     assert list(tmp_path.iterdir()) == []
     assert "60 requests into" in done.output
-    assert "at most 0.6 in cost" in done.output  # 30 items, 2 draws, 1,000 tokens, 10 for a million
+    assert "at most 0.6 in cost" in done.output  # 30 items, 2 samples, 1,000 tokens, 10 for a million
 
 
 def test_batch_size_is_how_many_are_under_way(serve, under_way, tmp_path):

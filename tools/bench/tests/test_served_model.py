@@ -1,4 +1,4 @@
-"""One model here and behind a server: `evaluate`, `run` and traces draw the same from it, greedily, text for text."""
+"""One model here and behind a server: `evaluate`, `run` and traces sample the same from it, greedily, text for text."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ PROBLEMS = [
 
 
 class Served:
-    """A model behind OpenAI's chat API, drawn from with the core's own engine, as a request says or `FILLED` does."""
+    """A model behind OpenAI's chat API, sampled from with the core's own engine, as a request says or `FILLED` does."""
 
     def __init__(self, spec: str) -> None:
         loaded = load(resolve(spec), "fp32", "cpu")

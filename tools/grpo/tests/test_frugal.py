@@ -141,7 +141,7 @@ def test_the_demo_with_an_adapter_and_checkpointed_activations(tmp_path):
 
 
 def corrected_by_trl(trainer, model, inputs, mode):
-    """What TRL's trainer hands to its loss when its own vLLM has drawn: another forward pass, and ratios from it."""
+    """What TRL's trainer hands to its loss when its own vLLM has sampled: another forward pass, and ratios from it."""
     inputs = dict(inputs)
     ids = torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1)
     mask = torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1)

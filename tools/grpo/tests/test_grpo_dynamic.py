@@ -1,4 +1,4 @@
-"""Groups without spread and solved problems are replaced, every draw is counted, and a kill changes nothing."""
+"""Zero-variance groups and solved problems are replaced, every sample is counted, and a kill changes nothing."""
 
 import json
 from collections import Counter, defaultdict
@@ -35,7 +35,7 @@ CHOOSING = ["--dynamic-sampling", "2", "--min-pass-rate", "0.1", "--max-pass-rat
 
 @pytest.fixture(scope="module")
 def args(tmp_path_factory):
-    """Odd answers are solved whatever is drawn; of even ones about half."""
+    """Odd answers are solved whatever is sampled; of even ones about half."""
     path = tmp_path_factory.mktemp("reward") / "reward.py"
     path.write_text(REWARD)
     return [*ARGS, "--reward", f"{path}:half_solved"]
@@ -71,7 +71,7 @@ def groups(folder, n=4):
 
 
 def check_ledger(folder):
-    """Attempts and passes only rise, by whole groups, and no problem outside the bounds is drawn again."""
+    """Attempts and passes only rise, by whole groups, and no problem outside the bounds is sampled again."""
     before = {}
     for row in lines(folder / "prompts.jsonl"):
         attempts, passes = before.get(row["problem"], (0, 0))

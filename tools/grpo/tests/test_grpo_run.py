@@ -1,4 +1,4 @@
-"""tools-grpo as its users run it: the command line, killed and taken up again, and with wrong input."""
+"""tools-grpo as its users run it: the command line, killed and resumed, and with wrong input."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def test_it_shows_the_check_the_spread_each_step_and_the_gain(unbroken):
     assert "rewards on 16 problems: gold 10" in done.stderr
     assert "first batch: reward" in done.stderr
     assert "step 5/5  reward" in done.stderr
-    assert "groups without spread" in done.stderr
+    assert "zero-variance groups" in done.stderr
     assert "tokens/s" in done.stderr
     gain = read_manifest(folder).metrics["accuracy_gain"]
     assert gain["low"] <= gain["difference"] <= gain["high"]

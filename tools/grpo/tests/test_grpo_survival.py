@@ -1,4 +1,4 @@
-"""GRPO runs that are killed, asked to stop or guarded: the same command goes on, to the same bits; and dry runs."""
+"""GRPO runs that are killed, asked to stop or guarded: the same command resumes, to the same bits; and dry runs."""
 
 import json
 import random
@@ -44,7 +44,7 @@ def test_a_run_killed_at_a_random_step_ends_with_the_same_adapter_and_rollouts(g
     # As a power cut would leave it: newer than all others, and not whole.
     (tmp_path / "killed.partial/checkpoints/checkpoint-99").mkdir()
     done = grpo.finish(tmp_path / "killed", *ARGS)
-    assert "checkpoint-99: this checkpoint was cut off" in done.stderr
+    assert "checkpoint-99: this checkpoint was interrupted" in done.stderr
     assert results(tmp_path / "killed") == results(unbroken)
 
 
@@ -61,7 +61,7 @@ def test_sigterm_ends_the_step_and_smaller_batches_go_on(grpo, unbroken, tmp_pat
     process = grpo.stopped_at(5, folder, *ARGS, number=signal.SIGTERM)
     said = process.stderr.read()
     assert process.wait() == 3, said
-    assert "of 10 is saved, run the same command again to go on from there" in said
+    assert "of 10 is saved, run the same command again to resume from there" in said
     done = grpo.run(*ARGS, "--output-dir", folder)
     assert done.returncode == 0, done.stderr
     assert results(folder) == results(unbroken)
@@ -74,7 +74,7 @@ def test_no_spread_stops_the_run_and_the_guard_can_be_passed_by(grpo, tmp_path):
     del flat[at - 1 : at + 1]
     done = grpo.run(*flat, "--guard-steps", 4)
     assert done.returncode == 3, done.stderr
-    assert "no group had spread in the reward for 4 steps" in done.stderr
+    assert "no group had reward variance for 4 steps" in done.stderr
     assert "step 4 of 10 is saved" in done.stderr
     done = grpo.run(*flat, "--guard-steps", 0)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""tools-sft as its users run it: the command line, killed and taken up again, and with wrong input."""
+"""tools-sft as its users run it: the command line, killed and resumed, and with wrong input."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""SFT runs that are killed, asked to stop, out of memory or of room: the same command goes on, to the same bits."""
+"""SFT runs that are killed, asked to stop, out of memory or of room: the same command resumes, to the same bits."""
 
 import importlib.util
 import random
@@ -48,7 +48,7 @@ def test_a_run_killed_at_a_random_step_ends_with_the_same_adapter(sft, unbroken,
 
 @pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_with_the_same_adapter(sft, unbroken, tmp_path):
-    # Checkpoints are of every second step: each kill is some steps after the one that it goes on from.
+    # Checkpoints are of every second step: each kill is some steps after the one that it resumes from.
     folder, steps = tmp_path / "killed", sorted(random.sample(range(1, N_STEPS), 5))
     sft.kill(steps, folder, *ARGS)
     sft.finish(folder, *ARGS)
@@ -61,7 +61,7 @@ def test_sigterm_saves_the_step_and_a_torn_checkpoint_falls_back(sft, unbroken, 
     said = process.stderr.read()
     assert process.wait() == 3, said
     assert "SIGTERM: finishing this step and writing a checkpoint" in said
-    assert "is saved, run the same command again to go on from there" in said
+    assert "is saved, run the same command again to resume from there" in said
     checkpoints = (tmp_path / "stopped.partial/checkpoints").glob("checkpoint-*")
     newest = max(checkpoints, key=lambda path: int(path.name.split("-")[1]))
     assert int(newest.name.split("-")[1]) >= 5
@@ -111,14 +111,14 @@ def test_a_signal_during_evaluation_keeps_the_draft(sft, tmp_path):
     process.send_signal(signal.SIGINT)
     said = process.stderr.read()
     assert process.wait() == 3, said
-    assert "stopped by SIGINT; what is finished is kept, run the same command again to go on" in said
+    assert "stopped by SIGINT; what is finished is kept, run the same command again to resume" in said
     assert (tmp_path / "stopped.partial/draft.json").exists()
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(sft, tmp_path):
     done = sft.run(*ARGS, "--learning-rate", "1e30", "--output-dir", tmp_path / "nan")
     assert done.returncode == 3, done.stderr
-    assert "is not a finite number, and the step was not made; start anew with --resume never" in done.stderr
+    assert "is not a finite number, and the step was not made; start over with --resume never" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -1,4 +1,4 @@
-"""The demo model as it stands solves problems in its own words; this profile reads them, so nothing is trained here."""
+"""The untrained demo model solves problems in its own words; this profile reads them, so nothing is trained here."""
 
 import json
 

@@ -38,7 +38,7 @@ def test_two_workers_write_the_rows_of_one_process(alone, tmp_path, plain):
 
 
 def busy_workers():
-    """Our own processes that draw: loading a model and drawing takes processor seconds, waiting none."""
+    """Our own processes that sample: loading a model and sampling takes processor seconds, waiting none."""
     found = []
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -70,7 +70,7 @@ def test_a_worker_killed_while_it_draws_loses_nothing(alone, tmp_path, plain):
 
 
 def test_a_journal_goes_on_with_ray_and_without(alone, tmp_path, plain):
-    """Half of one process's attempts, some questions half done: workers draw what is missing."""
+    """Half of one process's attempts, some questions half done: workers sample what is missing."""
     partial = tmp_path / "run.partial"
     partial.mkdir()
     identity = json.loads((alone / "run.json").read_text())["identity"]

@@ -70,7 +70,7 @@ def test_keep(keep, kept):
 
 
 def test_attempts_that_were_not_needed_are_left_out():
-    """A draw under way when its question was done changes neither rows nor counts."""
+    """A sample under way when its question was done changes neither rows nor counts."""
     (outcome,) = outcomes([problem()], journal(attempt(0, True), attempt(1, True)), OutputConfig(), 5)
     assert len(outcome.attempts) == 1
 

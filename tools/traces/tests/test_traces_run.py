@@ -157,7 +157,7 @@ def test_test_questions_and_unreadable_answers_are_rejected(tmp_path, plain, cap
     )  # fmt: skip
     rejected = {row["line"]: row["reason"] for row in lines(tmp_path / "run" / "rejected.jsonl")}
     assert set(rejected) == {2, 4}
-    assert "stands in the test set" in rejected[2]
+    assert "is in the test set" in rejected[2]
     assert "gold answer" in rejected[4]
     assert "fewer than --num-samples 99" in capsys.readouterr().err
 
@@ -182,7 +182,7 @@ def test_a_merge_is_of_the_data_and_the_test_set_that_the_shards_had(tmp_path, p
 def test_options_that_stand_before_merge_are_refused():
     done = CliRunner().invoke(main, ["--keep", "all", "merge", "a", "b"])
     assert done.exit_code == 2
-    assert "--keep stands before 'merge'" in done.output
+    assert "--keep comes before 'merge'" in done.output
 
 
 def test_a_dry_run_writes_nothing(tmp_path, plain, capsys):

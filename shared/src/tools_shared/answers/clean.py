@@ -189,7 +189,7 @@ def _without_boxes(text: str) -> str:
 
 
 def _without(text: str, opening: str, closing: str) -> str:
-    """`text` without a pair of delimiters that stands around it and nowhere within."""
+    """`text` without a pair of delimiters that surround it and occur nowhere within."""
     n = len(opening)
     if len(text) > 2 * n and text.startswith(opening) and text.endswith(closing):
         inner = text[n : -len(closing)]

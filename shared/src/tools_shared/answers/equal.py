@@ -162,7 +162,7 @@ def _different_lists(want: _Answer, have: _Answer) -> Verdict | None:
 
 
 def _length(answer: _Answer) -> int:
-    """How many parts; a point counts as many as it has coordinates, when it stands alone."""
+    """How many parts; a point counts as many as it has coordinates, when it is alone."""
     if answer.several or answer.number:
         return len(answer.parts.texts)
     return len(_coordinates(answer.parts.texts[0]) or answer.parts.texts)

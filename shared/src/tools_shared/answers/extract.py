@@ -86,7 +86,7 @@ def extract(
 
 
 def _without_calculations(text: str) -> str:
-    """With GSM8K's calculator notes, `<<48/2=24>>`, blanked out: each repeats what stands behind it."""
+    """With GSM8K's calculator notes, `<<48/2=24>>`, blanked out: each repeats what follows it."""
     return _CALCULATION.sub(lambda note: " " * len(note[0]), text) if "<<" in text else text
 
 

@@ -48,7 +48,7 @@ def _is_percent(expression: Any) -> bool:
 
 
 def _values(expression: Any) -> list[Any]:
-    """A percentage is what stands before the sign, and a hundredth of it."""
+    """A percentage is what precedes the sign, and a hundredth of it."""
     return [expression.args[0], expression] if _is_percent(expression) else [expression]
 
 

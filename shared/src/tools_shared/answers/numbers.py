@@ -88,7 +88,7 @@ class OutOfBounds(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number as written. `value` is what stands before a percent sign; `name` is `x` of `x = 5`."""
+    """A number as written. `value` is what precedes a percent sign; `name` is `x` of `x = 5`."""
 
     value: Fraction
     percent: bool = False

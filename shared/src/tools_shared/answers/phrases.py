@@ -71,7 +71,7 @@ def has_prose(text: str) -> bool:
 def answer_in(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: bool) -> Found | None:
     """The answer in a sentence, None where there is no quantity.
 
-    `pieces` is the delimited mathematics of the text, in order. `marked`: the sentence stands where an answer belongs
+    `pieces` is the delimited mathematics of the text, in order. `marked`: the sentence is where an answer belongs
     (a box, behind `####` or `the answer is`), so that what it begins with counts.
     """
     condition = None if marked else _CONDITION.match(text, begin, end)

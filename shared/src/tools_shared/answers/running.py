@@ -71,7 +71,7 @@ _NAME = re.compile(r"\\[a-zA-Z]+")
 
 
 def find_numbers(text: str, start: int = 0) -> Iterator[Found]:
-    """Everything with digits that begins at or after `start`, from left to right, without overlaps; what stands before
+    """Everything with digits that begins at or after `start`, from left to right, without overlaps; what precedes
     `start` is not looked at. In time linear in the length of the text."""
     for found in _find(text[start:]) if start else _find(text):
         first, end = found.span
@@ -132,7 +132,7 @@ def _kind_of_run(run: str) -> str:
 
 
 def _sign(text: str, match: re.Match[str], before: str) -> bool | None:
-    """Whether what stands before the number is its sign, or a dash (False), or an operator between two (None)."""
+    """Whether what precedes the number is its sign, or a dash (False), or an operator between two (None)."""
     sign = match["sign"]
     if not sign:
         return True

@@ -150,7 +150,7 @@ def _is_variable(text: str, match: re.Match[str], end: int) -> bool:
 
 
 def _is_times(text: str, match: re.Match[str]) -> bool:
-    """Whether the letter stands for a sign of multiplication: `3 x 5`."""
+    """Whether the letter means a sign of multiplication: `3 x 5`."""
     left, right = _beside(text, match)
     return match[0] in "xX" and left.isdigit() and (right.isdigit() or right == "$")
 

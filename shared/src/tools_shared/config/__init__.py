@@ -43,7 +43,7 @@ def option(
     secret: Secret | None = None,
 ) -> Any:
     """A configuration field. `env` is a name that users already have, besides `TOOLS_<TOOL>_<OPTION>`; `flags` are
-    further spellings; `flag_value` is what the bare flag stands for. `identity=False` marks what does not change
+    further spellings; `flag_value` is the value of the bare flag. `identity=False` marks what does not change
     the result (where it is written, on which device), so that it is left out when two configurations are compared.
     `secret` says how a value that may hold one is written; every option for an address, a key or a body has it.
     """

@@ -1,7 +1,7 @@
 """A training set with test questions in it, labelled, for `demo://contaminated?split=train&size=N`.
 
 Real training sets leak like this: some rows repeat a test question word for word, some tell it in other words, and
-some only share its template, with numbers and an answer of their own, and ought to stay. Row `index` is drawn from
+some only share its template, with numbers and an answer of their own, and ought to stay. Row `index` is sampled from
 `Random(f"{seed}:contaminated:{index}")`; the test questions are those of `demo://problems?split=test&size=512&seed=1`,
 with the same `longest`.
 """

@@ -1,7 +1,7 @@
 """An endless supply of word problems in GSM8K's row shape, for `demo://problems?split=train&size=N`.
 
-Item `index` of a split is drawn from `Random(f"{seed}:{split}:{index}")`, so it does not depend on which items were
-drawn before. Splits cannot share a question: each question belongs to the one split that its hash names,
+Item `index` of a split is sampled from `Random(f"{seed}:{split}:{index}")`, so it does not depend on which items were
+sampled before. Splits cannot share a question: each question belongs to the one split that its hash names,
 and an item is redrawn until it has one of its own. `longest=2` leaves out the problems of more than two steps.
 """
 
@@ -64,12 +64,12 @@ def problems(split: str, size: int, seed: int = 0, longest: int = LONGEST) -> It
 
 
 def owner(question: str) -> str:
-    """The split that a question belongs to, whatever seed or index drew it."""
+    """The split that a question belongs to, whatever seed or index sampled it."""
     return SPLITS[hashlib.sha256(question.encode()).digest()[0] % len(SPLITS)]
 
 
 def tell(rng: Random, family: Family, n_steps: int) -> Story:
-    """A story of the family with exactly `n_steps` computations, told anew until its numbers fit."""
+    """A story of the family with exactly `n_steps` computations, told again until its numbers fit."""
     while True:
         story = _begin(rng, family)
         try:

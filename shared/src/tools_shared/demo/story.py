@@ -2,7 +2,7 @@
 
 A move says a sentence and computes one or two steps with the numbers in it. Every number that the story
 speaks of stays in 2..200, so that plurals are right and a very small model can learn the arithmetic; a
-story whose numbers leave that range raises `Unfit`, and is told anew.
+story whose numbers leave that range raises `Unfit`, and is told again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BILLS = (20, 50, 100, 150, 200)
 
 
 class Unfit(Exception):
-    """The numbers drawn so far cannot be continued."""
+    """The numbers sampled so far cannot be continued."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""One way to draw completions, whatever draws them: `engine.generate(prompts, params)`."""
+"""One way to sample completions, whatever samples them: `engine.generate(prompts, params)`."""
 
 from tools_shared.engines.types import (
     Completion,

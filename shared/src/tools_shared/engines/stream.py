@@ -18,9 +18,9 @@ def _always() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One completion to be drawn: draw number `sample` of the prompt that `key` names. `index` is the caller's own.
+    """One completion to be sampled: sample number `sample` of the prompt that `key` names. `index` is the caller's own.
 
-    `is_wanted` is asked while it is drawn: a draw that is wanted no more may be dropped, and `on_draw` is not told.
+    `is_wanted` is asked while it is sampled: a sample that is wanted no more may be dropped, and `on_draw` is not told.
     """
 
     prompt: Prompt
@@ -39,7 +39,7 @@ OnDraw = Callable[[Draw, "Completion"], None]
 class ByPrompt:
     """Completions of one call of `Engine.generate` as they come in; `on_done` as there, `samples` of each prompt.
 
-    A draw that never came is a bug of the engine's, and a KeyError.
+    A sample that never came is a bug of the engine's, and a KeyError.
     """
 
     def __init__(self, n_prompts: int, samples: range, on_done: Callable[[int, list[Completion]], None] | None) -> None:
@@ -68,7 +68,7 @@ def all_by_stream(
     on_done: Callable[[int, list[Completion]], None] | None,
     n_slots: int,
 ) -> list[list[Completion]]:
-    """`Engine.generate` of an engine that streams: every draw of every prompt, `n_slots` under way."""
+    """`Engine.generate` of an engine that streams: every sample of every prompt, `n_slots` under way."""
     samples = range(first_sample, first_sample + params.n)
     drawn = ByPrompt(len(prompts), samples, on_done)
     draws = (Draw(prompt, names[i], k, i) for i, prompt in enumerate(prompts) for k in samples)
@@ -81,9 +81,9 @@ def all_by_stream(
 
 
 def in_waves(engine: Engine, take: Take, params: SamplingParams, on_draw: OnDraw) -> None:
-    """`Engine.stream` for engines that take whole lists: all that can be drawn now, then what its results call for.
+    """`Engine.stream` for engines that take whole lists: all that can be sampled now, then what its results call for.
 
-    `generate` numbers the draws of one call alike, so a wave is one call for each draw number in it.
+    `generate` numbers the samples of one call alike, so a wave is one call for each sample number in it.
     """
     while wave := list(iter(take, None)):
         for sample in sorted({draw.sample for draw in wave}):

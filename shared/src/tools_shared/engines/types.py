@@ -28,10 +28,10 @@ FinishReason = Literal["stop", "length"]
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How completions are drawn.
+    """How completions are sampled.
 
-    `temperature` 0 means greedy; `top_k` 0, `top_p` 1 and `min_p` 0 leave all tokens in. Draw k of the prompt with key
-    p depends on (seed, p, k) alone, so a resumed or sharded run draws what an unbroken one would.
+    `temperature` 0 means greedy; `top_k` 0, `top_p` 1 and `min_p` 0 leave all tokens in. Sample k of the prompt with
+    key p depends on (seed, p, k) alone, so a resumed or sharded run samples what an unbroken one would.
     """
 
     temperature: float = 0.0
@@ -92,7 +92,7 @@ class Completion:
 
 
 class Engine(Protocol):
-    """Draws completions. `tokenizer` is the one that prompts have to be made with, None where a server does that from
+    """Samples completions. `tokenizer` is the one that prompts have to be made with, None where a server does that from
     the messages; `context_length` the most tokens, prompt and completion together, None when not known."""
 
     tokenizer: PreTrainedTokenizerBase | None
@@ -109,14 +109,14 @@ class Engine(Protocol):
     ) -> list[list[Completion]]:
         """`params.n` completions of each prompt, in the order of the prompts.
 
-        `keys` name the prompts for the draws (default: their positions); `first_sample` is the number of the first
-        draw; `on_done(i, completions)` is called as soon as those of prompt i are complete. Raises ToolError for a
+        `keys` name the prompts for the samples (default: their positions); `first_sample` is the number of the first
+        sample; `on_done(i, completions)` is called as soon as those of prompt i are complete. Raises ToolError for a
         prompt that does not fit into the model's context.
         """
         ...
 
     def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
-        """Draw what `take` gives until it gives nothing and nothing is under way; `on_draw` may make it give more.
+        """Sample what `take` gives until it gives nothing and nothing is under way; `on_draw` may make it give more.
 
         At most `n_slots` completions are under way, where the engine and not a server decides that.
         """
@@ -254,7 +254,7 @@ def _http_engine(ref: ModelRef | None, config: EngineConfig) -> Engine:
 
 def _served_stop_ids(ref: ModelRef | None) -> tuple[int, ...]:
     """What ends a completion of a model that is served and was named too, from its files here; nothing for a hub id and
-    for the demo, which is what stands where none was named."""
+    for the demo, which is the default where none was named."""
     if ref is None or ref.spec == "demo" or not (ref.is_local or ref.adapter):
         return ()
     from tools_shared.models.load import load_tokenizer
@@ -272,7 +272,7 @@ def prompts_of(
     context_length: int | None,
     new_tokens: int,
 ) -> list[Prompt]:
-    """The prompt of each problem; raises ToolError for one that leaves no room for so many new tokens."""
+    """The prompt of each problem; raises ToolError for one that leaves no room for the new tokens."""
     if tokenizer is not None:
         check_written(tokenizer, profile)
     prompts = [render_question(tokenizer, profile, problem.question) for problem in problems]
@@ -291,5 +291,5 @@ def check_fits(prompts: Sequence[Prompt], names: Sequence[str], context_length: 
 
 
 def draw_key(seed: int, key: str, sample: int) -> int:
-    """The 128-bit number that one draw's random stream starts from."""
+    """The 128-bit number that one sample's random stream starts from."""
     return int.from_bytes(hashlib.sha256(f"{seed}\x1f{key}\x1f{sample}".encode()).digest()[:16])

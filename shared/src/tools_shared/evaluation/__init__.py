@@ -165,7 +165,7 @@ def sampling_params(config: EvalConfig) -> SamplingParams:
 def evaluate(
     engine: Engine, problems: Sequence[Problem], profile: Profile, params: SamplingParams, label: str = "evaluating"
 ) -> Evaluation:
-    """Draw one completion a problem and grade it; of several processes each draws its part."""
+    """Sample one completion a problem and grade it; of several processes each samples its part."""
     prompts = prompts_of(problems, engine.tokenizer, profile, engine.context_length, params.max_new_tokens)
     with progress(total=len(processes.mine(prompts)), label=label, unit="problem") as bar:
         drawn = engine.generate(
@@ -209,7 +209,7 @@ def evaluate_in_run(
 
 @contextmanager
 def _engine(run: Draft, model: Loaded | ModelRef, config: EvalConfig) -> Iterator[Engine]:
-    """The engine of `--engine`. transformers draws with a trained model as it is in memory; vLLM reads it from the
+    """The engine of `--engine`. transformers samples with a trained model as it is in memory; vLLM reads it from the
     run's folder, and the one in memory makes room for it."""
     if config.engine == "vllm":
         from tools_shared.engines.vllm.engine import open_vllm

@@ -116,8 +116,8 @@ def write_jsonl(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> int:
 def whole_lines(path: str | Path) -> list[str]:
     """The lines of a journal that is appended to, without their ends; none when there is no file.
 
-    A kill can tear the last line at any byte: what is left of it is cut off the file, so that what is appended next
-    begins a line. Raises ToolError naming the line that is not UTF-8.
+    A kill can tear the last line at any byte: what is left of it is removed from the file, so that what is appended
+    next begins a line. Raises ToolError naming the line that is not UTF-8.
     """
     path = Path(path)
     if not path.exists():

@@ -50,7 +50,7 @@ def construct(loader: Any, node: Any, path: Path) -> Any:
 
 
 def flatten(loader: Any, node: Any, path: Path) -> None:
-    """Put what `<<: *anchor` stands for into a mapping's node."""
+    """Put what `<<: *anchor` refers to into a mapping's node."""
     import yaml
 
     try:

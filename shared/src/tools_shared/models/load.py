@@ -120,7 +120,7 @@ def load(
 
     The number format is that of `device`, where the weights are put unless `place` names another.
 
-    Raises ToolError, in one sentence, when the hub cannot be reached, files are missing or broken, or the adapter
+    Raises ToolError, with a message, when the hub cannot be reached, files are missing or broken, or the adapter
     belongs to another base.
     """
     from transformers import AutoModelForCausalLM

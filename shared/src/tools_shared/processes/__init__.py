@@ -96,7 +96,7 @@ def _shard(sharding: str, n_processes: int) -> None:
 
 
 def sharded() -> bool:
-    """Whether the model that is trained is spread over the processes."""
+    """Whether the trained model is sharded over the processes."""
     return _count > 1 and os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
 
 
@@ -243,6 +243,6 @@ def lost(error: BaseException) -> Incomplete | None:
     if _messages is None or not any(word in words for word in LOST):
         return None
     return Incomplete(
-        f"rank {_rank} of {_count}: another process of this run is gone; run the same command again, it goes on from "
+        f"rank {_rank} of {_count}: another process of this run is gone; run the same command again to resume from "
         "the last checkpoint"
     )

@@ -42,7 +42,7 @@ def launched(tool: str, n_processes: int) -> bool:
     except ChildFailedError as error:
         raise _outcome({rank: failure.exitcode for rank, failure in error.failures.items()}) from None
     except SignalException as error:
-        raise Incomplete(f"stopped by {error.sigval.name}; run the same command again, it goes on") from None
+        raise Incomplete(f"stopped by {error.sigval.name}; run the same command again to resume") from None
     return True
 
 
@@ -54,4 +54,4 @@ def _outcome(exit_codes: dict[int, int]) -> Any:
     # One that was killed takes the others with it.
     rank, code = min(exit_codes.items(), key=lambda one: one[1])
     how = f"was killed by signal {-code}" if code < 0 else "stopped before the end"
-    return Incomplete(f"process {rank} {how}; run the same command again, it goes on from the last checkpoint")
+    return Incomplete(f"process {rank} {how}; run the same command again to resume from the last checkpoint")

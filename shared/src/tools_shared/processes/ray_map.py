@@ -91,7 +91,7 @@ def map_parts(
             raise  # a bug in the worker: its traceback says where
         except ray.exceptions.RayError as error:
             first = " ".join(str(error).split())[:300]
-            raise Incomplete(f"Ray: {first}; run the same command again to go on") from error
+            raise Incomplete(f"Ray: {first}; run the same command again to resume") from error
 
 
 @dataclass(frozen=True)

@@ -51,11 +51,11 @@ class StopRequest:
     def _on_signal(self, number: int, frame: Any) -> None:
         name = signal.Signals(number).name
         if self._heard:
-            _write(f"stopped at once by a second {name}; run the same command again to go on\n")
+            _write(f"stopped at once by a second {name}; run the same command again to resume\n")
             os._exit(Incomplete.exit_code)
         self._heard = True
         if not self._waits_for_step:
-            raise Incomplete(f"stopped by {name}; what is finished is kept, run the same command again to go on")
+            raise Incomplete(f"stopped by {name}; what is finished is kept, run the same command again to resume")
         self.ask(f"stopped by {name}")
         _write(f"{name}: finishing this step and writing a checkpoint; a second signal stops at once\n")
 

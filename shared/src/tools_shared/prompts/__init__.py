@@ -85,7 +85,7 @@ class Profile:
         if span is None:
             return Parsed(thinking, None, None, False)
         begin = block_start(text, span, self.answer)
-        if self.think is None:  # all that stands before the answer is the reasoning
+        if self.think is None:  # all that precedes the answer is the reasoning
             rest_start, thinking = begin, text[:begin].strip() or None
         n_blocks = 1 + sum(other[1] <= span[0] or other[0] >= span[1] for other in found)
         alone = (

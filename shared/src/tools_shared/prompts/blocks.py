@@ -92,7 +92,7 @@ def block_start(text: str, span: Span, tags: tuple[str, str]) -> int:
 
 
 def reasoning_block(text: str, open_tag: str, close_tag: str, opened: bool) -> tuple[str | None, int | None, bool]:
-    """The reasoning, where the rest begins (None: the tag was never closed), and whether it stands once and first."""
+    """The reasoning, where the rest begins (None: the tag was never closed), and whether it occurs once and first."""
     begin = 0 if opened else text.find(open_tag)
     if begin < 0:
         return None, 0, False

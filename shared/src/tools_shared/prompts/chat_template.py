@@ -83,7 +83,7 @@ def _most(messages: Sequence[Mapping[str, str]]) -> int:
 
 
 def _wrong(tokenizer: PreTrainedTokenizerBase, what: str) -> str:
-    return f"{tokenizer.name_or_path}: its chat template {what}; take another model, or mend chat_template"
+    return f"{tokenizer.name_or_path}: its chat template {what}; take another model, or fix chat_template"
 
 
 def _probe(tokenizer: PreTrainedTokenizerBase, options: Mapping[str, Any]) -> None:

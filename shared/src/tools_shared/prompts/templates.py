@@ -52,7 +52,7 @@ def apply_template(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Messag
 
 
 def _holds(text: str, message: Message) -> bool:
-    """Whether a message stands in a prompt, however the template trims it."""
+    """Whether a message is in a prompt, however the template trims it."""
     return " ".join(message.content.split()) in " ".join(text.split())
 
 

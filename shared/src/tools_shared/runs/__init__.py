@@ -1,7 +1,7 @@
 """The run directory: one format for every artifact.
 
 A run is written to `OUTPUT_DIR.partial/` and renamed when it is whole, its manifest (`run.json`) last; so a folder
-with a `run.json` is a finished run. A killed run is taken up again by the same command, or refused with a sentence
+with a `run.json` is a finished run. A killed run is resumed by the same command, or refused with a message
 that says what differs. A finished run is not overwritten unless `--overwrite` says so,
 and then only where its folder holds nothing but what that run wrote (`replace`).
 """

@@ -61,7 +61,7 @@ class Draft:
 
     @property
     def checkpoint_dir(self) -> Path:
-        """Where training keeps what it needs to go on; not part of the finished run."""
+        """Where training keeps what it needs to resume; not part of the finished run."""
         return self.path / CHECKPOINTS
 
     def debug_path(self, ending: str) -> Path:
@@ -99,7 +99,7 @@ class Draft:
             file.write(json.dumps(values, ensure_ascii=False) + "\n")
 
     def rewind(self, step: int) -> None:
-        """Forget logged steps after `step`, from which training goes on; notes in the manifest that it did."""
+        """Forget logged steps after `step`, from which training resumes; notes in the manifest that it did."""
         if self._metrics_path.exists():
             rows = map(json.loads, whole_lines(self._metrics_path))
             write_jsonl(self._metrics_path, [row for row in rows if row.get("step", 0) <= step])
@@ -115,7 +115,7 @@ class Draft:
     ) -> Manifest:
         """Publish the run: configuration, card and manifest are written, then the folder takes its final name.
 
-        `keep_checkpoints` where `checkpoints/` holds the result and not what a cut-off run goes on from.
+        `keep_checkpoints` where `checkpoints/` holds the result and not what an interrupted run resumes from.
         """
         if not keep_checkpoints:
             shutil.rmtree(self.checkpoint_dir, ignore_errors=True)
@@ -130,13 +130,13 @@ class Draft:
         return published
 
     def drop_if_empty(self) -> None:
-        """Delete the draft where nothing has been made yet: it would only stand in the way of mended options."""
+        """Delete the draft where nothing has been made yet: it would only get in the way of corrected options."""
         made = (p for p in self.path.rglob("*") if p.is_file() and p.name not in (LOCK, STATE, REJECTED))
         if next(made, None) is None:
             shutil.rmtree(self.path)
 
     def _take_up(self) -> dict[str, Any] | None:
-        """The state of a draft that was cut off, after the checks; None when there is none to go on from."""
+        """The state of an interrupted draft, after the checks; None when there is none to resume from."""
         state_path = self.path / STATE
         if not state_path.exists():
             self._refuse_strangers()
@@ -145,11 +145,11 @@ class Draft:
             self._clear()
             return None
         state = json.loads(state_path.read_text(encoding="utf-8"))
-        remedy = "finish it with its own options, pass --resume never to start anew, or choose another --output-dir"
+        remedy = "finish it with its own options, pass --resume never to start over, or choose another --output-dir"
         refuse_difference(state["identity"], self._identity(), self.path, remedy)
         state["sessions"].append({"started": _now()})
         self._save(state)
-        say(f"{self.path}: taking up the run that was cut off")
+        say(f"{self.path}: resuming the interrupted run")
         return state
 
     def _whole(self) -> bool:

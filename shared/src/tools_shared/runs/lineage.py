@@ -63,7 +63,7 @@ def _unvouched(source: str, sha256: str) -> list[str]:
 
 
 def cleaned_by(path: Path, sha256: str) -> Mapping[str, Any] | None:
-    """The manifest of the run of tools-dedup that kept exactly this file; it stands beside it. None without one."""
+    """The manifest of the run of tools-dedup that kept exactly this file; it is beside that file. None without one."""
     manifest = path.with_name(f"{path.stem}.run.json")
     if not manifest.is_file():
         return None

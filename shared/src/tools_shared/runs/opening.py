@@ -18,10 +18,10 @@ from tools_shared.runs.replace import LOCK, STATE, check_replaceable, complete, 
 
 
 def finished(output_dir: Path, config: RunConfig) -> Manifest | None:
-    """The run that already stands in `output_dir`, if it has this configuration.
+    """The run that is already in `output_dir`, if it has this configuration.
 
     None when there is none, or `--overwrite` asks for a new one. Raises ToolError when another run or other files
-    stand there; with `--overwrite`, unless all that stands there is a finished run as its command wrote it. A run that
+    stand there; with `--overwrite`, unless all that is there is a finished run as its command wrote it. A run that
     was whole but not yet renamed when its process died is published now. Where several processes work on one run, the
     others wait here for rank 0 to have checked everything and to have opened the draft.
     """
@@ -74,11 +74,11 @@ def _made_already(output_dir: Path, partial: Path, config: RunConfig) -> Manifes
 
 @contextmanager
 def draft(output_dir: Path, config: RunConfig, invocation: Invocation, kind: str) -> Iterator[Draft]:
-    """Open the draft of a run, new or taken up again; `Draft.finish` publishes it.
+    """Open the draft of a run, new or resumed; `Draft.finish` publishes it.
 
     If the block raises, the draft stays for the next try; but where it is for a mistake of the user's, found before
     anything was made, it goes. Raises ToolError when another process writes it, or when a draft of another
-    configuration stands there.
+    configuration is there.
     """
     partial = partial_dir(output_dir)
     if not processes.is_main():

@@ -113,7 +113,7 @@ def _note(partial: Path, name: str) -> None:
 
 
 def complete(final: Path) -> None:
-    """Complete a publication that a kill has cut off, as far as the draft's state proves that there was one."""
+    """Complete a publication that a kill interrupted, as far as the draft's state proves that there was one."""
     partial = partial_dir(final)
     if not final.exists() and not final.is_symlink() and (partial / MANIFEST).exists():
         partial.rename(final)
@@ -146,7 +146,7 @@ def _remove(aside: Path, verified: bool) -> None:
     for place, _, _ in os.walk(aside, topdown=False):
         if Path(place) != aside and _is_empty(Path(place)):
             Path(place).rmdir()
-    # The manifest goes last: it is the proof by which a removal that was cut off goes on.
+    # The manifest goes last: it is the proof by which an interrupted removal continues.
     if [path.name for path in aside.iterdir()] == [MANIFEST]:
         (aside / MANIFEST).unlink()
         aside.rmdir()

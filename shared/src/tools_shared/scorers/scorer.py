@@ -1,7 +1,7 @@
 """A trained scorer: from hidden states to the probability that the trace they are from will be right.
 
 `tools-scorer train` writes it, `tools-bench` votes with it and `tools-traces` filters with it, so its file format
-stands here: `scorer.safetensors` (weights with standardisation and calibration folded in) and `scorer.json` (what the
+is here: `scorer.safetensors` (weights with standardisation and calibration folded in) and `scorer.json` (what the
 weights expect of their input). Key names of the weights are `net.0.weight`, `net.0.bias`, `net.2.weight`, ...
 """
 

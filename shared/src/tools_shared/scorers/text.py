@@ -98,7 +98,7 @@ class TextScorer:
 def open_text_scorer(
     spec: str, model_name: str | None = None, device: str = "auto", max_batch_tokens: int = 4096
 ) -> TextScorer:
-    """Load a scorer and the model that it reads with (`model_name`, where that stands elsewhere now).
+    """Load a scorer and the model that it reads with (`model_name`, where that has moved).
 
     Raises ToolError when either is missing, or the weights are not those that read for the training.
     """

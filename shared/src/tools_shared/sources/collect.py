@@ -140,7 +140,7 @@ def _read_one(
 def _settled(
     read: Sequence[tuple[Found | Conversation | Rejected, Rejected | None]], believe_plain: bool, seen: set[str]
 ) -> tuple[list[Problem | Conversation], list[Rejected]]:
-    """Items with unique ids, and rejected rows, both in the order of the source; beside a plain answer stands what it
+    """Items with unique ids, and rejected rows, both in the order of the source; beside a plain answer is what it
     becomes where it is not believed."""
     items: list[Problem | Conversation] = []
     rejected: list[Rejected] = []

@@ -95,4 +95,4 @@ def _check_turns(messages: Sequence[Message]) -> None:
     if all(m.role != "user" for m in messages):
         raise UnusableError("no message is the user's")
     if any(m.role == "system" for m in messages[1:]):
-        raise UnusableError("a system message stands after the first place")
+        raise UnusableError("a system message comes after the first place")

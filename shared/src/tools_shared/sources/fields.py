@@ -41,7 +41,7 @@ def _child(data: Any, name: str) -> Any:
 def as_list(value: Any) -> list[Any] | None:
     """A list as it is; text that holds one parsed; else None.
 
-    Read are JSON, Python's form, and numpy's as `to_csv` of pandas and `datasets` writes it, where nothing stands
+    Read are JSON, Python's form, and numpy's as `to_csv` of pandas and `datasets` writes it, where nothing is
     between two elements (`['a' 'b']`). Only literals are read (`ast.literal_eval`), never code, and never more than
     1 MiB. A list that numpy has shortened (`...`) is none.
     """

@@ -95,7 +95,7 @@ class _ZstdFile(io.RawIOBase):
                 step, self._chunk = self._chunk[:_ZSTD_STEP], self._chunk[_ZSTD_STEP:]
             if not step:
                 if self._begun:
-                    raise BrokenStreamError("the compressed data is cut off here")
+                    raise BrokenStreamError("the compressed data is truncated here")
                 return 0
             self._begun = True
             try:
@@ -121,7 +121,7 @@ def require(module: str, what: str) -> Any:
 
 
 def lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | None]]:
-    """1-based line numbers and lines without their end; None stands for a line over `LIMITS.row`, which is skipped.
+    """1-based line numbers and lines without their end; None means a line over `LIMITS.row`, which is skipped.
 
     Raises BrokenStreamError where decompression fails, after every whole line before that place.
     """
@@ -158,7 +158,7 @@ def _guarded(read: Callable[..., bytes], *size: int) -> bytes:
     try:
         return read(*size)
     except (EOFError, zlib.error, gzip.BadGzipFile, lzma.LZMAError) as error:
-        raise BrokenStreamError(f"the compressed data is broken or cut off here ({error})") from error
+        raise BrokenStreamError(f"the compressed data is broken or truncated here ({error})") from error
     except OSError as error:
         if error.errno is not None:
             raise

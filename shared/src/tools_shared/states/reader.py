@@ -124,7 +124,7 @@ class StateReader:
 
 
 def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Indices in batches of at most `budget` tokens, padding included, longest first; a longer one stands alone.
+    """Indices in batches of at most `budget` tokens, padding included, longest first; a longer one is alone.
 
     The longest come first so that what does not fit into the memory shows at once.
     """

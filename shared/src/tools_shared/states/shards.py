@@ -7,7 +7,7 @@
       shard-000000-001000.jsonl          one line a trace, in the order of the rows
 
 Rows `row_pointers[i]` to `row_pointers[i + 1]` belong to line i. A shard's name is the range of traces in the input
-that it covers. The safetensors file is renamed into place last, so where it stands the shard is whole.
+that it covers. The safetensors file is renamed into place last, so where it exists the shard is complete.
 
 To write: `write_manifest`, then `write_shard` for each range. To read: `open_hidden`.
 """

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike
 
-_COUNTED = 1 << 18  # draws counted at once: they and their counts fit in a core's cache
+_COUNTED = 1 << 18  # samples counted at once: they and their counts fit in a core's cache
 _BLOCK = 1 << 22  # counts that go into one matrix product: 16 MiB
 
 
@@ -160,7 +160,7 @@ def _replicates(residuals: np.ndarray, counts: np.ndarray, n_resamples: int, see
 
 
 def _weights(n: int, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each of `n` clusters is drawn, a row for each resample, in blocks of rows."""
+    """How often each of `n` clusters is sampled, a row for each resample, in blocks of rows."""
     import numpy as np
 
     rng = np.random.default_rng(seed)

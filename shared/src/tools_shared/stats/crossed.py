@@ -1,6 +1,6 @@
 """The mean of an experiment that was repeated with several seeds on the same questions.
 
-Other seeds would have given other models, other questions other scores: both are drawn, and each seed meets each
+Other seeds would have given other models, other questions other scores: both are sampled, and each seed meets each
 question. A bootstrap over questions alone speaks of these very models (`test_stats_crossed.py` measures how seldom it
 then holds the truth), and three seeds are too few to be resampled themselves. So the variance is the sum of what the
 means of the seeds and the means of the questions show, as in standard errors clustered both ways without the last term

@@ -37,8 +37,8 @@ def seal(checkpoint: Path) -> None:
 def _drop_reference_adapter(checkpoint: Path) -> None:
     """Delete the frozen copy of the first adapter that GRPO with a KL penalty keeps in `ref/`.
 
-    It is made anew whenever the trainer is; and where transformers finds such a folder when it resumes, it loads that
-    one alone, and training would go on from an untrained adapter without a word.
+    It is made again whenever the trainer is; and where transformers finds such a folder when it resumes, it loads that
+    one alone, and training would continue from an untrained adapter without a word.
     """
     if (checkpoint / "ref" / "adapter_config.json").exists():
         shutil.rmtree(checkpoint / "ref")
@@ -55,7 +55,7 @@ def _flush(path: Path) -> None:
 def damage(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint, in words; None for a whole one."""
     if not (checkpoint / WHOLE).exists():
-        return "was cut off while it was written"
+        return "was interrupted while it was written"
     try:
         files = json.loads((checkpoint / WHOLE).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):
@@ -70,13 +70,13 @@ def damage(checkpoint: Path) -> str | None:
 
 
 def last_checkpoint(run: Draft) -> Path | None:
-    """The newest whole checkpoint of the run; one that is not whole is deleted, with a sentence."""
+    """The newest whole checkpoint of the run; one that is not whole is deleted, with a message."""
     folders = [path for path in run.checkpoint_dir.glob("checkpoint-*") if path.is_dir()]
     for folder in sorted(folders, key=step_of, reverse=True):
         wrong = damage(folder)
         if wrong is None:
             return folder
-        say(f"{folder}: this checkpoint {wrong}; going on from the one before")
+        say(f"{folder}: this checkpoint {wrong}; resuming from the one before it")
         shutil.rmtree(folder)
     return None
 
@@ -87,7 +87,7 @@ def step_of(checkpoint: Path | None) -> int:
 
 
 def resume_point(run: Draft) -> Path | None:
-    """Where training goes on, the logged steps after it forgotten; None to begin. Rank 0 decides."""
+    """Where training resumes, the logged steps after it forgotten; None to begin. Rank 0 decides."""
     found = last_checkpoint(run) if processes.is_main() else None
     path = processes.share(str(found) if found else None)
     checkpoint = Path(path) if path else None
@@ -95,7 +95,7 @@ def resume_point(run: Draft) -> Path | None:
         _check_sharding(checkpoint)
     if run.resumed:
         run.rewind(step_of(checkpoint))
-        say(f"{run.path}: going on from step {step_of(checkpoint)}")
+        say(f"{run.path}: resuming from step {step_of(checkpoint)}")
     return checkpoint
 
 
@@ -104,6 +104,6 @@ def _check_sharding(checkpoint: Path) -> None:
     was = any(checkpoint.glob("pytorch_model_fsdp*"))
     if was != processes.sharded():
         raise ToolError(
-            f"{checkpoint}: written {'with' if was else 'without'} --sharding fsdp2; go on the same way, or begin anew "
+            f"{checkpoint}: written {'with' if was else 'without'} --sharding fsdp2; continue so, or start over "
             "with --resume never"
         )

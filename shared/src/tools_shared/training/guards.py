@@ -45,9 +45,9 @@ class NotANumber(Guard):
 
     def _stopped(self, step: int, what: str) -> Incomplete:
         return Incomplete(
-            f"the {what} of step {step} is not a finite number, and the step was not made; start anew with "
+            f"the {what} of step {step} is not a finite number, and the step was not made; start over with "
             f"--resume never and a lower --learning-rate than {self.learning_rate:g}, or run the same command again "
-            "to go on from the last checkpoint"
+            "to resume from the last checkpoint"
         )
 
 
@@ -61,7 +61,7 @@ def _norms(grads: list[Any]) -> list[Any]:
 
 
 class NoSpread(Guard):
-    """Stops a GRPO run in which for `n_steps` steps on end no group had spread: their gradient is zero."""
+    """Stops a GRPO run in which for `n_steps` steps in a row every group had zero variance: their gradient is zero."""
 
     def __init__(self, n_steps: int) -> None:
         self.n_steps = n_steps
@@ -77,9 +77,9 @@ class NoSpread(Guard):
         if not self.n_steps or step - self.since < self.n_steps:
             return None
         return (
-            f"no group had spread in the reward for {step - self.since} steps: the model solves all of these problems "
+            f"no group had reward variance for {step - self.since} steps: the model solves all of these problems "
             "or none, and nothing is learned (other problems, --temperature or --reward may help; --guard-steps 0 "
-            "goes on regardless)"
+            "continues regardless)"
         )
 
 
@@ -101,5 +101,5 @@ class Truncated(Guard):
         return (
             f"{100 * mean:.0f} % of the completions of the last {self.n_steps} steps were cut at the length limit, "
             f"more than --max-truncated {self.share:g} (raise --max-completion-length for a new run; --max-truncated "
-            "1 goes on regardless)"
+            "1 continues regardless)"
         )

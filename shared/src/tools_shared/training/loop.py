@@ -1,4 +1,4 @@
-"""Training from where the run stands to its end, or to a stop from which the same command goes on."""
+"""Training from where the run is to its end, or to a stop from which the same command resumes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fit(trainer: Trainer, run: Draft, checkpoint: Path | None, stop: StopRequest
     if stop.reason:
         raise Incomplete(
             f"{stop.reason}; step {trainer.state.global_step} of {trainer.state.max_steps} is saved, run the same "
-            "command again to go on from there"
+            "command again to resume from there"
         )
 
 
@@ -70,12 +70,12 @@ def resumable(run: Draft, memory_remedy: str) -> Iterator[None]:
             _drop_torn(run)
             raise disk_full(OSError(errno.ENOSPC, "No space left on device", str(run.path))) from error
         if isinstance(error, MemoryError) or any(word in words for word in OUT_OF_MEMORY):
-            raise Incomplete(f"out of memory: {memory_remedy}; then run it again, it goes on") from error
+            raise Incomplete(f"out of memory: {memory_remedy}; then run it again to resume") from error
         raise
 
 
 def _drop_torn(run: Draft) -> None:
-    """Delete the checkpoint that the full disk cut off: its space may be what the next try needs."""
+    """Delete the checkpoint that the full disk interrupted: its space may be what the next try needs."""
     folders = sorted(run.checkpoint_dir.glob("checkpoint-*"), key=step_of)
     for folder in [path for path in folders if damage(path) is not None]:
         shutil.rmtree(folder)

@@ -90,7 +90,7 @@ def gib(size: float) -> str:
 
 
 def expected(make: Callable[[], Memory]) -> Memory | None:
-    """What `make` reckons; None, with a sentence, for a model that this formula does not know. The figure is advice:
+    """What `make` reckons; None, with a message, for a model that this formula does not know. The figure is advice:
     whatever goes wrong in reckoning it stops no run."""
     try:
         return make()
@@ -105,8 +105,8 @@ def expected(make: Callable[[], Memory]) -> Memory | None:
 def estimate(
     ref: ModelRef, options: LoraOptions, n_rows: int, n_tokens: int, checkpointing: bool, n_sampled_tokens: int = 0
 ) -> Memory:
-    """Bytes for forward passes of `n_rows` rows of `n_tokens` tokens; `n_sampled_tokens` is that of all rollouts drawn
-    at once, prompts included."""
+    """Bytes for forward passes of `n_rows` rows of `n_tokens` tokens; `n_sampled_tokens` is that of all rollouts
+    sampled at once, prompts included."""
     config = load_config(ref)
     text = config.get_text_config()
     b = pick_dtype(options.dtype, pick_device(options.device)).itemsize

@@ -1,4 +1,4 @@
-"""The order of the prompts in a run that is taken up again after its first epoch."""
+"""The order of the prompts in a run that is resumed after its first epoch."""
 
 from __future__ import annotations
 

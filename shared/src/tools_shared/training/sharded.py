@@ -26,7 +26,7 @@ def skeleton(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def whole(loaded: Loaded, device: str | None = None, keep: bool = True) -> Loaded:
-    """`loaded` itself; where it is sharded, a plain copy with its weights of now on `device` (default: where it is).
+    """`loaded` itself; where it is sharded, a plain copy with its current weights on `device` (default: where it is).
 
     All processes have to call it, also those that do not `keep` it: theirs has no values.
     """

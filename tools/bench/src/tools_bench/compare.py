@@ -66,7 +66,7 @@ def _refuse(config: CompareConfig, names: Sequence[str], what: str) -> None:
 def _compare_benchmarks(output_dir: Path, config: CompareConfig, invocation: Invocation) -> Manifest:
     """Benchmark runs against one of them: the verdicts are published first, then a failed gate raises RegressionError.
 
-    Judged anew even where the comparison stands already: the gate is asked again, and it costs nothing.
+    Judged again even where the comparison exists already: the gate is asked again, and it costs nothing.
     """
     baseline, *others = _baseline_first(config.runs, config.baseline)
     comparisons = compare_all(baseline, others, config)

@@ -90,7 +90,7 @@ def _sources(suite: Suite) -> list[Task]:
 
 def _download(task: Task) -> bytes:
     try:
-        # The address stands in the suite that the user chose, and what comes is checked by its hash.
+        # The address is in the suite that the user chose, and what comes is checked by its hash.
         with urllib.request.urlopen(str(task.url), timeout=TIMEOUT) as response:  # noqa: S310
             return response.read()
     except (OSError, HTTPException, ValueError) as error:

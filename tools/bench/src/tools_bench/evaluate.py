@@ -1,4 +1,4 @@
-"""Evaluate one model: completions drawn, graded, and written as a run."""
+"""Evaluate one model: completions sampled, graded, and written as a run."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _note_model(run: Draft, config: EvaluateConfig, ref: ModelRef) -> None:
 @contextmanager
 def _engine(run: Draft, config: EvaluateConfig, ref: ModelRef) -> Iterator[Engine]:
     """The engine; one that asks a server keeps its replies in the draft until the run is complete, so that a run which
-    a server's failure ended goes on from there."""
+    a server's failure ended resumes from there."""
     engine = open_engine(ref, config)
     if not isinstance(engine, HttpEngine):
         yield engine

@@ -40,7 +40,7 @@ from tools_shared.sources import source_sha256
 def run_benchmark(config: BenchConfig, invocation: Invocation) -> Manifest:
     """Benchmark and publish the run (`OUTPUT_DIR/NAME`), or take the one that is there, and compare it if asked to.
 
-    Raises Incomplete when it had to stop: the same command then goes on. Raises RegressionError when a gate fails.
+    Raises Incomplete when it had to stop: the same command then resumes. Raises RegressionError when a gate fails.
     """
     folder = run_folder(config)
     # Read before anything is asked, as a wrong path costs nothing then.

@@ -1,8 +1,8 @@
 """`tools-bench tag`: curriculum topics and a grade band for a problem, each with the words it rests on.
 
-Words count as words and signs by what stands around them: `7 - 3` is a subtraction, `two-digit` is none; an `x`
+Words count as words and signs by what surrounds them: `7 - 3` is a subtraction, `two-digit` is none; an `x`
 between letters or in `3 x 4` is no unknown. Every hit adds its weight to a topic; a topic is given when its evidence
-is strong enough. What this gives on MATH-500 stands in docs/benchmarks-bench.md, with precision and recall by class.
+is strong enough. What this gives on MATH-500 is in docs/benchmarks-bench.md, with precision and recall by class.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ CURVE_SHARES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
 
 @dataclass(frozen=True)
 class CalibrateConfig(OverwriteConfig):
-    """Where the labelled pairs are, what stands for clean data, and how much of it may be flagged."""
+    """Where the labelled pairs are, what is taken as clean data, and how much of it may be flagged."""
 
     TOOL: ClassVar[str] = "dedup_calibrate"
 

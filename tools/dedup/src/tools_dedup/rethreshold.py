@@ -54,7 +54,7 @@ class RethresholdConfig(OverwriteConfig):
     threshold: float | None = option(None, "Remove at this score or more.", minimum=-1, maximum=1)
     output_path: str | None = option(None, "The rows that stay, as JSON lines.", identity=False)
     removed_path: str | None = option(None, "The rows that go.", identity=False)
-    matches_path: str | None = option(None, "The matches, decided anew.", identity=False)
+    matches_path: str | None = option(None, "The matches, decided again.", identity=False)
 
 
 def rethreshold(config: RethresholdConfig, invocation: Invocation) -> dict[str, Any]:

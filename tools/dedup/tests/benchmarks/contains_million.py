@@ -2,8 +2,8 @@
 
     python tools/dedup/tests/benchmarks/contains_million.py [ROWS] [TESTS]
 
-Texts of 47 words drawn by a power law from 30,000 words, numbers among them. Every row is two such texts (question and
-answer); every thousandth has a test text inside it, word for word.
+Texts of 47 words sampled by a power law from 30,000 words, numbers among them. Every row is two such texts (question
+and answer); every thousandth has a test text inside it, word for word.
 """
 
 import itertools

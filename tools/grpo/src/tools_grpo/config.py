@@ -144,7 +144,7 @@ class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
 
     @property
     def corrects(self) -> bool:
-        """Whether completions are weighted for having been drawn by another program than the one that trains."""
+        """Whether completions are weighted for having been sampled by another program than the one that trains."""
         return self.engine != "transformers" and self.vllm_importance_sampling != "none"
 
     @property

@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Step:
-    """One step's means. `flat` is the share of groups without spread; `logprob` the mean over completions of a
+    """One step's means. `flat` is the share of zero-variance groups; `logprob` the mean over completions of a
     token's mean log-probability."""
 
     step: int
@@ -59,7 +59,7 @@ def inspect(run_dir: Path, n_shown: int = 3) -> Inspection:
     first. Surprising is what the policy did not expect of itself: rewarded above its group though the tokens were
     unlikely, or below it though they were likely. With l the mean log-probability of a completion's tokens, and mean
     and deviation those of l over the step's completions, surprise = -sign(advantage) (l - mean) / deviation. A group
-    without spread has no sign and is left out. Each problem is shown once in a list.
+    with zero variance has no sign and is left out. Each problem is shown once in a list.
     """
     steps: list[Step] = []
     best, worst, surprising = ({}, {}, {})

@@ -69,7 +69,7 @@ def prepare(config: GrpoConfig) -> Prepared:
 def train(config: GrpoConfig, invocation: Invocation) -> Manifest:
     """Train, save and evaluate; returns the finished run's manifest.
 
-    Raises Incomplete where a signal, a guard or a full disk ended it: the same call goes on.
+    Raises Incomplete where a signal, a guard or a full disk ended it: the same call resumes.
     """
     processes.join(config.device, config.sharding)
     with StopRequest().listening() as stop:
@@ -118,7 +118,7 @@ def _prompts(ref: ModelRef, profile: Profile, problems: Sequence[Problem], confi
 def _correct_before(
     run: Draft, config: GrpoConfig, ref: ModelRef, profile: Profile, tests: Sequence[Problem]
 ) -> list[bool]:
-    """Which test problems the base model solves; read back when a run that was cut off has found out already."""
+    """Which test problems the base model solves; read back when a run that was interrupted has found out already."""
     path = run.debug_path("_before.csv")
     if not processes.share(path.exists()):
         return [one.correct for one in evaluate_in_run(run, ref, tests, profile, config, "_before").graded]
@@ -146,7 +146,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
     rows = [{"prompt": p.text, "answer": problem.answer, "opens_thinking": p.opens_thinking} for p, problem in pairs]
     guards = [
         NotANumber(config.learning_rate),
-        Truncated(config.max_truncated, config.guard_steps),  # before: what is cut off often has no spread either
+        Truncated(config.max_truncated, config.guard_steps),  # first: truncated completions often have no variance
         NoSpread(config.guard_steps),
     ]
     with resumable(run, less_memory(config)):
@@ -179,7 +179,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
 
 
 def _show_spread(trainer: LedgerTrainer, rows: Sequence[dict[str, Any]], config: GrpoConfig) -> None:
-    """Draw one batch and print how the reward spreads: groups whose completions all score the same teach nothing."""
+    """Sample one batch and print its reward variance: groups whose completions all score the same teach nothing."""
     from statistics import fmean, pstdev
 
     from tools_grpo.rollouts.judge import has_spread, nothing
@@ -193,10 +193,10 @@ def _show_spread(trainer: LedgerTrainer, rows: Sequence[dict[str, Any]], config:
     known = [total for total in totals if not math.isnan(total)] or [0.0]
     say(
         f"first batch: reward {fmean(known):.3f}, standard deviation {pstdev(known):.3f}, "
-        f"{flat} of {config.prompts_per_step} groups without spread"
+        f"{flat} of {config.prompts_per_step} groups have zero variance"
     )
     if flat == config.prompts_per_step:
-        say("no group has spread: the model solves all of these problems or none, and such steps teach nothing")
+        say("every group has zero variance: the model solves all of these problems or none; such steps teach nothing")
 
 
 def _after(

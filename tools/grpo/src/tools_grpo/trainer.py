@@ -28,7 +28,7 @@ from tools_shared.training.trainer import prepare_accelerate, trainer_options
 
 SHOWN = {
     "reward": "reward",
-    "frac_reward_zero_std": "groups without spread",
+    "frac_reward_zero_std": "zero-variance groups",
     "groups/given_up": "given up",
     "groups/skipped": "skipped",
     "completions/mean_length": "length",
@@ -85,7 +85,7 @@ class LedgerTrainer(Scheduled, FrugalTrainer):
         return output
 
     def _note_spread(self, rewards: dict[str, list[float]]) -> None:
-        """Log the share of groups without spread also where TRL, scaling by the batch, looks at the batch alone."""
+        """Log the share of zero-variance groups also where TRL, scaling by the batch, looks at the batch alone."""
         if self.scale_rewards != "batch":
             return
         totals = [self.judge.total(values) for values in zip(*rewards.values(), strict=True)]
@@ -93,7 +93,7 @@ class LedgerTrainer(Scheduled, FrugalTrainer):
         self._metrics["train"]["frac_reward_zero_std"][-1] = fmean(not has_spread(group) for group in groups)
 
     def _note_choice(self) -> None:
-        """Log how many groups of this step were drawn, given up for want of spread, and skipped by their pass rate."""
+        """Log how many groups of this step were sampled, given up for zero variance, and skipped by their pass rate."""
         if self.filled is None:
             return
         n_given_up = len(self.filled.given_up)
@@ -133,7 +133,7 @@ def make_trainer(
     sampler: Sampler,
     step: int = 0,
 ) -> LedgerTrainer:
-    """`rows` hold `prompt` (text), `answer` and `opens_thinking` of each problem; `step` is where training goes on."""
+    """`rows` hold `prompt` (text), `answer` and `opens_thinking` of each problem; `step` is where training resumes."""
     args = TrlConfig(
         **trainer_options(config, run),
         num_train_epochs=config.epochs,

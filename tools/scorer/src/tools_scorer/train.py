@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
 WORK = "training"
-"""In the draft: what a killed run goes on from."""
+"""In the draft: what a killed run resumes from."""
 
 
 def train(config: TrainConfig, invocation: Invocation) -> RunManifest:

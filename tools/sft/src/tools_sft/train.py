@@ -66,7 +66,7 @@ def prepare(config: SftConfig) -> Prepared:
 def train(config: SftConfig, invocation: Invocation) -> Manifest:
     """Train, save and evaluate; returns the finished run's manifest.
 
-    Raises Incomplete where a signal, a guard or a full disk ended it: the same call goes on.
+    Raises Incomplete where a signal, a guard or a full disk ended it: the same call resumes.
     """
     processes.join(config.device, config.sharding)
     with StopRequest().listening() as stop:

@@ -40,11 +40,11 @@ def main(ctx: click.Context, as_json: bool, **options) -> None:
 
 
 def _refuse_options(ctx: click.Context) -> None:
-    """What stands before a subcommand is said to sampling, which then does not happen."""
+    """Refuse options before a subcommand: they are options of sampling, which then does not run."""
     given = (p for p in ctx.command.params if ctx.get_parameter_source(p.name) is ParameterSource.COMMANDLINE)
     if (wrong := next(given, None)) is not None:
         sub = ctx.invoked_subcommand
-        raise click.UsageError(f"{wrong.opts[0]} stands before '{sub}'; options of {sub} stand after its name", ctx)
+        raise click.UsageError(f"{wrong.opts[0]} comes before '{sub}'; give the options of {sub} after its name", ctx)
 
 
 @main.command()

@@ -62,7 +62,7 @@ class OutputConfig(RunConfig):
 
     @property
     def keep_count(self) -> int | None:
-        """How many verified traces a question needs until it is done; None: every attempt is drawn."""
+        """How many verified traces a question needs until it is done; None: every attempt is sampled."""
         if self.keep == "first":
             return 1
         if self.keep in ("all", "shortest", "diverse"):
@@ -108,7 +108,7 @@ class TracesConfig(OutputConfig, EngineConfig, RayConfig):
     shard: str | None = option(None, "i/n with i from 0: every n-th question only; see `tools-traces merge`.")
     question_key: str | None = option(None, "Field that holds the question; dots reach into objects.")
     answer_key: str | None = option(None, "Field that holds the answer; dots reach into objects.")
-    # Other engines draw other tokens, so here the choice decides the result.
+    # Other engines sample other tokens, so here the choice decides the result.
     engine: Literal["transformers", "vllm", "http", "ray"] = option(
         "transformers", "What draws the completions. ray: workers on a cluster or here, each with --ray-engine."
     )

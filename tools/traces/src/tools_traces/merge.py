@@ -20,7 +20,7 @@ from tools_traces.questions.select import Questions, read_questions
 
 
 def merge(config: MergeConfig, invocation: Invocation) -> Manifest:
-    """Merge the shards' journals and write rows and figures anew; returns the manifest.
+    """Merge the shards' journals and write rows and figures again; returns the manifest.
 
     Raises ToolError unless the runs are all shards of one run, with the same options, data and model.
     """
@@ -89,7 +89,7 @@ def _input(shard: Manifest, name: str) -> dict[str, Any]:
 
 
 def _profile(shard: Manifest, config: TracesConfig) -> Profile:
-    """The profile that the shards were drawn with; one of the model's own is read from the model."""
+    """The profile that the shards were sampled with; one of the model's own is read from the model."""
     name = shard.data["profile"]
     if config.profile is None and name in PROFILES:
         return PROFILES[name]

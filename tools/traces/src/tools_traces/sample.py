@@ -1,4 +1,4 @@
-"""Rejection sampling: draw, grade, and keep what the model got right."""
+"""Rejection sampling: sample, grade, and keep what the model got right."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LOG_EVERY = 50
 
 
 def sample(config: TracesConfig, invocation: Invocation) -> Manifest | None:
-    """Draw until every question has what it needs, and publish the rows; returns the manifest, None for a dry run.
+    """Sample until every question has what it needs, and publish the rows; returns the manifest, None for a dry run.
 
     Everything that a user can have got wrong in data and options is found before the weights are loaded.
     """
@@ -87,7 +87,7 @@ def _sample_into(run: Draft, config: TracesConfig, ref: ModelRef, profile: Profi
 
 @dataclass(frozen=True)
 class _Drawing:
-    """Who says what is drawn, and how to make it draw everything, telling of each attempt."""
+    """Who says what is sampled, and how to make it sample everything, telling of each attempt."""
 
     schedule: Schedule | Fleet
     run: Callable[[Callable[[Attempt], None]], None]
@@ -95,7 +95,7 @@ class _Drawing:
 
 
 def _here(config: TracesConfig, ref: ModelRef, profile: Profile, questions: Questions, journal: Journal) -> _Drawing:
-    """Draw with an engine of this process."""
+    """Sample with an engine of this process."""
     engine = open_vllm(ref, config, layers_of(config, ref)) if config.record_hidden else open_engine(ref, config)
     pairs = _rendered(engine.tokenizer, engine.context_length, profile, questions, config)
     grade, recorder = grader(profile, config.token_ids), None
@@ -111,7 +111,7 @@ def _here(config: TracesConfig, ref: ModelRef, profile: Profile, questions: Ques
 def _by_workers(
     config: TracesConfig, ref: ModelRef, profile: Profile, questions: Questions, journal: Journal
 ) -> _Drawing:
-    """Draw with Ray's workers; the weights are loaded there, but what does not fit is found here."""
+    """Sample with Ray's workers; the weights are loaded there, but what does not fit is found here."""
     from tools_shared.models.load import context_length, load_config, load_tokenizer
     from tools_traces.attempts.workers import Fleet
 
@@ -133,7 +133,7 @@ def _rendered(
 
 
 def _draw(run: Draft, drawing: _Drawing, n: int) -> dict[str, Any]:
-    """Draw everything with progress and metrics; returns how fast this session was."""
+    """Sample everything with progress and metrics; returns how fast this session was."""
     began = time.monotonic()
     drawn = {"attempts": 0, "tokens": 0, "verified": 0}
     schedule = drawing.schedule
@@ -163,13 +163,13 @@ def _draw(run: Draft, drawing: _Drawing, n: int) -> dict[str, Any]:
     return {
         "seconds_last_session": round(seconds, 3),
         "tokens_per_second": round(drawn["tokens"] / seconds, 1),
-        "attempts_last_session": drawn["attempts"],  # with those drawn ahead that turned out not to be needed
+        "attempts_last_session": drawn["attempts"],  # with those sampled ahead that turned out not to be needed
         "tokens_last_session": drawn["tokens"],
     }
 
 
 def add_model(run: Draft, config: TracesConfig, ref: ModelRef) -> str:
-    """Note the model among the run's inputs; returns the hash that stands in its rows."""
+    """Note the model among the run's inputs; returns the hash that its rows carry."""
     if config.engine == "http":
         where = f"{config.shown('endpoint')} {config.model_name or ''}".strip()
         run.add_input("model", where, digest(where))

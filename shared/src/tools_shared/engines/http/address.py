@@ -17,7 +17,7 @@ def chat_url(endpoint: str) -> str:
 
     `http://host:8000` and `http://host:8000/v1` are OpenAI's chat completions under /v1, `.../completions` and Ollama's
     `.../api/chat` are taken as they are (`/api` alone is Ollama's at its own port), any other path gets
-    `/chat/completions`. What stands behind a question mark stays there.
+    `/chat/completions`. What follows a question mark stays there.
     """
     parts = address_parts(endpoint)
     path = parts.path.rstrip("/") or "/v1"
@@ -68,5 +68,5 @@ def read_api_key(variable: str | None, flag: str = "--api-key-env") -> str | Non
             f"{flag} {shown_variable(variable)}: this environment variable is not set; export it, or leave it out"
         )
     if not key.isascii() or not key.isprintable():
-        raise ToolError(f"{flag} {variable}: holds what no key has (a line end, or letters beyond ASCII); mend it")
+        raise ToolError(f"{flag} {variable}: holds what no key has (a line end, or letters beyond ASCII); fix it")
     return key

@@ -86,8 +86,8 @@ class ChatApi:
         draw: int,
         template_options: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """The request for one draw, with everything that decides it: a server fills what is missing from the model's
-        generation config, and a local engine does not. The seed is that of (seed, key, draw), as with every engine."""
+        """The request for one sample, with everything that decides it: a server fills what is missing from the model's
+        generation config, and a local engine does not. The seed is that of (seed, key, sample), as in every engine."""
         dialect = dialect_of(self.url)
         sampling: dict[str, Any] = {
             "temperature": params.temperature,
@@ -204,7 +204,7 @@ class HttpEngine:
         if reply.failure is not None and read is None:
             raise Incomplete(
                 f"{self.server.shown}: prompt {name}: {reply.failure.kind}: {reply.failure.message} "
-                f"(after {reply.attempts} tries); run the same command again to go on"
+                f"(after {reply.attempts} tries); run the same command again to resume"
             )
         try:
             read = read or self.api.read(reply.data, limit)
@@ -218,9 +218,9 @@ class HttpEngine:
 
 
 def whole_text(reply: ChatReply, think: tuple[str, str] | None) -> str:
-    """What the model wrote: reasoning that a server's parser took out stands in its place again, in the profile's tags
+    """What the model wrote: reasoning that a server's parser took out is put back in its place, in the profile's tags
     (`think`; None where it has none). Reasoning that was cut off stays open, as the model left it. An opening tag that
-    the server's template wrote for the model stands there too."""
+    the server's template wrote for the model is put back too."""
     if think and think[1] in reply.text and think[0] not in reply.text:
         return f"{think[0]}{reply.text}"
     if not reply.reasoning or (think and (think[0] in reply.text or think[1] in reply.text)):

@@ -1,8 +1,9 @@
 """What one server turned out not to take: learned from its refusals, so that the requests after the first fit.
 
-Only what leaves the draw as it is, or is a server's own business, is changed by itself, and each change is said once: a
-sampling parameter at the value that changes nothing, another name for the length, the system message in the user's turn
-as the local engine puts it, a stream. A parameter that the user chose and the server refuses stays a failure.
+Only what leaves the sample as it is, or is a server's own business, is changed by itself, and each change is said once:
+a sampling parameter at the value that changes nothing, another name for the length, the system message in the
+user's turn as the local engine puts it, a stream. A parameter that the user chose and the server
+refuses stays a failure.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ LONGEST_WAIT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One JSON body to post. `key` is the caller's name for it; `draw` tells apart draws with the same body."""
+    """One JSON body to post. `key` is the caller's name for it; `draw` tells apart samples with the same body."""
 
     key: Any
     body: dict[str, Any]
@@ -90,7 +90,7 @@ def post_plain(server: Server, body: dict[str, Any]) -> tuple[int, str]:
     try:
         return asyncio.run(_post_plain(server, body))
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        raise Incomplete(f"{server.shown}: {brief(error)}; run the same command again to go on") from error
+        raise Incomplete(f"{server.shown}: {brief(error)}; run the same command again to resume") from error
 
 
 async def _post_plain(server: Server, body: dict[str, Any]) -> tuple[int, str]:
@@ -192,7 +192,7 @@ def _pause(server: Server, failure: Failure, attempt: int, rng: Random) -> float
     if failure.wait is not None and failure.wait > server.timeout:
         raise Incomplete(
             f"{server.shown}: {failure.message}: asks for {failure.wait:.0f} s of patience, more than --timeout "
-            f"{server.timeout:g}; run the same command again then to go on, or raise --timeout"
+            f"{server.timeout:g}; run the same command again then to resume, or raise --timeout"
         )
     jittered = rng.uniform(0, min(LONGEST_WAIT, server.backoff * 2**attempt))
     return max(jittered, (failure.wait or 0.0) + 0.1 * jittered)

@@ -2,9 +2,9 @@
 
 Each slot is a row of the key-value cache whose tokens begin at column 0. All slots are computed at every step, taken
 or not, and the columns that attention sees are a multiple of STRIDE. So the matrix products have the same shapes
-whatever runs beside a row, and its logits the same bits: a draw cannot be flipped by rounding. (This asks of the
+whatever runs beside a row, and its logits the same bits: a sample cannot be flipped by rounding. (This asks of the
 kernels only that the place of a row in the batch and columns of weight 0 behind it do not matter; it is tested.)
-A slot keeps its prompt's keys and values until another prompt takes the place: drawing once more costs no reading.
+A slot keeps its prompt's keys and values until another prompt takes the place: sampling once more costs no reading.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class SlotLayer(DynamicLayer):
 
 @dataclass(eq=False)
 class Row:
-    """One completion being drawn."""
+    """One completion being sampled."""
 
     draw: Draw
     tokens: list[int] = field(default_factory=list)
@@ -153,7 +153,7 @@ class SlotBatch:
         self.capacity = max(self.capacity, _portions(needed))
 
     def step(self) -> list[Row]:
-        """Draw a token in every running row; returns the rows that have ended, whose slots are free now."""
+        """Sample a token in every running row; returns the rows that have ended, whose slots are free now."""
         uniform = self.uniform.gather(1, self.n_drawn[:, None]).squeeze(1)
         tokens = pick(self.logits, uniform, self.params)
         ended = self._note(tokens)

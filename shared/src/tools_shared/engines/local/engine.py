@@ -1,7 +1,7 @@
 """Sampling with transformers: what runs wherever the model runs.
 
 A running batch of slots that completions enter and leave one by one (`continuous.py`); models whose layers have no
-slots draw in fixed batches (`fixed.py`).
+slots sample in fixed batches (`fixed.py`).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ MEMORY_SHARE = 0.3
 
 
 class TransformersEngine:
-    """Draws completions with a loaded causal language model.
+    """Samples completions with a loaded causal language model.
 
-    The same draw gives the same tokens in any batch. `stream` keeps to it to the last bit; `generate` up to the
+    The same sample gives the same tokens in any batch. `stream` keeps to it to the last bit; `generate` up to the
     rounding of the matrix products, which the number of rows can change in the last digit.
     """
 
@@ -74,15 +74,15 @@ class TransformersEngine:
         return drawn.in_order()
 
     def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
-        """See `Engine.stream`. The completions of a draw are the same whatever else is drawn, for a given `n_slots`,
-        machine and number of threads; for models without slots up to rounding."""
+        """See `Engine.stream`. The completions of a sample are the same whatever else is sampled, for a given
+        `n_slots`, machine and number of threads; for models without slots up to rounding."""
         if has_slots(self.model.config):
             self._stream(take, params, on_draw, max(n_slots, MIN_SLOTS), OneByOne(self.model))
         else:
             in_waves(self, take, params, on_draw)
 
     def _stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int, read: Reader):
-        may_shrink = isinstance(read, Ahead)  # else the number of slots is what a draw's bits depend on
+        may_shrink = isinstance(read, Ahead)  # else the number of slots is what a sample's bits depend on
         with self._drawing():
             batch = SlotBatch(self.model, n_slots, params, self.stop_ids, self.tokenizer.pad_token_id, read)
             while True:

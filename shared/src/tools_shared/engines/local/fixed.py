@@ -1,6 +1,6 @@
 """Fixed batches, for models whose layers have no slots (sliding windows, recurrent states).
 
-Each prompt is read once, however many completions are drawn from it; batches are made of prompts of like length
+Each prompt is read once, however many completions are sampled from it; batches are made of prompts of like length
 under a token budget; rows that have ended leave the batch, so the rest costs less.
 """
 
@@ -38,7 +38,7 @@ def batches(rows: Sequence[Row], new_tokens: int, budget: int) -> Iterator[list[
 
 @dataclass(frozen=True)
 class StaticBatches:
-    """Draws whole batches; `draw` expects `torch.inference_mode`."""
+    """Samples whole batches; `draw` expects `torch.inference_mode`."""
 
     model: PreTrainedModel
     params: SamplingParams
@@ -46,7 +46,7 @@ class StaticBatches:
     pad_id: int
 
     def draw(self, rows: list[Row]) -> None:
-        """Draw the rows of one batch to their ends, filling them in place."""
+        """Sample the rows of one batch to their ends, filling them in place."""
         params, device = self.params, self.model.device
         keys = [(row.draw.key, row.draw.sample) for row in rows]
         uniform = uniforms(params, keys).to(device) if params.temperature else None
@@ -67,7 +67,7 @@ class StaticBatches:
             logits = self._forward(tokens[:, None], mask, cache)
 
     def _read_prompts(self, rows: list[Row]):
-        """Run each different prompt once, left-padded; returns cache, mask and next-token logits, one row a draw."""
+        """Run each different prompt once, left-padded; returns cache, mask and next-token logits, one row a sample."""
         wanted = list(dict.fromkeys(row.draw.prompt.token_ids for row in rows))
         width = max(map(len, wanted))
         ids = torch.full((len(wanted), width), self.pad_id, device=self.model.device)

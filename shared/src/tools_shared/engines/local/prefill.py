@@ -106,7 +106,7 @@ def read_together(
     model: PreTrainedModel, prompts: Sequence[Ids], pad_id: int, beginning: Beginning = Beginning()
 ) -> list[ReadPrompt]:
     """Read prompts in one pass, padded on the right: causal attention keeps a prompt from its own padding, so no mask
-    is needed, and what stands there is cut off. All of them have to begin with `beginning`."""
+    is needed, and what is there is cut. All of them have to begin with `beginning`."""
     rests = [ids[beginning.length :] for ids in prompts]
     width = max(map(len, rests))
     tokens = torch.tensor([[*ids, *[pad_id] * (width - len(ids))] for ids in rests], device=model.device)

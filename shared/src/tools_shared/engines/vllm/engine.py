@@ -1,8 +1,8 @@
 """Sampling with vLLM: its own continuous batching and prefix cache, LoRA run directories served without merging.
 
 Rows enter and leave vLLM's running batch through its engine's `add_request` and `step`, which its own `LLM.generate`
-is a loop over. Each draw's seed is that of (seed, key, draw). vLLM does not promise the same bits in another batch, so
-a repeated draw may differ where two tokens are almost equally likely.
+is a loop over. Each sample's seed is that of (seed, key, sample). vLLM does not promise the same bits in another batch,
+so a repeated sample may differ where two tokens are almost equally likely.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def llm_options(ref: ModelRef, config: LocalEngineConfig) -> dict[str, Any]:
     if place == "cpu":
         os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
         longest = config.max_model_len or context_length(load_config(ref)) or 0
-        # A prompt read in parts makes vLLM 0.31 rewind its draw's generator, which only CUDA's can do.
+        # A prompt read in parts makes vLLM 0.31 rewind its sample's generator, which only CUDA's can do.
         options |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(8192, longest)}
         options["enforce_eager"] = True
     else:
@@ -135,7 +135,7 @@ def lora_request(ref: ModelRef) -> LoRARequest | None:
 
 
 class VllmEngine:
-    """Draws completions with vLLM in this process. `states` is the folder into which it stores hidden states."""
+    """Samples completions with vLLM in this process. `states` is the folder into which it stores hidden states."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class VllmEngine:
         self.llm, self.tokenizer, self.lora, self.states = llm, tokenizer, lora, states
         self.asleep = False
         self.bond: EndWithMe | None = None
-        # The state of a token is there when the next one has been drawn, so one more is drawn and dropped.
+        # The state of a token is there when the next one has been sampled, so one more is sampled and dropped.
         self._n_more = int(states is not None)
         self.context_length = llm.llm_engine.model_config.max_model_len - self._n_more
         configured = llm.llm_engine.model_config.try_get_generation_config().get("eos_token_id")
@@ -177,7 +177,9 @@ class VllmEngine:
         try:
             self._stream(take, params, on_draw, n_slots)
         except EngineDeadError as error:
-            raise Incomplete("vLLM's process ended while it drew; run the same command again, it goes on") from error
+            raise Incomplete(
+                "vLLM's process ended while it was sampling; run the same command again to resume"
+            ) from error
 
     def _stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int) -> None:
         engine = self.llm.llm_engine
@@ -205,13 +207,13 @@ class VllmEngine:
                 engine.abort_request(list(running))
 
     def _gives_logprobs(self, params: SamplingParams) -> bool:
-        """Started with `processed_logprobs`, vLLM tells them of what it draws from, which top-k and the like change."""
+        """Started with `processed_logprobs`, vLLM gives those that it samples from, which top-k and the like change."""
         if self.llm.llm_engine.model_config.logprobs_mode == "processed_logprobs":
             return params.top_k == 0 and params.top_p == 1 and params.min_p == 0
         return params.temperature in (0, 1)
 
     def take_adapter(self, folder: Path) -> None:
-        """Draw with the LoRA adapter in `folder` from now on; the one before is dropped.
+        """Sample with the LoRA adapter in `folder` from now on; the one before is dropped.
 
         It has a name and a number of its own: by name and path vLLM finds keys and values of prompts that it has read,
         by number an adapter that it has loaded.
@@ -236,7 +238,7 @@ class VllmEngine:
             self.asleep = False
 
     def close(self) -> None:
-        """End vLLM's processes; the engine draws no more."""
+        """End vLLM's processes; the engine samples no more."""
         if self.bond is not None:
             self.bond.release()
         self.llm.llm_engine.engine_core.shutdown()

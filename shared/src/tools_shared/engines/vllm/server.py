@@ -26,7 +26,7 @@ STARTED = "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 vllm serve BASE --enable-lora"
 
 
 class VllmServerEngine:
-    """Draws completions from `adapter`, once it is loaded on vLLM's server. `server.url` is the base address,
+    """Samples completions from `adapter`, once it is loaded on vLLM's server. `server.url` is the base address,
     `http://host:8000/v1`; `end` what the model's generation config ends completions with."""
 
     def __init__(
@@ -110,7 +110,7 @@ class VllmServerEngine:
         if reply.failure is not None:
             raise Incomplete(
                 f"{self.server.shown}: {reply.failure.kind}: {reply.failure.message} (after {reply.attempts} tries); "
-                "run the same command again to go on"
+                "run the same command again to resume"
             )
         try:
             token_ids, logprobs, reason = read_choice(reply.data, params.logprobs)

@@ -83,7 +83,7 @@ def read_side(given: str | Path) -> Side:
 def _check_whole(
     folder: Path, hashes: Mapping[str, Any], items: Sequence[Item], responses: Mapping[DrawKey, Response]
 ) -> None:
-    """Raise ToolError when items are not those that were asked, or a draw of one has no stored response."""
+    """Raise ToolError when items are not those that were asked, or a sample of one has no stored response."""
     by_task: dict[str, list[Any]] = {}
     for item in items:
         by_task.setdefault(item.task, []).append(item.to_json())
@@ -155,7 +155,7 @@ Means = dict[tuple[str, str], dict[str, float]]
 
 
 def item_means(graded: Sequence[Graded]) -> Means:
-    """For each item its mean value over the draws, by metric."""
+    """For each item its mean value over the samples, by metric."""
     values: dict[tuple[str, str], dict[str, list[float]]] = {}
     for g in graded:
         mine = values.setdefault(g.item.key, {})

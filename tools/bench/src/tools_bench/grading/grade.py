@@ -1,4 +1,4 @@
-"""From stored responses to values: what came of each draw, and what it is worth on every metric.
+"""From stored responses to values: what came of each sample, and what it is worth on every metric.
 
 Grading reads the item and the stored response and nothing else, so it can be done again at any time with today's
 grader (`tools-bench rescore`, and both sides of every comparison).
@@ -32,7 +32,7 @@ THINK = ("<think>", "</think>")
 
 @dataclass
 class Graded:
-    """One draw, judged. `outcome`: `correct`, `wrong`, `no_answer`, `truncated`, `empty`, `refusal`, `gold_invalid`,
+    """One sample, judged. `outcome`: `correct`, `wrong`, `no_answer`, `truncated`, `empty`, `refusal`, `gold_invalid`,
     `error_*` for math and free text; `answered`, `empty`, `truncated`, `refusal`, `error_*` for the others.
     A value is None where the metric does not apply."""
 
@@ -48,7 +48,7 @@ class Graded:
 
 
 def grade_all(items: Sequence[Item], responses: Mapping[DrawKey, Response], profile: Profile) -> list[Graded]:
-    """Grade every draw of the items, in order; a draw without a stored response is left out."""
+    """Grade every sample of the items, in order; a sample without a stored response is left out."""
     n_draws = 1 + max((sample for _, _, sample in responses), default=0)
     pairs = [
         (item, responses[item.task, item.id, draw])
@@ -133,7 +133,7 @@ def _is_number(answer: str) -> bool:
 
 
 def _contains(answer: str, gold: str) -> bool:
-    """Whether the gold answer stands in the given one, not as a part of a longer number or word."""
+    """Whether the gold answer is in the given one, not as a part of a longer number or word."""
     start = answer.find(gold) if gold else -1
     while start >= 0:
         before, after = answer[:start][-1:], answer[start + len(gold) :][:2]
@@ -196,7 +196,7 @@ def visible(text: str) -> str:
 
 
 def _add_of_many(graded: Sequence[Graded]) -> None:
-    """Put pass@k and majority@k, which belong to an item and not to a draw, on its first draw."""
+    """Put pass@k and majority@k, which belong to an item and not to a sample, on its first sample."""
     by_item: dict[tuple[str, str], list[Graded]] = {}
     for one in graded:
         if one.item.kind == "math" and one.outcome != Status.GOLD_INVALID:
@@ -219,7 +219,7 @@ def keep_metrics(graded: Sequence[Graded], chosen: Mapping[str, Sequence[str]]) 
 
 
 def metric_names(graded: Sequence[Graded], kind: str) -> list[str]:
-    """The metrics that apply to some draw of a kind, in their usual order."""
+    """The metrics that apply to some sample of a kind, in their usual order."""
     found = {n for g in graded if g.item.kind == kind for n, v in g.values.items() if v is not None}
     order = list(METRICS)
     return sorted(found, key=lambda n: (order.index(n) if n in order else len(order), metric_of(n).name))

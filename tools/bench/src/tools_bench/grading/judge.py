@@ -105,7 +105,7 @@ def rubrics_sha256() -> str:
 
 
 def judged_items(items: Sequence[Item], responses: Mapping[DrawKey, Response], n_draws: int) -> list[Item]:
-    """The items with a reply to every draw; the others are the worst already."""
+    """The items with a reply to every sample; the others are the worst already."""
     mine = [item for item in items if item.kind in ASKED]
     return [item for item in mine if all(responses[item.task, item.id, draw].error is None for draw in range(n_draws))]
 
@@ -141,9 +141,9 @@ def _truth(value: Any) -> bool | None:
 
 
 def apply_judgements(graded: Sequence[Graded], judgements: Mapping[DrawKey, Response]) -> dict[str, Any]:
-    """Put the judge's values on the draws; returns how many were judged, how many not, and the agreement by metric.
+    """Put the judge's values on the samples; returns how many were judged, how many not, and the agreement by metric.
 
-    A draw without a judgement has no value: its rates are over those that were judged.
+    A sample without a judgement has no value: its rates are over those that were judged.
     """
     agreement: dict[str, dict[str, int]] = {}
     n_failed = 0

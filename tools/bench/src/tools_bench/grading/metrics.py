@@ -36,7 +36,7 @@ class Metric:
 
 _ALL = (
     Metric("accuracy", "math", 1, "right answer where the prompt asks for it (in the tags or the box)", of_gold=True),
-    Metric("accuracy_lenient", "math", 1, "right answer, wherever the final answer stands", of_gold=True),
+    Metric("accuracy_lenient", "math", 1, "right answer, wherever the final answer is", of_gold=True),
     Metric("exact_match", "math", 1, "the final answer is the gold one, letter for letter", of_gold=True),
     Metric(
         "numeric_match",
@@ -104,8 +104,8 @@ def check_choice(names: Sequence[str], kind: str, where: str) -> None:
 
 
 def headline(kind: str, tells_format: bool, among: Sequence[str] = ()) -> str:
-    """The metric that stands for a kind. Where the model was not told how to mark its answer, the lenient accuracy.
-    `among` are those that are reported (empty: all); where the usual one is not, the first of them stands for it."""
+    """The headline metric of a kind. Where the model was not told how to mark its answer, the lenient accuracy.
+    `among` are those that are reported (empty: all); where the usual one is not, the first of them is the headline."""
     usual = {
         "math": "accuracy" if tells_format else "accuracy_lenient",
         "match": "match",

@@ -1,4 +1,4 @@
-"""From graded draws to `benchmark_results.json`: rates with intervals, errors apart, groups beside."""
+"""From graded samples to `benchmark_results.json`: rates with intervals, errors apart, groups beside."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FEWEST_IN_GROUP = 5
 
 
 def rate(pairs: Sequence[tuple[Any, float]]) -> Interval:
-    """The mean of (item, value) pairs: Wilson where each item stands once and is right or wrong, else a bootstrap over
+    """The mean of (item, value) pairs: Wilson where each item occurs once and is right or wrong, else a bootstrap over
     items."""
     values = [value for _, value in pairs]
     items = {item for item, _ in pairs}
@@ -145,7 +145,7 @@ def _counts(outcomes: Mapping[str, int]) -> str:
 
 
 def as_csv(graded: Sequence[Graded]) -> str:
-    """Every draw on a row, with its values."""
+    """Every sample on a row, with its values."""
     names = [n for kind in EVALUATIONS for n in metric_names(graded, kind)]
     file = io.StringIO()
     writer = csv_cells.Writer(file)

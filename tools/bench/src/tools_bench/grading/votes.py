@@ -26,7 +26,7 @@ TEMPERATURE = 0.8
 def vote(
     run: Draft, engine: Engine, problems: Sequence[Problem], profile: Profile, config: EvaluateConfig
 ) -> dict[str, Any]:
-    """Draw `--samples` completions a problem, write them with their scores, and return the rates with intervals.
+    """Sample `--samples` completions a problem, write them with their scores, and return the rates with intervals.
 
     Nothing without `--samples`. Intervals resample problems; the difference of weighted vote and majority is paired.
     """

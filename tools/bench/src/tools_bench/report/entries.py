@@ -155,7 +155,7 @@ def _graded(g: Graded) -> dict[str, Any]:
 
 
 def _good(values: Mapping[str, float | None]) -> bool:
-    """Whether a draw is as good as can be on every metric that has a direction and decides for its kind."""
+    """Whether a sample is as good as can be on every metric that has a direction and decides for its kind."""
     deciding = ("accuracy_lenient", "match", "no_answer_reveal_rate", "socratic_step_rate", "safety_accuracy")
     found = [(METRICS[name], values[name]) for name in deciding if values.get(name) is not None]
     return all(value != metric.worst for metric, value in found)

@@ -16,7 +16,7 @@ def lineage(entries: Sequence[Entry]) -> dict[str, Any]:
 
     A run is known by its manifest's hash, a file by its own, so the same file under two paths is one node; what has an
     address (`hf://`, `demo://`) by that, since its hash is that of the rows that were read. A file that a run here made
-    stands for that run, and one that tools-dedup kept for that cleaning, with what it was compared with.
+    is that run, and one that tools-dedup kept for that cleaning, with what it was compared with.
     """
     makers = _makers(entries)
     nodes: dict[str, dict[str, Any]] = {

@@ -24,7 +24,7 @@ ApiName = Literal["auto", "openai", "chat", "template"]
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A reply read: the model's text, how it ended, and what else the server said. `refusal` is True where the model
-    refused in a field of its own or a content filter withheld the reply; `why_empty` what stands instead of a text."""
+    refused in a field of its own or a content filter withheld the reply; `why_empty` what came instead of a text."""
 
     text: str
     finish_reason: str = "stop"
@@ -60,7 +60,7 @@ def answer_to(failure: Failure) -> Answer | None:
 
 @dataclass(frozen=True)
 class Api:
-    """One of the ways to ask. `template` is the parsed request template, `response_path` where the text stands in a
+    """One of the ways to ask. `template` is the parsed request template, `response_path` where the text is in a
     reply (`choices.0.message.content`); `extras` are what the user adds to every request."""
 
     name: str
@@ -80,7 +80,7 @@ class Api:
         return self.name == "openai" or (self.name == "template" and "{system}" in json.dumps(self.template))
 
     def body(self, item: Item, profile: Profile, params: SamplingParams, draw: int) -> dict[str, Any]:
-        """The JSON to post for one draw."""
+        """The JSON to post for one sample."""
         if self.name == "chat":
             return self.extras.onto(_tutor_body(item))
         messages = messages_of(item, profile)

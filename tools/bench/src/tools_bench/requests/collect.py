@@ -80,7 +80,7 @@ class Guard:
         if self.stopped:
             raise Incomplete(
                 f"{journal.path}: the budget of {self.prices.budget:g} does not cover the next request "
-                f"({self.spent:.4g} spent); raise --budget and run the same command to go on"
+                f"({self.spent:.4g} spent); raise --budget and run the same command to resume"
             )
         failed = [r for r in journal.responses.values() if r.error is not None]
         if failed and len(failed) > self.max_error_rate * self.n_planned:
@@ -89,7 +89,7 @@ class Guard:
     def too_many(self, last: Response, n: int | None = None) -> Incomplete:
         return Incomplete(
             f"{n or self.n_failed} of {self.n_planned} requests failed, more than --max-error-rate "
-            f"{self.max_error_rate:g}; the last: {last.error}: {last.message}; mend it and run the same command again"
+            f"{self.max_error_rate:g}; the last: {last.error}: {last.message}; fix it and run the same command again"
         )
 
 
@@ -112,7 +112,7 @@ def from_endpoint(
     guard: Guard,
     cache: ReplyCache | None,
 ) -> None:
-    """Ask an endpoint for every draw that the journal does not have. Raises Incomplete when the guard says so."""
+    """Ask an endpoint for every sample that the journal does not have. Raises Incomplete when the guard says so."""
     most: dict[tuple[str, str, int], float] = {}
 
     def dearest(body: dict[str, Any], draw: int) -> float:
@@ -177,7 +177,7 @@ def _with(key: tuple[str, str, int], answer: Answer, told: Mapping[str, float]) 
 def from_engine(
     journal: Journal, items: Sequence[Item], engine: Engine, profile: Profile, params: SamplingParams
 ) -> None:
-    """Draw from a local engine what the journal does not have."""
+    """Sample from a local engine what the journal does not have."""
     missing = [i for i in items if any(journal.needs((i.task, i.id, d)) for d in range(params.n))]
     prompts = [render_prompt(engine.tokenizer, profile, messages_of(item, profile)) for item in missing]
     names = [f"{item.task}/{item.id}" for item in missing]

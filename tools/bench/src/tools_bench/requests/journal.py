@@ -1,7 +1,7 @@
 """`responses.jsonl`: every reply on one line as it came, appended at once; the file from which a killed run goes on.
 
-A line torn by a kill is cut off when the file is opened again. A failed request may stand there several times; the
-last line of a draw counts.
+A line torn by a kill is removed when the file is opened again. A failed request may stand there several times; the
+last line of a sample counts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DrawKey = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One draw for one item: the text, or why there is none (`error` is the kind, `message` the words)."""
+    """One sample for one item: the text, or why there is none (`error` is the kind, `message` the words)."""
 
     task: str
     id: str
@@ -50,7 +50,7 @@ class Response:
 
 
 class Journal:
-    """The open file; `answered` are the draws that are there and did not fail."""
+    """The open file; `answered` are the samples that are there and did not fail."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -85,7 +85,7 @@ def parse(lines: Iterable[str], path: Path) -> Iterable[Response]:
 
 
 def read_responses(path: Path) -> dict[DrawKey, Response]:
-    """The responses of a finished run; the last line of each draw."""
+    """The responses of a finished run; the last line of each sample."""
     try:
         content = path.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -13,7 +13,7 @@ FEWEST = 5
 
 
 def oddities(responses: Sequence[Response], params: SamplingParams) -> Iterator[str]:
-    """A line for each thing that looks like the server's doing: empty replies, requests that a filter refused, draws
+    """A line for each thing that looks like the server's doing: empty replies, requests that a filter refused, samples
     that are all alike, replies that were cut without a word of it."""
     answered = [response for response in responses if response.error is None]
     why = Counter(r.message for r in answered if r.message and not r.text.strip() and not r.refusal)
@@ -40,7 +40,7 @@ def oddities(responses: Sequence[Response], params: SamplingParams) -> Iterator[
 
 
 def _all_alike(answered: Sequence[Response], n: int) -> bool:
-    """Whether every item that has all its draws has one text; False for too few items to say."""
+    """Whether every item that has all its samples has one text; False for too few items to say."""
     texts: dict[tuple[str, str], list[str]] = {}
     for response in answered:
         texts.setdefault((response.task, response.id), []).append(response.text)

@@ -52,7 +52,7 @@ def make_plan(config: BenchConfig) -> Plan:
     if config.ids is not None:
         tasks = _chosen(tasks, config.ids)
     if config.samples > 1 and config.temperature == 0:
-        say(f"--temperature 0: the {config.samples} samples of an item are alike; --temperature 0.8 draws each anew")
+        say(f"--temperature 0: the {config.samples} samples of an item are identical; pass --temperature 0.8")
     params = SamplingParams(config.temperature, config.max_new_tokens, config.samples, config.top_p, seed=config.seed)
     return Plan(suite, tasks, _profile(config, suite), params)
 

@@ -23,7 +23,7 @@ class Run:
 
 
 def aligned(wanted: Sequence[str], there: Sequence[str]) -> list[Run]:
-    """The runs by which most of `wanted` stands in `there` in order, ascending in both.
+    """The runs by which most of `wanted` occurs in `there` in order, ascending in both.
 
     Runs of three words or more are chained; a run far from the one before (farther than `wanted` is long) must have
     six.

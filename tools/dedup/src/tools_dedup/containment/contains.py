@@ -39,8 +39,8 @@ _EDGES = ".?!:;\n\"'*()[]。？！：；।"
 
 @dataclass(frozen=True, slots=True)
 class Contained:
-    """Test text `test` stands in a row, or with `reverse` the row in the test text. `share` of the words, weighted;
-    `places` are (key, start, end) in the row's texts, `spans` what stands there."""
+    """Test text `test` occurs in a row, or with `reverse` the row in the test text. `share` of the words, weighted;
+    `places` are (key, start, end) in the row's texts, `spans` what is there."""
 
     test: int
     share: float

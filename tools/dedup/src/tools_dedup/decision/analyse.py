@@ -85,7 +85,7 @@ class Analysis:
         return self.verdicts.get(text_digest(self.train.texts[text_id]).hex()) if self.verdicts else None
 
     def contained_in(self, row: int) -> Contained | None:
-        """The test text that stands in a usable row, unless the row equals one."""
+        """The test text that occurs in a usable row, unless the row equals one."""
         equal = self.decisions.rule[self.train.text_ids[row]] == EXACT and self.decisions.goes[self.train.text_ids[row]]
         return None if equal else self.contained.get(self.train.positions[row])
 

@@ -1,4 +1,4 @@
-"""What becomes of each training row: read a second time, decided, with the evidence as it stands in the matches."""
+"""What happens to each training row: read a second time, decided, with the evidence as the matches give it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _read_again(analysis: Analysis) -> Iterator[tuple[Row, Content]]:
 
 
 def match_record(analysis: Analysis, i: int, row: Row, content: Content, removed_by: str | None) -> dict[str, Any]:
-    """A row's line in the matches: the fields that other programs know, then where it stands and why it went."""
+    """A row's line in the matches: the fields that other programs know, then where it is and why it was removed."""
     decisions, text_id = analysis.decisions, analysis.train.text_ids[i]
     contained, number = analysis.contained_in(i), int(decisions.test[text_id])
     same = contained is None or contained.test == number

@@ -17,7 +17,7 @@ STEPS = "steps"
 
 @dataclass(frozen=True)
 class Keys:
-    """Where a row's text stands. Nothing given: goal and steps, else the question of the row's own shape."""
+    """Where a row's text is. Nothing given: goal and steps, else the question of the row's own shape."""
 
     goal: str | None = None
     steps: str | None = None

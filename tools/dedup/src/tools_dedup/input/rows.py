@@ -98,7 +98,7 @@ def source_of_rows(name: str, rows: Sequence[Mapping[str, Any]]) -> Source:
 
 @dataclass
 class Scan:
-    """A source read once. Row `i` of the usable rows stands at `positions[i]` among all rows and has the text
+    """A source read once. Row `i` of the usable rows is at `positions[i]` among all rows and has the text
     `texts[text_ids[i]]`; `contents` is kept only where asked for, `held` only of a small source. Rejected row `r` stood
     at `rejected_at[r]`. `n_read` = usable + rejected + `n_unsampled`."""
 

@@ -24,7 +24,7 @@ _PLURALS = frozenset(w for w in _PARTS if w.endswith("s"))
 _TIMES = {"twice": 2, "double": 2, "doubled": 2, "thrice": 3, "triple": 3, "tripled": 3}
 _CARDINALS = {w: n for n, w in enumerate(_UNITS)} | _TENS
 NUMBER_WORDS = {w: str(n) for w, n in (_CARDINALS | _TIMES | _SCALES).items()} | {"half": "0.5", "quarter": "0.25"}
-"""What a number word is worth where it stands alone; "third" is one only behind "a" or "one"."""
+"""What a number word is worth where it is alone; "third" is one only behind "a" or "one"."""
 
 _COMPOUND = {*_TENS, *_SCALES, *_PARTS, *_ORDINALS}
 COMPOUND = frozenset(form for w in _COMPOUND for form in (w, w.capitalize(), w.upper()))

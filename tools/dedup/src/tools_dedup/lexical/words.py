@@ -131,7 +131,7 @@ def _is_simple(text: str, found: list[str]) -> bool:
 
 
 def _places(text: str) -> list[tuple[str, int, int]]:
-    """The pieces and where each stands."""
+    """The pieces and where each is."""
     plain_text = text.isascii()
     if plain_text:
         found = [(match[0], match.start(), match.end()) for match in _ASCII_PIECE.finditer(text)]

@@ -110,7 +110,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         if manifest["kind"] != KIND or manifest["schema_version"] > SCHEMA_VERSION:
             raise ValueError(f"kind {manifest['kind']!r}, format {manifest['schema_version']}")
     except FileNotFoundError:
-        raise ToolError(f"{path}: no such manifest; it stands beside the output of tools-dedup run") from None
+        raise ToolError(f"{path}: no such manifest; it is beside the output of tools-dedup run") from None
     except OSError as error:
         raise ToolError(
             f"{path}: cannot be read ({error.strerror}); give the OUTPUT.run.json of tools-dedup run"

@@ -107,4 +107,4 @@ def check_inputs(config: DedupConfig, paths: OutputPaths) -> None:
         raise ToolError(f"--save-embeddings {config.save_embeddings}: is another output too; give another path")
     if config.save_embeddings and not config.dry_run:
         with opened_embeddings(config):
-            pass  # what stands in its way is said before anything is encoded
+            pass  # what is in its way is said before anything is encoded

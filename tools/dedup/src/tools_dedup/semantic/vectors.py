@@ -209,7 +209,7 @@ def _check_shapes(arrays: Mapping[str, np.ndarray], key: Any) -> None:
 
 
 def load_embeddings(path: str) -> SavedEmbeddings:
-    """Raises ToolError for a file that is none of ours, holds pickled objects, or unusable vectors."""
+    """Raises ToolError for a file that this tool did not write, or with pickled objects or unusable vectors."""
     import numpy as np
 
     try:

@@ -1,6 +1,6 @@
 """`--long chunk`: texts over the model's limit are compared by overlapping windows; the best pair of windows counts.
 
-A model cuts a text at its limit without a word; whatever stands behind is then not compared at all.
+A model cuts a text at its limit without a word; the rest is then not compared at all.
 """
 
 from __future__ import annotations

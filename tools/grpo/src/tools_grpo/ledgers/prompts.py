@@ -1,4 +1,4 @@
-"""`prompts.jsonl`: how often each problem was tried and solved, and which problems that makes not worth a draw."""
+"""`prompts.jsonl`: how often each problem was tried and solved, and which problems that makes not worth a sample."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class PromptLedger:
     """Attempts and passes of each problem over the run so far; `Judge` says what a pass is.
 
     A line holds step, problem, attempts and passes, both counted from the beginning of the run: a problem's last line
-    is what is known of it. Every completion drawn for training counts, trained on or not.
+    is what is known of it. Every completion sampled for training counts, trained on or not.
     """
 
     def __init__(self, path: Path, config: GrpoConfig, step: int) -> None:
-        """Takes up the ledger in `path` before `step`; lines from there on are of draws that will be made again."""
+        """Takes up the ledger in `path` before `step`; lines from there on are of samples that will be made again."""
         self.path, self.config = path, config
         self.counts: dict[str, list[int]] = processes.share(self._before(step) if processes.is_main() else {})
 

@@ -30,8 +30,8 @@ def write_rollouts(
 
     `texts` are this process's; `rewards` and `advantages` those of all, in the order of the ranks.
 
-    `step` counts the updates before this one, `policy_step` those that the weights had had when they drew it: they are
-    the same while rollouts are spent at once. Log-probabilities are at the sampling temperature, one a token. A
+    `step` counts the updates before this one, `policy_step` those that the weights had had when they sampled it: they
+    are the same while rollouts are spent at once. Log-probabilities are at the sampling temperature, one a token. A
     reward that was None is null and counts nothing in `reward`, the weighted sum.
     """
     rows = []
@@ -79,7 +79,7 @@ def forget_after(folder: Path, step: int) -> None:
 
 
 def read_rollouts(run_dir: Path) -> Iterator[dict[str, Any]]:
-    """The rollouts of a finished run, or of one that is under way or was cut off, step by step.
+    """The rollouts of a finished run, or of one that is under way or interrupted, step by step.
 
     Raises ToolError when there are none, they are damaged, or of a format without log-probabilities.
     """

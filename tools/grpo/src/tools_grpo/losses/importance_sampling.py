@@ -1,8 +1,8 @@
-"""Correcting for rollouts that another program drew: importance sampling as TRL does it, without its extra forward.
+"""Correcting for rollouts that another program sampled: importance sampling as TRL does it, without its extra forward.
 
 vLLM computes the same probabilities with other kernels, and in half precision they drift apart. TRL weights each
 completion (or token) by the trainer's probability over vLLM's, and reads all completions once more for it. With one
-update a batch the policy that is trained is still the one that drew, so its probabilities in the training pass
+update a batch the policy that is trained is still the one that sampled, so its probabilities in the training pass
 are those that the weight asks for.
 """
 
@@ -73,7 +73,7 @@ def over_processes(parts: torch.Tensor) -> dict[str, float]:
 
 
 def refuse_another_model(values: Mapping[str, float], step: int) -> None:
-    """Raises Incomplete where METRICS say that the trained model is not what drew: the mean token of a batch is
+    """Raises Incomplete where METRICS say that the trained model is not what sampled: the mean token of a batch is
     further off than the weights may correct."""
     apart = values.get(METRICS[0], 0.0)
     if apart > math.log(MAX_RATIO):

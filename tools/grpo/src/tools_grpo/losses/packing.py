@@ -59,7 +59,7 @@ class Tree:
     """A batch packed for one forward.
 
     `tokens` and `positions` are (1, N); `scored` (n,) are the positions that predict something and `labels` (1, n)
-    what; `rows` and `columns` (n,) say where that stands in the padded batch. `outputs` (N,) puts attention's results,
+    what; `rows` and `columns` (n,) say where that is in the padded batch. `outputs` (N,) puts attention's results,
     block by block, prefixes before rows, back into the order of the pack.
     """
 
@@ -131,7 +131,7 @@ def plant(rows: Sequence[Row], device: torch.device) -> Tree:
 
 
 Group = tuple[range, list[range]]
-"""Where a group stands in the pack: its prefix, and the segment of each completion."""
+"""Where a group is in the pack: its prefix, and the segment of each completion."""
 
 
 def _parts(groups: Sequence[Group]) -> list[list[Group]]:

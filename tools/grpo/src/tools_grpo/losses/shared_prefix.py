@@ -28,7 +28,7 @@ NOISE = 1e-3
 
 
 class FrugalTrainer(GRPOTrainer):
-    """Packs each group under one prompt where that is exact for the model; where it is not, says so in a sentence."""
+    """Packs each group under one prompt where that is exact for the model; where it is not, says so with a message."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -86,7 +86,7 @@ class FrugalTrainer(GRPOTrainer):
         compute_entropy: bool = False,
         **more: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """See TRL's. Within a loss, what weighs completions that another program drew is found on the way."""
+        """See TRL's. Within a loss, what weighs completions that another program sampled is found on the way."""
         if not self.shares_prompts:
             found = super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **more

@@ -11,7 +11,7 @@ WIDTH, HEIGHT, MARGIN = 480, 170, 56
 CHARTS = {
     "reward": "Reward",
     "length": "Length, tokens",
-    "flat": "Share of groups without spread",
+    "flat": "Share of zero-variance groups",
     "truncated": "Share truncated",
 }
 STYLE = """

@@ -45,7 +45,7 @@ def expected_memory(config: GrpoConfig, ref: ModelRef, prompts: Sequence[Prompt]
 
 
 def vllm_memory(config: GrpoConfig) -> list[str]:
-    """A line about what vLLM takes besides, where it draws on this machine."""
+    """A line about what vLLM takes besides, where it samples on this machine."""
     if config.engine != "vllm":
         return []
     import torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tools_grpo.inspect import Inspection, Shown, mean, spans
 from tools_shared.console import printable
 
-HEAD = "steps           reward  no spread  length  truncated  log-prob"
+HEAD = "steps           reward   zero var  length  truncated  log-prob"
 TITLES = {
     "best": "Best",
     "worst": "Worst",

@@ -1,6 +1,6 @@
-"""Filling a step with groups that teach something: other problems for those without spread and those skipped.
+"""Filling a step with groups that teach something: new problems for zero-variance groups and for skipped ones.
 
-As DAPO's dynamic sampling (Yu et al. 2025, section 3.2), with a bound on the draws.
+As DAPO's dynamic sampling (Yu et al. 2025, section 3.2), with a bound on the samples.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Group:
 
 @dataclass
 class Filled:
-    """This process's groups of a step, and those that were drawn and given up for them."""
+    """This process's groups of a step, and those that were sampled and given up for them."""
 
     groups: list[Group]
     n_skipped: int
@@ -54,7 +54,7 @@ class Filled:
 
 
 class Filler:
-    """Draws a step's groups ahead of TRL, so that it sees one batch as always."""
+    """Samples a step's groups ahead of TRL, so that it sees one batch as always."""
 
     def __init__(
         self, config: GrpoConfig, rows: Sequence[dict[str, Any]], sampler: Sampler, ledger: PromptLedger
@@ -62,9 +62,9 @@ class Filler:
         self.config, self.rows, self.sampler, self.ledger = config, rows, sampler, ledger
 
     def fill(self, trainer: LedgerTrainer, inputs: Sequence[dict[str, Any]]) -> Filled:
-        """Groups for the prompts of `inputs`, in which each stands once for every completion.
+        """Groups for the prompts of `inputs`, in which each occurs once for every completion.
 
-        Where the problems run out, a prompt that would be skipped and a group without spread stay.
+        Where the problems run out, a prompt that would be skipped and a zero-variance group stay.
         """
         planned = list(inputs[:: self.config.num_generations])
         others = self._others(planned, trainer.state.global_step)
@@ -84,7 +84,7 @@ class Filler:
     def _others(self, planned: Sequence[dict[str, Any]], step: int) -> Iterator[dict[str, Any]]:
         """This process's part of the problems that the step does not have yet, in an order of (seed, step) alone.
 
-        A problem is drawn once a step: a second group would repeat the first's completions.
+        A problem is sampled once a step: a second group would repeat the first's completions.
         """
         seen = {text for part in processes.gather([row["prompt"] for row in planned]) for text in part}
         return islice(

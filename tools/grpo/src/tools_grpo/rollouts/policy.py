@@ -1,6 +1,6 @@
-"""Who draws the rollouts, and how it comes by the weights of now.
+"""Rollout backends, and how each one gets the updated adapter.
 
-transformers draws with the trained model itself. vLLM has weights of its own: the base, loaded once, and on it the
+transformers samples with the trained model itself. vLLM has weights of its own: the base, loaded once, and on it the
 adapter as it is after each update, which is all that is handed over.
 
 Whole weights are not: vLLM 0.31's `reload_weights`, tried on its CPU build, left log-probabilities 0.2 off after an
@@ -45,16 +45,16 @@ FOLDER = "policy"
 
 
 class Policy(Protocol):
-    """What draws the rollouts of a run."""
+    """What samples the rollouts of a run."""
 
     engine: Engine
 
     def renew(self, trainer: GRPOTrainer) -> None:
-        """Draw with the weights of now from now on. Every process of the run calls it, at the same step."""
+        """Sample with the current weights from now on. Every process of the run calls it, at the same step."""
         ...
 
     def rest(self) -> None:
-        """Nothing is drawn until `renew` is called again: its memory is free for training."""
+        """Nothing is sampled until `renew` is called again: its memory is free for training."""
         ...
 
 
@@ -73,7 +73,7 @@ class Here:
 
 
 class Gathered:
-    """The trained model, whose weights are spread over the processes, put together for the draws of a step."""
+    """The trained model, whose weights are spread over the processes, put together for the samples of a step."""
 
     engine: Engine
 
@@ -107,11 +107,11 @@ class Colocated:
 
 
 class Served:
-    """A vLLM server that any number of runs draw from, each from its own adapter; rank 0 hands it over."""
+    """A vLLM server that any number of runs sample from, each from its own adapter; rank 0 hands it over."""
 
     def __init__(self, engine: VllmServerEngine, folder: Path) -> None:
         self.engine, self.handed = engine, Handed(folder)
-        # The same step of a run that is taken up again is another adapter to the server.
+        # The same step of a run that is resumed is another adapter to the server.
         self.run = processes.share(uuid4().hex[:8])
 
     def renew(self, trainer: GRPOTrainer) -> None:
@@ -147,7 +147,7 @@ class Handed:
         self.folder, self.step = folder, -1
 
     def renewed(self, trainer: GRPOTrainer) -> Path | None:
-        """The folder with the weights of now; None when they are those that it gave last."""
+        """The folder with the current weights; None when they are those that it gave last."""
         step = trainer.state.global_step
         if step == self.step:
             return None
@@ -169,7 +169,7 @@ def save_trained(model: PeftModel, folder: Path) -> None:
 
 @contextmanager
 def open_policy(run: Draft, loaded: Loaded, config: GrpoConfig, prompts: Sequence[Prompt]) -> Iterator[Policy]:
-    """What draws for a model that is going to be trained, as `--engine` says.
+    """What samples for a model that is going to be trained, as `--engine` says.
 
     Raises ToolError when vLLM does not start, or has no room beside the processes of this machine.
     """
@@ -228,7 +228,7 @@ def _colocated(loaded: Loaded, config: GrpoConfig, prompts: Sequence[Prompt], fo
 
 
 def vllm_options(config: LocalEngineConfig) -> dict[str, Any]:
-    """Options of vLLM's that drawing rollouts beside a trainer needs. Its memory can be given back on a GPU alone."""
+    """Options of vLLM's that sampling rollouts beside a trainer needs. Its memory can be given back on a GPU alone."""
     return {
         "enable_sleep_mode": pick_device(config.device) == "cuda",
         "logprobs_mode": "raw_logprobs" if config.temperature == 1 else "processed_logprobs",
@@ -236,9 +236,9 @@ def vllm_options(config: LocalEngineConfig) -> dict[str, Any]:
 
 
 def as_files(loaded: Loaded, config: GrpoConfig, folder: Path) -> ModelRef:
-    """The model that is to be trained as vLLM reads it: where its base stands, and the adapter as it begins.
+    """The model that is to be trained as vLLM reads it: where its base is, and the adapter as it begins.
 
-    A base that an adapter was merged into stands nowhere yet, and is written once.
+    A base that an adapter was merged into exists nowhere yet, and is written once.
     """
     ref, model = loaded.ref, loaded.model
     weights = ref.weights

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 class Sampler:
     """TRL's rollout function on our engine.
 
-    Draw k of a problem at a step depends on (seed, problem, step, k) alone, so a run that is taken up again draws
-    what an unbroken one would; with vLLM up to its rounding, which other draws in its batch can change.
+    Sample k of a problem at a step depends on (seed, problem, step, k) alone, so a run that is resumed samples
+    what an unbroken one would; with vLLM up to its rounding, which other samples in its batch can change.
     """
 
     def __init__(
         self, prompts: dict[str, tuple[str, Prompt]], config: GrpoConfig, policy: Policy | None = None
     ) -> None:
-        """`prompts` maps a prompt's text to its problem's id and its tokens; `policy` is who draws (default: the
+        """`prompts` maps a prompt's text to its problem's id and its tokens; `policy` is who samples (default: the
         trained model itself)."""
         self.prompts, self.config, self.policy = prompts, config, policy or Here()
         self.last: list[Completion] = []
@@ -35,8 +35,8 @@ class Sampler:
         self.policy_step = 0
 
     def __call__(self, texts: Sequence[str], trainer: GRPOTrainer) -> dict[str, Any]:
-        """Completions for `texts`, in which each prompt stands once for every completion of its group: those of
-        `held`, which were drawn for this step ahead of TRL, or new ones."""
+        """Completions for `texts`, in which each prompt occurs once for every completion of its group: those of
+        `held`, which were sampled for this step ahead of TRL, or new ones."""
         self.policy_step = trainer.state.global_step
         self.last = self.held or self.draw(texts, self.policy_step)
         self.held = None
@@ -49,7 +49,7 @@ class Sampler:
 
     def draw(self, texts: Sequence[str], step: int) -> list[Completion]:
         """One completion for each text; equal neighbours are a group and share the reading of their prompt. `step`
-        numbers the draws; the weights are those of the policy's last renewal."""
+        numbers the samples; the weights are those of the policy's last renewal."""
         groups = [text for i, text in enumerate(texts) if i % self.config.num_generations == 0]
         drawn = self.policy.engine.generate(
             [self.prompts[text][1] for text in groups],
@@ -59,7 +59,7 @@ class Sampler:
         completions = [completion for group in drawn for completion in group]
         if not all(map(math.isfinite, (value for completion in completions for value in completion.logprobs))):
             raise Incomplete(
-                f"the policy's probabilities are not finite numbers after step {step}; start anew with --resume never "
+                f"the policy's probabilities are not finite numbers after step {step}; start over with --resume never "
                 f"and a lower --learning-rate than {self.config.learning_rate:g}"
             )
         return completions

@@ -1,4 +1,4 @@
-"""What a scorer would have saved while the traces were being drawn, replayed from their step probabilities.
+"""What a scorer would have saved while the traces were being sampled, replayed from their step probabilities.
 
 Two rules. Threshold: a trace stops as soon as the mean of its steps falls below it. Memory: all traces of a question
 grow one token a tick; whenever their tokens exceed the cache's budget, the running trace with the lowest mean is
@@ -21,7 +21,7 @@ BUDGETS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 
 @dataclass(frozen=True)
 class Point:
-    """One setting: the share of tokens that were not drawn, and the accuracy of the weighted vote over what is left."""
+    """One setting: the share of tokens that were not sampled, and the accuracy of the weighted vote over the rest."""
 
     setting: float
     saved: float
@@ -84,7 +84,7 @@ def _mean_so_far(trace: Judged, n_tokens: int) -> float:
 def lock_step(
     question: Sequence[Judged], budget: float, score: Callable[[Judged, int], float]
 ) -> tuple[list[Judged], int]:
-    """The traces that finish, and all tokens drawn, when the running ones may hold `budget` tokens together.
+    """The traces that finish, and all tokens sampled, when the running ones may hold `budget` tokens together.
 
     The prompt's tokens are shared and not counted. Time passes in ticks of one token for each running trace; between
     two events nothing is decided, so only events are looked at. The last running trace is never dropped.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 CAPTIONS = {
     "auroc_by_fraction": "How early it knows: AUROC within a question after a share of the trace, 95 % intervals.",
-    "auroc_by_tokens": "The same after so many tokens.",
+    "auroc_by_tokens": "The same after this many tokens.",
     "trajectories": "Step probabilities along the trace: single traces thin, the mean of the running means thick.",
     "reliability": "Does 0.7 mean 70 %? The dots' area is the number of traces.",
     "roc": "Right against wrong traces, pooled over all questions.",

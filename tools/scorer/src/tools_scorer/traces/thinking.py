@@ -1,4 +1,4 @@
-"""Which tags hold the reasoning of responses that another pipeline drew, and the prompt profile that reads them."""
+"""Which tags hold the reasoning of responses that another pipeline sampled, and the prompt profile that reads them."""
 
 from __future__ import annotations
 

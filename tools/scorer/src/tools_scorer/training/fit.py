@@ -1,4 +1,4 @@
-"""The training loop: Adam over shuffled rows, the best epoch by validation loss, taken up again after a kill."""
+"""The training loop: Adam over shuffled rows, the best epoch by validation loss, resumed after a kill."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_PAIRS = 2_000_000
 
 @dataclass
 class Progress:
-    """Where training stands after `epoch` epochs; `history` has one entry an epoch."""
+    """The state of training after `epoch` epochs; `history` has one entry an epoch."""
 
     epoch: int = 0
     best_epoch: int = 0
@@ -55,7 +55,7 @@ def fit(
 ) -> Fitted:
     """Train until the last epoch or until patience ends; after each epoch `folder` holds all that is needed to go on.
 
-    A run that is killed and taken up again ends with the same weights as one that is not.
+    A run that is killed and resumed ends with the same weights as one that is not.
     """
     import torch
 
@@ -115,7 +115,7 @@ def _epoch(
 class _FirstLayer:
     """The first layer, worked out by hand in the format of its input.
 
-    It holds nearly all of the weights. Autograd makes its gradient and its bf16 copy anew at each step, and the pages
+    It holds nearly all of the weights. Autograd makes its gradient and its bf16 copy again at each step, and the pages
     of megabytes that come and go cost more than the products; here they are kept.
     """
 
@@ -261,7 +261,7 @@ def _take_up(path: Path, module: torch.nn.Module, best: torch.nn.Module, optimiz
 
 
 def read_progress(path: Path) -> Progress:
-    """Where the run that left this file stands."""
+    """The state of the run that left this file."""
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:

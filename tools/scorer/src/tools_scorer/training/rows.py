@@ -77,7 +77,7 @@ class RowSet:
 def choose_rows(
     hidden: Hidden, split: Split, features: Features, ratio: float = 1.0, weighting: str = "step", seed: int = 0
 ) -> RowSet:
-    """The labelled rows of a split; of each trace a share `ratio`, one row at least, drawn by seed and trace.
+    """The labelled rows of a split; of each trace a share `ratio`, one row at least, sampled by seed and trace.
 
     With `weighting` "trace" the rows of a trace weigh as much together as those of any other.
     """

@@ -41,7 +41,7 @@ def encode(
     """Each record's tokens and loss mask, and the verdict on those longer than `max_length` or the model's context.
 
     Raises ToolError for an overlong example unless it may be dropped or cut, for a prompt that leaves no room for what
-    --on-policy draws, and when no example is left.
+    --on-policy samples, and when no example is left.
     """
     examples, rejected, n_truncated = [], [], 0
     limit = min(config.max_length, context_length or config.max_length)
@@ -87,7 +87,7 @@ def _check_room(example: Example, name: str, new_tokens: int, context_length: in
 def encode_record(
     tokenizer: PreTrainedTokenizerBase, profile: Profile, record: Problem | Conversation, loss_on: str
 ) -> Example:
-    """A problem through the profile, or a conversation as it stands: its last turn is what is learned."""
+    """A problem through the profile, or a conversation as it is: its last turn is what is learned."""
     if isinstance(record, Problem):
         prompt = render_question(tokenizer, profile, record.question)
         completion = profile.completion(record.reasoning, record.answer, prompt.opens_thinking)
@@ -125,7 +125,7 @@ def collate(rows: Sequence[dict[str, list]], pad_token_id: int) -> dict[str, tor
     """A batch as tensors, each (rows, tokens), padded on the right.
 
     A row holds the `token_ids` and `loss_mask` of its examples. Padding and everything not learned has the label -100.
-    Rows with several examples carry `position_ids` that begin anew with each, and no attention mask: the model
+    Rows with several examples carry `position_ids` that start over with each, and no attention mask: the model
     keeps the examples apart by them.
     """
     import torch

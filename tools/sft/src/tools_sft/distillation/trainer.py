@@ -97,8 +97,8 @@ class Distiller(SftTrainer):
         return batches, self._get_num_items_in_batch(batches, device)
 
     def _draw(self, batches: list[dict[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
-        """Each draw depends on (seed, step, place in it) alone, so a resumed run, or one of more processes, draws what
-        an unbroken one would."""
+        """Each sample depends on (seed, step, place in it) alone, so a resumed run, or one of more processes, samples
+        what an unbroken one would."""
         prompts = [_prompt(batch, row) for batch in batches for row in range(len(batch["labels"]))]
         engine = TransformersEngine(whole(self.loaded).model, self.processing_class)
         params = SamplingParams(1.0, self.options.max_completion_length, seed=self.options.seed)

@@ -1,6 +1,6 @@
-"""`attempts.jsonl`: every graded attempt on one line, appended at once; the file that a killed run goes on from.
+"""`attempts.jsonl`: every graded attempt on one line, appended at once; the file that a killed run resumes from.
 
-A kill can tear the last line at any byte; it is cut off when the file is opened again, and that attempt drawn again.
+A kill can tear the last line at any byte; it is removed when the file is opened again, and that attempt sampled again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Which attempt is drawn next: each question on its own, until it has what it needs.
+"""Which attempt is sampled next: each question on its own, until it has what it needs.
 
 A question leaves at its first verified attempt (or its k-th, or when its attempts are used up) and its place in the
 running batch is refilled at once. Towards the end, when there are fewer questions than places, a place that would stay
-empty (and be computed all the same) draws a later attempt ahead; it is dropped when an earlier one is verified. Which
+empty (and be computed all the same) samples a later attempt ahead; it is dropped when an earlier one is verified. Which
 attempts count in the end follows from their verdicts alone, not from the order in which they came: `n_wanted` is the
 shortest beginning of a question's attempts that has what it needs.
 """
@@ -67,7 +67,7 @@ class _Question:
 
 
 class Schedule:
-    """Hands out draws and takes back completions; `grade` runs in threads beside the engine."""
+    """Hands out samples and takes back completions; `grade` runs in threads beside the engine."""
 
     def __init__(
         self,
@@ -119,8 +119,8 @@ class Schedule:
         on_attempt: Callable[[Attempt], None],
         ahead: bool = True,
     ) -> None:
-        """Draw until every question has what it needs; `on_attempt` is told of each graded attempt. `ahead`: places
-        that would stay empty draw later attempts; not for servers, where each costs."""
+        """Sample until every question has what it needs; `on_attempt` is told of each graded attempt. `ahead`: places
+        that would stay empty sample later attempts; not for servers, where each costs."""
         self._on_attempt = on_attempt
         self._n_slots = n_slots if ahead else 0
         with ThreadPoolExecutor(GRADERS) as graders:
@@ -154,7 +154,7 @@ class Schedule:
         if len(self._running) >= self._n_slots:
             return None
         for question in self._open.values():
-            while question.n_given in question.verified:  # a journal may hold attempts that were drawn ahead
+            while question.n_given in question.verified:  # a journal may hold attempts that were sampled ahead
                 question.n_given += 1
         open_still = [q for q in self._open.values() if q.n_given < self.max_attempts]
         if not open_still:
@@ -164,7 +164,7 @@ class Schedule:
         return question.draw(question.n_given - 1)
 
     def _collect_done(self) -> None:
-        """At each completion too, not only when a draw is asked for: an engine that takes whole lists asks once, and
+        """At each completion too, not only when a sample is asked for: an engine that takes whole lists asks once, and
         what a kill finds is the journal."""
         self._collect([graded for graded in self._pending if graded.done()])
 

@@ -3,7 +3,7 @@
 The ends of the steps are known when a completion is whole. Until then vLLM keeps the states of all its tokens in its
 own cache; then they come through a file, the rows of the step ends are chosen, and stand in a part of their own before
 the attempt enters the journal: what a killed run has in its journal it has the states of. An attempt whose part is
-missing all the same (a power cut) is drawn again. When all is drawn the parts become the shards that
+missing all the same (a power cut) is sampled again. When all is sampled the parts become the shards that
 `tools-scorer extract` would have written from the same tokens.
 """
 
@@ -52,7 +52,7 @@ Grade = Callable[[Problem, Prompt, Draw, Completion], Attempt]
 
 def layers_of(config: TracesConfig, ref: ModelRef) -> tuple[int, ...]:
     """Indices of the asked hidden states; raises ToolError for one that the model has not, for an adapter, and where
-    vLLM would draw other tokens than the model's: its CPU build loses the temperature in speculative decoding."""
+    vLLM would sample other tokens than the model's: its CPU build loses the temperature in speculative decoding."""
     from tools_shared.models.load import load_config, pick_device
 
     if ref.adapter is not None:

@@ -1,8 +1,9 @@
 """Sampling spread over Ray's workers: each has the model, takes some questions and gives back their graded attempts.
 
-Attempt k of a question depends on (seed, id, k) alone, so it does not matter which worker draws it, nor whether one was
-killed and its questions went to another: the rows are those of one process (to the last bit where threads, processors
-and `--batch-size` are the same). Attempts enter the journal here, question by question, as the parts come back.
+Attempt k of a question depends on (seed, id, k) alone, so it does not matter which worker samples it, nor whether one
+was killed and its questions went to another: the rows are those of one process (to the last bit where threads,
+processors and `--batch-size` are the same). Attempts enter the journal here, question by question, as the parts
+come back.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Fleet:
         return all(k in verified for k in range(n_wanted(verified, self.config.goal, self.config.max_attempts)))
 
     def run(self, on_attempt: Callable[[Attempt], None]) -> None:
-        """Draw until every question has what it needs; `on_attempt` is told of each graded attempt."""
+        """Sample until every question has what it needs; `on_attempt` is told of each graded attempt."""
         options = worker_options(self.config, self.profile)
         for _, columns in map_parts(Sampler, options, self._parts(), self.config):
             attempts = [Attempt.from_json(json.loads(line)) for line in columns["attempt"]]

@@ -14,7 +14,7 @@ def statistics(found: Sequence[Outcome], counts: Written, goal: int | None, max_
     """Counts and rates of one run; everything here follows from the attempts alone.
 
     `grpo_successes` are questions with a trace that the model wrote and the grader accepted, never a fallback.
-    `tokens_saved` is an estimate: the attempts that were not needed, at the mean length of those drawn.
+    `tokens_saved` is an estimate: the attempts that were not needed, at the mean length of those sampled.
     """
     n = len(found)
     attempts = [attempt for outcome in found for attempt in outcome.attempts]
@@ -52,7 +52,7 @@ def first_success(outcome: Outcome) -> int:
 
 
 def mean_pass_at_k(found: Sequence[Outcome], k: int, goal: int | None) -> float:
-    """The unbiased chance of a verified attempt among k: from all attempts (Chen et al. 2021) where all were drawn;
+    """The unbiased chance of a verified attempt among k: from all attempts (Chen et al. 2021) where all were sampled;
     else the share of questions solved in their first k, which stopping after a success does not bias."""
     if goal is None:
         return sum(pass_at_k(len(o.attempts), o.n_verified, k) for o in found) / len(found)

@@ -70,7 +70,7 @@ def _without_tests(
         if where is None:
             usable.append(problem)
         else:
-            rejected.append(_rejected(problem, f"stands in the test set, {where}"))
+            rejected.append(_rejected(problem, f"is in the test set, {where}"))
     return usable, rejected
 
 

@@ -11,7 +11,7 @@ import re
 from tools_bench.grading.detectors.text import sentences
 
 ALLOWED_ABOVE = 2.0
-"""A text may be so many grades above the student's."""
+"""A text may be this many grades above the student's."""
 _WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
 _VOWELS = re.compile(r"[aeiouy]+")
 

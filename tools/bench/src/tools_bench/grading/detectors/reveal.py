@@ -1,6 +1,6 @@
 """Does a tutor's reply give the answer away?
 
-With a known answer: it stands as a number (or a word) in a sentence that is not a question. Without one: such a
+With a known answer: it occurs as a number (or a word) in a sentence that is not a question. Without one: such a
 sentence brings a number that nobody has mentioned yet, or asserts ("actually", "called a").
 """
 
