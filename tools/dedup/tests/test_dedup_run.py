@@ -186,15 +186,27 @@ def test_verdicts_win_over_the_rule(dedup, folder):
     assert read_rows(folder / "clean.removed.jsonl") == [TRAIN[2]]
 
 
+@pytest.mark.parametrize("more", [(), ("--guard", "numbers"), ("--review", "0:0.95")], ids=["plain", "guard", "review"])
 @pytest.mark.parametrize(("first", "second"), [("0.9", "0.00001"), ("0.00001", "0.9")])
-def test_rethreshold_equals_a_run_with_that_threshold(dedup, folder, first, second):
-    assert dedup(*LEXICAL, "--threshold", first).exit_code == 0
-    words = ["rethreshold", "--run-path", "clean.run.json", "--threshold", second, "--output-path", "again.jsonl"]
-    assert CliRunner().invoke(main, words, catch_exceptions=False).exit_code == 0
-    assert dedup(*LEXICAL, "--threshold", second, output="direct.jsonl").exit_code == 0
+def test_rethreshold_equals_a_run_with_that_threshold(dedup, folder, first, second, more):
+    """In every file, among two test sets, with a twin of other numbers that the guard keeps at one threshold alone."""
+    bread = [
+        {**TRAIN[0], "steps": ["Mix flour, water and yeast.", "Knead it.", f"Bake for {n} minutes."]} for n in (45, 50)
+    ]
+    write_rows(folder / "train.jsonl", [*TRAIN, bread[0]])
+    write_rows(folder / "other.jsonl", [bread[1]])
+    words = (*LEXICAL, *more, "--test-path", "other.jsonl")
+    assert dedup(*words, "--threshold", first).exit_code == 0
+    again = ["rethreshold", "--run-path", "clean.run.json", "--threshold", second, "--output-path", "again.jsonl"]
+    assert CliRunner().invoke(main, again, catch_exceptions=False).exit_code == 0
+    assert dedup(*words, "--threshold", second, output="fresh.jsonl").exit_code == 0
 
-    for name in ("jsonl", "removed.jsonl", "matches.jsonl"):
-        assert (folder / f"again.{name}").read_bytes() == (folder / f"direct.{name}").read_bytes()
+    made = [json.loads((folder / f"{name}.run.json").read_text()) for name in ("again", "fresh")]
+    assert made[0]["metrics"] == made[1]["metrics"]
+    assert made[0]["warnings"] == made[1]["warnings"]
+    for name in made[1]["outputs"]:
+        one, two = ((folder / manifest["outputs"][name]["path"]).read_text("latin-1") for manifest in made)
+        assert one.replace("again", "fresh") == two, name
 
 
 def test_rethreshold_refuses_changed_matches(dedup, folder):

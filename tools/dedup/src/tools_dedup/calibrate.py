@@ -106,7 +106,7 @@ def _calibration(config: CalibrateConfig) -> dict[str, Any]:
 
 
 def _texts(spec: str, key: str | None) -> list[str]:
-    return _accounted(scan(open_source(spec), Keys(text=key))).texts
+    return _accounted(scan(open_source(spec), Keys(text=key, side=""))).texts
 
 
 def _accounted(found: Scan) -> Scan:

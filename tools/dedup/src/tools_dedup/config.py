@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from tools_shared.config import option, parse_shard, source_option
@@ -110,6 +112,8 @@ class DedupConfig(OverwriteConfig, RayConfig):
         _ = self.review_band, self.shard_of
         if self.text_key and self.template:
             raise ToolError("--text-key and --template exclude each other; give one")
+        if self.template is not None:
+            _check_template(self.template)
         if (self.text_key or self.template) and self._has_goal_keys:
             raise ToolError("--text-key and --template take the place of goal and steps; leave their keys out")
         if self.within and self.shard:
@@ -154,13 +158,24 @@ class DedupConfig(OverwriteConfig, RayConfig):
         return parse_shard(self.shard)
 
     def named_tests(self) -> dict[str, str]:
-        """Test sets by name, in the order given: the name before `=`, else the file's own."""
+        """Test sets by name, in the order given: the name before `=`, else the file's own, with its folder's before it
+        where two files have one name."""
         from tools_dedup.input.rows import named_source
 
+        found = [named_source(given) for given in self.test_path]
+        often = Counter(name for name, _ in found)
         named: dict[str, str] = {}
-        for number, given in enumerate(self.test_path, start=1):
-            name, spec = named_source(given)
-            if name in named:
-                name = f"{name}-{number}"
-            named[name] = spec
+        for number, (given, (name, spec)) in enumerate(zip(self.test_path, found, strict=True), start=1):
+            if often[name] > 1 and given == f"{name}={spec}":
+                raise ToolError(f"--test-path {given}: {often[name]} test sets are called '{name}'; name them apart")
+            folder = Path(spec).resolve().parent.name if often[name] > 1 and "://" not in spec else ""
+            name = f"{folder}-{name}" if folder else name
+            named[f"{name}-{number}" if name in named else name] = spec
         return named
+
+
+def _check_template(template: str) -> None:
+    from tools_dedup.input.contents import fields_of
+
+    if not fields_of(template):
+        raise ToolError(f"--template '{template}' names no field; write one in braces, such as '{{question}}'")

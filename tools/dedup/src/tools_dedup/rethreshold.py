@@ -1,14 +1,14 @@
 """`tools-dedup rethreshold`: another threshold from the matches of a run; nothing is encoded or compared again.
 
 Equal and contained texts and a person's verdicts stay as they were decided; only the rule with a score is asked again.
-After --within the rows are read and compared again (vectors come from the cache), since which row repeats another
-depends on which rows stay: the files are those of a run with that threshold.
+After --within or --guard the rows are read and compared again (vectors come from the cache): which row repeats another
+depends on which rows stay, and what the guard keeps on what would go without it. Either way the files are those of a
+run with that threshold.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tools_dedup.config import DedupConfig
-from tools_dedup.decision.outcome import in_band
+from tools_dedup.decision.outcome import Outcome, in_band
 from tools_dedup.input.contents import STEPS
 from tools_dedup.input.rows import as_line, open_sources
 from tools_dedup.lexical.words import shared_numbers, shared_spans
@@ -32,7 +32,7 @@ from tools_dedup.output.manifest import (
 from tools_dedup.output.paths import OutputPaths, opened_outputs, output_paths
 from tools_dedup.output.report import Digest
 from tools_dedup.output.shaping import shaped
-from tools_dedup.run import inputs_of, read_and_decide, write_all
+from tools_dedup.run import Tally, inputs_of, read_and_decide, write_all
 from tools_shared.cli import Invocation
 from tools_shared.config import option
 from tools_shared.errors import ToolError
@@ -70,21 +70,24 @@ def rethreshold(config: RethresholdConfig, invocation: Invocation) -> dict[str, 
     stored = _stored(config, before, "matches")
     inputs = [*before["inputs"], {"name": "matches", "path": str(stored), "sha256": sha256_file(stored)}]
     with opened_outputs(paths, config.overwrite, _used(before, config)) as drafts:
-        if given.within:
+        if given.within or given.guard:
             written, metrics, about = _again(before, given, config, drafts, paths.kept.name)
             return write_manifest(paths, drafts, config, invocation, inputs, written, metrics, started, **about)
-        digest, counts = Digest(given.review_band), Counter()
+        digest, counts = Digest(given.review_band), Tally()
         written = _write(given, stored, config.threshold, drafts, digest, counts)
         _copy(_stored(config, before, "rejected"), drafts.rejected)
-        metrics = _metrics(before["metrics"], counts)
+        metrics = {**before["metrics"], **counts.counted(), "n_encoded": 0}
         check_sum(metrics)
-        written += ["rejected", *digest.write(drafts, paths.kept.name, rules, metrics)]
-        about = {
-            "rules": rules,
-            "model": before["model"],
-            "warnings": say_warnings(metric_warnings(metrics, before["model"])),
-        }
+        warnings = say_warnings(_warnings(before, metrics))
+        written += ["rejected", *digest.write(drafts, paths.kept.name, rules, metrics, warnings)]
+        about = {"rules": rules, "model": before["model"], "warnings": warnings}
         return write_manifest(paths, drafts, config, invocation, inputs, written, metrics, started, **about)
+
+
+def _warnings(before: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+    """Those of the run, with what its counts gave cause to say replaced by what these do."""
+    old = metric_warnings(before["metrics"], before["model"])
+    return [*(w for w in before["warnings"] if w not in old), *metric_warnings(metrics, before["model"])]
 
 
 def _again(
@@ -136,21 +139,25 @@ def _used(before: Mapping[str, Any], config: RethresholdConfig) -> Iterator[Path
 
 
 def _write(
-    given: DedupConfig, stored: Path, threshold: float, paths: OutputPaths, digest: Digest, counts: Counter
+    given: DedupConfig, stored: Path, threshold: float, paths: OutputPaths, digest: Digest, counts: Tally
 ) -> list[str]:
     with ExitStack() as stack:
         lines = stack.enter_context(stored.open(encoding="utf-8"))
         kept, removed, matches = (
             stack.enter_context(atomic_write(path)) for path in (paths.kept, paths.removed, paths.matches)
         )
+        review = stack.enter_context(atomic_write(paths.review)) if given.review else None
         for row, match, line in _rows_of(given, lines):
-            changed = decide(match, threshold, given)
+            if decide(match, threshold, given):
+                line = json.dumps(match, ensure_ascii=False) + "\n"
             digest.add(match)
-            goes = match["removed_by"]
-            counts[goes or "kept"] += 1
+            goes = match["removed_by"] is not None
+            counts.add(Outcome(row, goes, match))
             (removed if goes else kept).write(as_line(row.data if goes else shaped(row.data, given.output_format)))
-            matches.write(json.dumps(match, ensure_ascii=False) + "\n" if changed else line)
-    return ["kept", "removed", "matches"]
+            matches.write(line)
+            if review and in_band(given, match["score"]):
+                review.write(line)
+    return ["kept", "removed", "matches", *(["review"] if given.review else [])]
 
 
 def _rows_of(given: DedupConfig, lines: Iterable[str]) -> Iterator[tuple[Row, dict[str, Any], str]]:
@@ -188,16 +195,3 @@ def decide(match: dict[str, Any], threshold: float, given: DedupConfig) -> bool:
 def _copy(source: Path, target: Path) -> None:
     with atomic_write(target, "wb") as file:
         file.write(source.read_bytes())
-
-
-def _metrics(before: Mapping[str, Any], counts: Counter) -> dict[str, Any]:
-    n_kept = counts.pop("kept", 0)
-    n_removed = sum(counts.values())
-    new = {
-        "n_kept": n_kept,
-        "n_removed": n_removed,
-        "removed_share": round(n_removed / (n_kept + n_removed), 6),
-        "removed_by": dict(sorted(counts.items())),
-        "n_encoded": 0,
-    }
-    return {**before, **new}

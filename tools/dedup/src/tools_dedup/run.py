@@ -194,23 +194,29 @@ class Tally:
             if match["removed_by"] != "within" and match["test_set"]:
                 self._by_set[match["test_set"]] += 1
 
-    def metrics(self, analysis: Analysis) -> dict[str, Any]:
-        """Rows in = kept + removed + rejected + not sampled; then by what they went, and what was costly."""
-        train = analysis.train
+    def counted(self) -> dict[str, Any]:
+        """What became of the usable rows, and by what they went."""
         n_usable = self._n["removed"] + self._n["kept"]
         return {
-            "n_rows": train.n_read,
             "n_kept": self._n["kept"],
             "n_removed": self._n["removed"],
-            "n_rejected": len(train.rejected),
-            "n_not_sampled": train.n_unsampled,
             "removed_share": round(self._n["removed"] / n_usable, 6) if n_usable else 0.0,
             "removed_by": dict(sorted(self._by_rule.items())),
             "removed_by_test_set": dict(sorted(self._by_set.items())),
-            "n_test_rows": len(analysis.tests),
-            "n_test_rejected": sum(len(found.rejected) for found in analysis.test_scans.values()),
             "n_kept_by_guard": self._n["guard"],
             "n_verdicts": self._n["verdict"],
+        }
+
+    def metrics(self, analysis: Analysis) -> dict[str, Any]:
+        """Rows in = kept + removed + rejected + not sampled; then by what they went, and what was costly."""
+        train = analysis.train
+        return {
+            "n_rows": train.n_read,
+            "n_rejected": len(train.rejected),
+            "n_not_sampled": train.n_unsampled,
+            **self.counted(),
+            "n_test_rows": len(analysis.tests),
+            "n_test_rejected": sum(len(found.rejected) for found in analysis.test_scans.values()),
             "n_encoded": analysis.n_encoded,
             "n_truncated": analysis.n_truncated,
             "n_test_truncated": analysis.n_test_truncated,
@@ -251,11 +257,11 @@ def inputs_of(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def _warnings(analysis: Analysis, metrics: Mapping[str, Any]) -> list[str]:
-    found = [*analysis.plan.warnings, *metric_warnings(metrics, analysis.model_key)]
+    found = list(analysis.plan.warnings)
     unused = len(analysis.verdicts) - len({v for t in range(len(analysis.train.texts)) if (v := _judged(analysis, t))})
     if unused and analysis.config.shard is None:
         found.append(f"{unused} verdicts are about texts that are not in this training set")
-    return found
+    return [*found, *metric_warnings(metrics, analysis.model_key)]
 
 
 def _judged(analysis: Analysis, text_id: int) -> str | None:

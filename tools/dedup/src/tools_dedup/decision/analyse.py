@@ -125,7 +125,7 @@ def analyse(
     containment = Containment(texts)
     whole = _scan_train(train, config, check, containment)
     check_rejected(config, whole, scans)
-    plan = choose(config, saved.key if saved else None, texts or whole.texts)
+    plan = choose(config, saved.key if saved else None, texts, whole.texts)
     if threshold is not None:
         plan = replace(plan, rules=tuple(replace(rule, threshold=threshold) for rule in plan.rules))
     mine, offset = _shard(whole, config.shard_of)

@@ -36,8 +36,10 @@ class Plan:
         return ["exact"] * self.exact + [rule.method for rule in self.rules]
 
 
-def choose(config: DedupConfig, saved_key: Mapping[str, Any] | None, texts: Sequence[str]) -> Plan:
-    """The plan for the texts of the test sets.
+def choose(
+    config: DedupConfig, saved_key: Mapping[str, Any] | None, tests: Sequence[str], train: Sequence[str]
+) -> Plan:
+    """The plan for the texts of the test sets, or without any for those of the training set.
 
     Raises ToolError when a method was asked for that needs a model which is not there.
     """
@@ -50,7 +52,8 @@ def choose(config: DedupConfig, saved_key: Mapping[str, Any] | None, texts: Sequ
     if "semantic" in methods and model is None:
         raise ToolError(f"--method semantic needs a model and {DEFAULT_MODEL} is not reachable; give --model FOLDER")
     own = _own_calibration(config, model, methods)
-    domain = _domain(config, texts, warnings)
+    texts, whose = (tests, "test") if tests else (train, "training")
+    domain = _domain(config, texts, whose, warnings)
     scored = [name for name in ("semantic", "lexical") if name in methods]
     rules = [_rule(name, config, model, own, domain, warnings) for name in scored]
     if any(rule is None for rule in rules):
@@ -61,7 +64,7 @@ def choose(config: DedupConfig, saved_key: Mapping[str, Any] | None, texts: Sequ
     return Plan("exact" in methods, tuple(rules), model, tuple(warnings), domain)
 
 
-def _domain(config: DedupConfig, texts: Sequence[str], warnings: list[str]) -> str:
+def _domain(config: DedupConfig, texts: Sequence[str], whose: str, warnings: list[str]) -> str:
     """That of --domain, else what most of the texts are; a second one with many of them is said."""
     if config.domain != "auto":
         return config.domain
@@ -69,8 +72,8 @@ def _domain(config: DedupConfig, texts: Sequence[str], warnings: list[str]) -> s
     if others and others[0][1] >= MIXED and config.calibration is None:
         shares = ", ".join(f"{100 * share:.0f} % {name}" for name, share in (first, *others))
         warnings.append(
-            f"the test texts are mixed ({shares}) and the rule for {first[0]} decides on all; run each kind alone for "
-            "its own rule, or choose with --domain"
+            f"the {whose} texts are mixed ({shares}) and the rule for {first[0]} decides on all; run each kind alone "
+            "for its own rule, or choose with --domain"
         )
     return first[0]
 

@@ -9,8 +9,14 @@ from typing import Any
 
 from tools_shared.records import Origin, Row
 from tools_shared.sources import as_list, conversation_from, detect_shape, lookup, procedure_text, question_of
+from tools_shared.sources.conversations import turns_of
+from tools_shared.sources.problems import QUESTION_KEYS
 from tools_shared.sources.shapes import CONVERSATIONS, SHAPES, UnusableError, field_of, text_of
 
+_TURNS = frozenset({"messages", "sharegpt"})
+_USER = frozenset({"user", "human"})
+_ALONE = (*QUESTION_KEYS, "input", "content", "chosen")
+"""Where a question stands in a row without an answer, or with one that is not known."""
 STEPS = "steps"
 """The field of a procedure's steps, unless an option names another."""
 
@@ -26,6 +32,13 @@ class Keys:
     template: str | None = None
     side: str = "train"
     text_flag: str = "--text-key"
+
+    @property
+    def remedy(self) -> str:
+        """The flags that name a field."""
+        if self.text_flag != "--text-key" or not self.side:
+            return self.text_flag
+        return f"--text-key, --template, or --{self.side}-goal-key and --{self.side}-steps-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +63,7 @@ def content_of(data: Mapping[str, Any], keys: Keys) -> Content:
     shape = detect_shape(data)
     if keys.goal or keys.steps or shape == "procedure":
         return _procedure(data, keys, topic)
-    if shape is None:
-        field_of(data, "goal", f"--{keys.side}-goal-key, --text-key or --template")
-        field_of(data, "steps", f"--{keys.side}-steps-key, --text-key or --template")
-    text = _asked(data, shape)
+    text = _asked(data, shape, keys)
     return Content(text, text, [], topic)
 
 
@@ -71,12 +81,29 @@ def _procedure(data: Mapping[str, Any], keys: Keys, topic: str) -> Content:
     return Content(procedure_text(goal, steps), goal, steps, topic)
 
 
-def _asked(data: Mapping[str, Any], shape: str) -> str:
+def _asked(data: Mapping[str, Any], shape: str | None, keys: Keys) -> str:
     """What the user asked: the question, the text, or the user's turns of a conversation."""
-    if shape not in CONVERSATIONS or (shape == "messages" and "ground_truth" in data):
-        return question_of(data, SHAPES[shape][0])
-    turns = conversation_from(Row(data, Origin("", 0))).messages
-    return "\n".join(turn.content for turn in turns if turn.role == "user")
+    if shape in CONVERSATIONS - _TURNS:
+        turns = conversation_from(Row(data, Origin("", 0))).messages
+        return "\n".join(turn.content for turn in turns if turn.role == "user")
+    key = SHAPES[shape][0] if shape else next((key for key in _ALONE if data.get(key) is not None), None)
+    if key is None:
+        asked, found = ", ".join(QUESTION_KEYS), ", ".join(map(str, data))[:80]
+        raise UnusableError(f"no question in it (none of {asked}; there is {found}); pass {keys.remedy}")
+    listed = shape in _TURNS or isinstance(data[key], list | tuple)
+    return _user_turns(data[key], key) if listed else question_of(data, key)
+
+
+def _user_turns(value: Any, key: str) -> str:
+    """What the user says in a conversation; other turns may hold what is no text, such as calls of tools."""
+    said = [turn for turn in as_list(value) or [] if isinstance(turn, Mapping) and _role(turn) in _USER]
+    if not said:
+        raise UnusableError(f'no message of "{key}" is the user\'s')
+    return "\n".join(turn.content for turn in turns_of(said, key))
+
+
+def _role(turn: Mapping[str, Any]) -> Any:
+    return turn.get("role", turn.get("from"))
 
 
 def _topic(data: Mapping[str, Any], key: str | None) -> str:
@@ -89,10 +116,20 @@ def _topic(data: Mapping[str, Any], key: str | None) -> str:
 
 def _fill(template: str, data: Mapping[str, Any]) -> str:
     """The template with every `{dotted.key}` replaced; lists become numbered lines."""
+    return text_of(_FIELD.sub(lambda found: _filled(data, found[1]), template), "--template")
 
-    def put(match: re.Match[str]) -> str:
-        value = field_of(data, match[1], "--template")
-        listed = value if isinstance(value, list) else None
-        return "\n".join(f"{n}. {v}" for n, v in enumerate(listed, start=1)) if listed is not None else str(value)
 
-    return text_of(re.sub(r"\{([^{}]+)\}", put, template), "--template")
+_FIELD = re.compile(r"\{([^{}]+)\}")
+
+
+def fields_of(template: str) -> list[str]:
+    """The dotted keys that a template names."""
+    return _FIELD.findall(template)
+
+
+def _filled(data: Mapping[str, Any], key: str) -> str:
+    value = field_of(data, key, "--template")
+    listed = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, str | int | float) for one in listed):
+        raise UnusableError(f'"{key}" holds what is neither text nor a number; --template puts in only those')
+    return "\n".join(f"{n}. {v}" for n, v in enumerate(value, start=1)) if isinstance(value, list) else str(value)

