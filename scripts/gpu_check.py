@@ -213,7 +213,7 @@ def installed_parts() -> list[str]:
 def measure(device: str, hidden: int, layers: int, steps: int, parts: list[str]) -> dict[str, Any]:
     import torch
 
-    from tools_shared.models.load import pick_device
+    from tools_shared.devices import pick_device
 
     device = pick_device(device)
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tools_shared.engines import EngineConfig, SamplingParams, open_engine
+from tools_shared.engines import Draw, EngineConfig, SamplingParams, open_engine
 from tools_shared.engines.local.engine import TransformersEngine
-from tools_shared.engines.stream import Draw
 from tools_shared.models import load, resolve
 from tools_shared.prompts import PROFILES, render_question
 from tools_shared.sources import read_problems

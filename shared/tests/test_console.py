@@ -8,8 +8,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from tools_shared.cli import ToolCommand, ToolGroup, say
-from tools_shared.console import printable, show, show_json
+from tools_shared.cli import ToolCommand, ToolGroup
+from tools_shared.console import printable, say, show, show_json
 from tools_shared.errors import ToolError
 
 PACKAGES = [p for p in Path(__file__).parents[2].glob("**/src/tools_*") if p.is_dir()]

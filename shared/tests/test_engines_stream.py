@@ -5,11 +5,10 @@ import random
 import pytest
 import torch
 
-from tools_shared.engines import SamplingParams
+from tools_shared.engines import Draw, SamplingParams
 from tools_shared.engines.local.continuous import SlotBatch, has_slots
 from tools_shared.engines.local.engine import TransformersEngine
 from tools_shared.engines.local.prefill import Ahead, OneByOne
-from tools_shared.engines.stream import Draw, in_waves
 from tools_shared.prompts import PROFILES, render_question
 from tools_shared.sources import read_problems
 
@@ -28,14 +27,11 @@ def draws(demo):
     return [Draw(prompt, p.id, k) for p, prompt in zip(problems, prompts, strict=True) for k in range(2)]
 
 
-def run(engine, draws, n_slots=16, params=PARAMS, stream=None):
+def run(engine, draws, n_slots=16, params=PARAMS):
     """Completions by (key, sample) of one stream over the samples in this order."""
     found, rest = {}, iter(draws)
     note = lambda draw, completion: found.update({(draw.key, draw.sample): completion})  # noqa: E731
-    if stream is None:
-        engine.stream(lambda: next(rest, None), params, note, n_slots=n_slots)
-    else:
-        stream(engine, lambda: next(rest, None), params, note)
+    engine.stream(lambda: next(rest, None), params, note, n_slots=n_slots)
     return found
 
 
@@ -55,11 +51,6 @@ def test_streams_draw_what_generate_draws(engine, draws):
     streamed = run(engine, draws)
     for key, completions in zip(keys, listed, strict=True):
         assert [c.token_ids for c in completions] == [streamed[key, k].token_ids for k in range(2)]
-
-
-def test_waves_draw_the_same(engine, draws):
-    waves = run(engine, draws, stream=in_waves)
-    assert {k: c.token_ids for k, c in waves.items()} == {k: c.token_ids for k, c in run(engine, draws).items()}
 
 
 def test_fixed_batches_draw_the_same(engine, draws, monkeypatch):

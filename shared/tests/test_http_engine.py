@@ -7,13 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tools_shared.engines import EngineConfig, SamplingParams, open_engine
+from tools_shared.engines import Draw, EngineConfig, SamplingParams, open_engine
 from tools_shared.engines.http.address import chat_url
 from tools_shared.engines.http.chat import HttpEngine, whole_text
 from tools_shared.engines.http.replies import ChatReply, read_chat
 from tools_shared.engines.http.reply_cache import ReplyCache
 from tools_shared.engines.http.transport import Server
-from tools_shared.engines.stream import Draw
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.prompts import PROFILES, render_question
 

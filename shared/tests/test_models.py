@@ -4,9 +4,9 @@ import shutil
 import pytest
 import torch
 
+from tools_shared.devices import pick_device
 from tools_shared.errors import ToolError
 from tools_shared.models import choose_profile, load, resolve
-from tools_shared.models.load import pick_device
 from tools_shared.prompts import PROFILES
 from tools_shared.training.save import save, save_merged
 from tools_shared.training.sharded import skeleton, whole

@@ -17,8 +17,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 
 import torch
 
-from tools_shared.engines import Completion
-from tools_shared.engines.stream import Draw
+from tools_shared.engines import Completion, Draw
 from tools_shared.prompts import PROFILES, Prompt
 from tools_shared.records import Problem
 from tools_shared.sources import read_problems

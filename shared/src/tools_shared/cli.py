@@ -15,7 +15,7 @@ import re
 import signal
 import sys
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,11 +28,24 @@ from tools_shared import processes
 from tools_shared.config import Config
 from tools_shared.config.environment import EnvironmentOption, check_names, value_of, with_sources
 from tools_shared.config.idle import check_idle
-from tools_shared.console import LogFormatter, show, show_json, show_traceback, shown, tell
+from tools_shared.console import LogFormatter, progress, say, show, show_json, show_traceback, shown
 from tools_shared.errors import Incomplete, ToolError
 
 C = TypeVar("C", bound=Config)
 T = TypeVar("T")
+
+__all__ = [
+    "DefaultGroup",
+    "Invocation",
+    "ToolCommand",
+    "ToolGroup",
+    "config_options",
+    "disk_full",
+    "progress",
+    "resolve",
+    "say",
+    "show_run",
+]
 
 ORIGINS = {
     ParameterSource.COMMANDLINE: "flag",
@@ -345,16 +358,3 @@ def show_run(manifest: Any, as_json: bool) -> None:
         show_json(result)
     else:
         show(manifest.path)
-
-
-def say(message: str) -> None:
-    """A line about what goes on, on stderr: stdout belongs to the result. Of several processes rank 0 speaks."""
-    if processes.is_main():
-        tell(message)
-
-
-def progress(items: Iterable[T] | None = None, *, total: int | None = None, label: str = "", unit: str = "it") -> Any:
-    """A progress bar on stderr, shown only on a terminal; the object is tqdm's."""
-    from tqdm import tqdm
-
-    return tqdm(items, total=total, desc=shown(label), unit=unit, disable=None, leave=False, dynamic_ncols=True)

@@ -11,12 +11,16 @@ import logging
 import re
 import sys
 import traceback
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
+from tools_shared import processes
 from tools_shared.addresses import shown_text
+
+T = TypeVar("T")
 
 _STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # controls but tab and line feed
@@ -60,6 +64,19 @@ def show_either(result: Any, text: Any, as_json: bool) -> None:
 def tell(message: str) -> None:
     """A line on stderr."""
     click.echo(shown(message), err=True)
+
+
+def say(message: str) -> None:
+    """A line about what goes on, on stderr: stdout belongs to the result. Of several processes rank 0 speaks."""
+    if processes.is_main():
+        tell(message)
+
+
+def progress(items: Iterable[T] | None = None, *, total: int | None = None, label: str = "", unit: str = "it") -> Any:
+    """A progress bar on stderr, shown only on a terminal; the object is tqdm's."""
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, desc=shown(label), unit=unit, disable=None, leave=False, dynamic_ncols=True)
 
 
 class LogFormatter(logging.Formatter):

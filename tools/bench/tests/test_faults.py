@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from tools_bench.cli import main
-from tools_shared.engines.types import draw_key
+from tools_shared.engines import draw_key
 from tools_shared.files import whole_lines
 
 QUICK = ("--suite", "quick")

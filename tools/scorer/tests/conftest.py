@@ -31,7 +31,8 @@ def write_hidden(
     """
     import torch
 
-    from tools_shared.states.shards import Manifest, Rows, TraceInfo, torch_dtype, write_manifest, write_shard
+    from tools_shared.devices import torch_dtype
+    from tools_shared.states.shards import Manifest, Rows, TraceInfo, write_manifest, write_shard
 
     generator = torch.Generator().manual_seed(seed)
     n_all = n_questions * n_traces

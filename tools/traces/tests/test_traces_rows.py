@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from tools_shared.engines import Completion
-from tools_shared.engines.stream import Draw
+from tools_shared.engines import Completion, Draw
 from tools_shared.errors import ToolError
 from tools_shared.prompts import PROFILES, Prompt
 from tools_shared.records import Problem

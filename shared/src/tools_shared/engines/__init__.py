@@ -1,25 +1,30 @@
 """One way to sample completions, whatever samples them: `engine.generate(prompts, params)`."""
 
-from tools_shared.engines.types import (
-    Completion,
-    Engine,
+from tools_shared.engines.open import check_engine, open_engine
+from tools_shared.engines.options import (
     EngineConfig,
     LocalEngineConfig,
-    SamplingParams,
     check_address,
-    check_engine,
     check_served,
-    open_engine,
+    extras_of,
 )
+from tools_shared.engines.stream import StreamingEngine
+from tools_shared.engines.types import Completion, Draw, Engine, SamplingParams, check_fits, draw_key, prompts_of
 
 __all__ = [
     "Completion",
+    "Draw",
     "Engine",
     "EngineConfig",
     "LocalEngineConfig",
     "SamplingParams",
+    "StreamingEngine",
     "check_address",
     "check_engine",
+    "check_fits",
     "check_served",
+    "draw_key",
+    "extras_of",
     "open_engine",
+    "prompts_of",
 ]

@@ -14,10 +14,17 @@ from typing import Any
 
 from tools_shared import processes
 from tools_shared.answers import Status, judge
-from tools_shared.cli import progress, say
 from tools_shared.config import option, source_option
-from tools_shared.engines import Completion, Engine, LocalEngineConfig, SamplingParams, check_engine, open_engine
-from tools_shared.engines.types import prompts_of
+from tools_shared.console import progress, say
+from tools_shared.engines import (
+    Completion,
+    Engine,
+    LocalEngineConfig,
+    SamplingParams,
+    check_engine,
+    open_engine,
+    prompts_of,
+)
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, csv_cells
 from tools_shared.models import Loaded, ModelRef, resolve

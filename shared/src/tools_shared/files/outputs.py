@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools_shared.cli import say
 from tools_shared.config import Config, option
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, sync_folder, unwritable, write_json
 from tools_shared.files.locks import locked

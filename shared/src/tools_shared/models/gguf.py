@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_shared.cli import say
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, whole_folder, write_json
 from tools_shared.models.extras import need

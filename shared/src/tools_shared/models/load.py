@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tools_shared.cli import say
 from tools_shared.config import Config, option
-from tools_shared.config.environment import value_of
+from tools_shared.console import say
+from tools_shared.devices import pick_device, pick_dtype
 from tools_shared.errors import ToolError, brief
 from tools_shared.files import sha256_file
 from tools_shared.models.adapters import attach
@@ -20,10 +19,7 @@ from tools_shared.models.resolve import ModelRef
 from tools_shared.prompts.ends import set_ends
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 @dataclass(frozen=True)
@@ -52,36 +48,6 @@ class Loaded:
     ref: ModelRef
     skeleton: PreTrainedModel | None = None
     """Of a model that will be sharded: what `tools_shared.training.sharded.whole` puts its weights together in."""
-
-
-def pick_device(device: str) -> str:
-    """`cuda` or `cpu`. `auto` is a GPU when there is one; TOOLS_DEVICE=cuda, as in the CUDA images, makes it insist.
-
-    Raises ToolError, with the driver's own complaint, when a GPU is asked for and none is there.
-    """
-    import torch
-
-    if device == "auto":
-        device = value_of("TOOLS_DEVICE") or "auto"
-    if device == "cpu":
-        return device
-    with warnings.catch_warnings(record=True) as complaints:
-        warnings.simplefilter("always")
-        there = torch.cuda.is_available()
-    if device == "cuda" and not there:
-        why = f" ({str(complaints[-1].message).splitlines()[0]})" if complaints else ""
-        raise ToolError(
-            f"torch sees no GPU here{why}; check the driver, give a container --gpus all, or pass --device cpu"
-        )
-    return "cuda" if there else "cpu"
-
-
-def pick_dtype(dtype: str, device: str) -> torch.dtype:
-    import torch
-
-    if dtype != "auto":
-        return getattr(torch, DTYPES[dtype])
-    return torch.bfloat16 if device == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
 
 
 def load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:

@@ -63,7 +63,7 @@ def join(device: str, sharding: str = "none") -> None:
     import torch
     import torch.distributed as dist
 
-    from tools_shared.models.load import pick_device
+    from tools_shared.devices import pick_device
 
     on_gpu = pick_device(device) == "cuda"
     if not on_gpu:

@@ -20,8 +20,8 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tools_shared.cli import say
 from tools_shared.config import Config, option
+from tools_shared.console import say
 from tools_shared.errors import Incomplete, ToolError
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tools_shared import processes
-from tools_shared.cli import Invocation, say
+from tools_shared.cli import Invocation
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, whole_lines, write_json, write_jsonl
 from tools_shared.records import Rejected

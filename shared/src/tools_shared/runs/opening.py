@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tools_shared import processes
-from tools_shared.cli import Invocation, say
+from tools_shared.cli import Invocation
+from tools_shared.console import say
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.files.locks import locked
 from tools_shared.runs.config import RunConfig

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tools_shared.cli import say
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, sync_folder, write_json
 from tools_shared.runs.read import MANIFEST, Manifest, partial_dir, read_manifest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tools_shared.answers import readable
-from tools_shared.cli import say
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.records import Problem, Rejected
 

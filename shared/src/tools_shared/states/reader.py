@@ -11,10 +11,10 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from tools_shared.devices import torch_dtype
 from tools_shared.errors import ToolError
 from tools_shared.models import Loaded, ModelRef, weights_sha256
 from tools_shared.models.adapters import fold
-from tools_shared.models.load import DTYPES
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ class StateReader:
         import torch
 
         lengths = [trace.positions[-1] + 1 for trace in traces]
-        stored = getattr(torch, DTYPES[self._stored])
+        stored = torch_dtype(self._stored)
         for batch in batches(lengths, self._max_batch_tokens):
             with torch.inference_mode():
                 rows = self._rows([traces[i] for i in batch], [lengths[i] for i in batch]).to(stored).cpu()

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from tools_shared.devices import torch_dtype
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, sha256_file, write_json, write_jsonl
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
-DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _NAME = re.compile(r"shard-(\d{6,})-(\d{6,})\.safetensors\Z")
 
 Split = Literal["train", "calibration", "test"]
@@ -156,13 +156,6 @@ class Rows:
         return {field.name: getattr(self, field.name).contiguous() for field in dataclasses.fields(self)}
 
 
-def torch_dtype(name: str) -> torch.dtype:
-    """fp32, bf16 or fp16 as torch names it."""
-    import torch
-
-    return getattr(torch, DTYPES[name])
-
-
 def shard_path(folder: str | Path, start: int, end: int) -> Path:
     return Path(folder) / f"shard-{start:06d}-{end:06d}.safetensors"
 
@@ -229,7 +222,7 @@ def _check_shapes(manifest: Manifest, traces: Sequence[TraceInfo], rows: Rows) -
             f"states, positions, row pointers and prompt states of shapes {given} do not fit {n_traces} traces "
             f"and the manifest's (n_layers, hidden) {row}: {wanted}"
         )
-    if str(rows.states.dtype) != f"torch.{DTYPES[manifest.dtype]}":
+    if rows.states.dtype != torch_dtype(manifest.dtype):
         raise ToolError(f"states are {rows.states.dtype}, and the manifest says {manifest.dtype}")
 
 

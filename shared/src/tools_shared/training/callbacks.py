@@ -11,7 +11,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_callback import PrinterCallback
 
 from tools_shared import processes
-from tools_shared.cli import say
+from tools_shared.console import say
 from tools_shared.processes.stopping import StopRequest
 from tools_shared.runs import Draft
 from tools_shared.training.checkpoints import seal

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from tools_shared import processes
-from tools_shared.cli import say
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
 from tools_shared.runs import Draft

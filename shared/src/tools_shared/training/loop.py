@@ -11,7 +11,8 @@ from pathlib import Path
 
 from transformers import Trainer
 
-from tools_shared.cli import disk_full, say
+from tools_shared.cli import disk_full
+from tools_shared.console import say
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.models.formats import NOT_PLAIN, check_checkpoint
 from tools_shared.processes.stopping import StopRequest

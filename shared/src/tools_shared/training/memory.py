@@ -29,10 +29,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tools_shared import processes
-from tools_shared.cli import say
+from tools_shared.console import say
+from tools_shared.devices import pick_device, pick_dtype
 from tools_shared.errors import ToolError
 from tools_shared.models import ModelRef
-from tools_shared.models.load import load_config, pick_device, pick_dtype
+from tools_shared.models.load import load_config
 from tools_shared.training.trainable import LoraOptions
 
 if TYPE_CHECKING:

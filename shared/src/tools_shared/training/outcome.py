@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tools_shared import processes
-from tools_shared.cli import say
+from tools_shared.console import say
 from tools_shared.models.load import Loaded
 from tools_shared.prompts import Profile
 from tools_shared.runs import Draft

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from tools_shared import processes
-from tools_shared.cli import say
 from tools_shared.config import flag_of, option
+from tools_shared.console import say
+from tools_shared.devices import pick_device, pick_dtype
 from tools_shared.errors import ToolError
 from tools_shared.models.adapters import CONFIG, attach, fold
 from tools_shared.models.extras import need
-from tools_shared.models.load import Loaded, ModelConfig, load, pick_device, pick_dtype
+from tools_shared.models.load import Loaded, ModelConfig, load
 from tools_shared.models.resolve import ModelRef, read_json, resolve
 from tools_shared.training.sharded import skeleton
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tools_shared import processes
-from tools_shared.models.load import pick_device, pick_dtype
+from tools_shared.devices import pick_device, pick_dtype
 from tools_shared.runs import Draft
 
 if TYPE_CHECKING:

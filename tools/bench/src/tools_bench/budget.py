@@ -9,7 +9,8 @@ from tools_bench.budgets.points import Trained, by_budget, interval_json
 from tools_bench.budgets.table import as_csv, as_markdown, as_text
 from tools_bench.comparison.evaluations import read_scored
 from tools_bench.config import BudgetConfig
-from tools_shared.cli import Invocation, say
+from tools_shared.cli import Invocation
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, write_json
 from tools_shared.runs import default_output_dir, draft, finished, read_manifest

@@ -14,8 +14,9 @@ from tools_bench.comparison.regressions import BenchComparison, compare_all, cou
 from tools_bench.comparison.stored_runs import Side, is_benchmark, read_side
 from tools_bench.comparison.tables import as_markdown, as_text
 from tools_bench.config import CompareConfig, VerdictConfig
-from tools_shared.cli import Invocation, say
+from tools_shared.cli import Invocation
 from tools_shared.config import digest, flag_of
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, write_json
 from tools_shared.files.outputs import output_files

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tools_bench.requests.pins import HUB, check_rows, names_commit, rows_sha256
 from tools_bench.requests.suite import DATA_SCHEME, Suite, Task, data_dir, load_suite
-from tools_shared.cli import say
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, sha256_file
 

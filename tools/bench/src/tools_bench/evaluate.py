@@ -8,8 +8,9 @@ from pathlib import Path
 
 from tools_bench.config import EvaluateConfig
 from tools_bench.grading.votes import vote
-from tools_shared.cli import Invocation, say
+from tools_shared.cli import Invocation
 from tools_shared.config import digest
+from tools_shared.console import say
 from tools_shared.engines import Engine, open_engine
 from tools_shared.engines.http.chat import HttpEngine
 from tools_shared.engines.http.reply_cache import ReplyCache

@@ -15,7 +15,8 @@ from tools_bench.grading.judge import FILE as JUDGEMENTS
 from tools_bench.grading.results import headline_metrics, summarize
 from tools_bench.requests.journal import FILE as RESPONSES
 from tools_bench.run import write_outputs
-from tools_shared.cli import Invocation, say
+from tools_shared.cli import Invocation
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
 from tools_shared.runs import draft, finished, read_manifest

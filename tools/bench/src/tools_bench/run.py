@@ -24,8 +24,9 @@ from tools_bench.requests.facts import describe_run, effort, hashes
 from tools_bench.requests.journal import FILE as RESPONSES
 from tools_bench.requests.journal import DrawKey, Journal, Response
 from tools_bench.requests.plan import Plan, api_of, display_name, make_plan, run_folder, server_of, tells_format
-from tools_shared.cli import Invocation, say
+from tools_shared.cli import Invocation
 from tools_shared.config import digest
+from tools_shared.console import say
 from tools_shared.engines.http.address import chat_url, read_api_key
 from tools_shared.engines.http.chat import ChatApi
 from tools_shared.engines.http.habits import Habits

@@ -23,8 +23,8 @@ from tools_dedup.output.paths import TOOL
 from tools_dedup.semantic.models import ModelRef, find_model
 from tools_dedup.semantic.search import nearest, searchable
 from tools_dedup.semantic.vectors import Embedder
-from tools_shared.cli import say
 from tools_shared.config import option
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_json
 from tools_shared.files.outputs import OverwriteConfig, output_files

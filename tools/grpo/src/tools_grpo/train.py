@@ -13,9 +13,9 @@ from tools_grpo.ledgers.rollouts import FOLDER, forget_after
 from tools_grpo.reports.preview import expected_memory, less_memory, vllm_memory
 from tools_grpo.rollouts.sampler import Sampler
 from tools_shared import processes
-from tools_shared.cli import Invocation, say
-from tools_shared.engines import check_engine
-from tools_shared.engines.types import prompts_of
+from tools_shared.cli import Invocation
+from tools_shared.console import say
+from tools_shared.engines import check_engine, prompts_of
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import evaluate_in_run, read_csv, read_test_problems
 from tools_shared.models import choose_profile, resolve

@@ -27,7 +27,8 @@ from tools_scorer.evaluation.verdict import verdict
 from tools_scorer.states.folder import Hidden, open_hidden
 from tools_scorer.train import check_unchanged, hidden_sha256
 from tools_scorer.training.calibration import uncalibrated
-from tools_shared.cli import Invocation, say
+from tools_shared.cli import Invocation
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, write_json, write_jsonl
 from tools_shared.runs import default_output_dir, draft, finished

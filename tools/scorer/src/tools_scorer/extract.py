@@ -12,7 +12,8 @@ from tools_scorer.config.states import ExtractConfig
 from tools_scorer.readers import Reader, ReaderOptions, open_reader
 from tools_scorer.states.folder import Hidden, check_shard, open_hidden
 from tools_scorer.traces.files import Trace, TracesFile, check_tokenizer, open_traces, profile_of
-from tools_shared.cli import progress, say
+from tools_shared.console import progress, say
+from tools_shared.devices import pick_device, torch_dtype
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
 from tools_shared.files.locks import locked
@@ -25,7 +26,6 @@ from tools_shared.states.shards import (
     Rows,
     shard_files,
     shard_path,
-    torch_dtype,
     write_manifest,
     write_shard,
 )
@@ -155,8 +155,6 @@ def compute_dtype(config: ExtractConfig) -> str:
         return config.compute_dtype
     import torch
 
-    from tools_shared.models.load import pick_device
-
     if pick_device(config.device) == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     return "bf16" if torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
@@ -164,8 +162,6 @@ def compute_dtype(config: ExtractConfig) -> str:
 
 def batch_tokens(config: ExtractConfig) -> int:
     """As asked, else what was fastest on a processor; the figure for a GPU has not been measured."""
-    from tools_shared.models.load import pick_device
-
     return config.max_batch_tokens or (16384 if pick_device(config.device) == "cuda" else 1024)
 
 

@@ -15,7 +15,8 @@ from tools_scorer.traces.attempts import Attempt, Keys, read_attempts
 from tools_scorer.traces.groups import read_groups
 from tools_scorer.traces.thinking import fitting_profile, remedy
 from tools_shared.answers import equal_many, readable
-from tools_shared.cli import Invocation, say
+from tools_shared.cli import Invocation
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_jsonl
 from tools_shared.models import ModelRef, resolve

@@ -10,7 +10,7 @@ from typing import Any
 
 from tools_scorer.config.scorer import ScoreConfig
 from tools_scorer.states.folder import open_hidden
-from tools_shared.cli import progress, say
+from tools_shared.console import progress, say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_jsonl
 from tools_shared.files.outputs import output_files

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tools_scorer import __version__
 from tools_scorer.config.scorer import ServeConfig
-from tools_shared.cli import say
+from tools_shared.console import say
 from tools_shared.engines.http.address import read_api_key
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.scorers.scorer import Scorer, load_scorer, summarize

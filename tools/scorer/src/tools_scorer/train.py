@@ -15,8 +15,9 @@ from tools_scorer.training.calibration import fit_isotonic, fit_line, fold_line,
 from tools_scorer.training.fit import STATE, Fitted, fit, into_one, read_progress
 from tools_scorer.training.formats import check_exportable, export
 from tools_scorer.training.rows import Feed, RowSet, Scale, check_learnable, choose_rows, standardisation
-from tools_shared.cli import Invocation, say
+from tools_shared.cli import Invocation
 from tools_shared.config import digest
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest as RunManifest

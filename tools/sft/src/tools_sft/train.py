@@ -12,8 +12,9 @@ from tools_sft.data.encoding import Encoded, encode, rows_of
 from tools_sft.distillation.teacher import find_teacher
 from tools_sft.reports.preview import expected_memory, less_memory
 from tools_shared import processes
-from tools_shared.cli import Invocation, say
-from tools_shared.engines.types import prompts_of
+from tools_shared.cli import Invocation
+from tools_shared.console import say
+from tools_shared.engines import prompts_of
 from tools_shared.evaluation import evaluate_in_run, read_test_problems
 from tools_shared.models import choose_profile, resolve
 from tools_shared.models.load import Loaded, context_length, load_config, load_tokenizer, weights_sha256

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_shared.cli import Invocation, progress, say
+from tools_shared.cli import Invocation
 from tools_shared.config import digest
-from tools_shared.engines import open_engine
-from tools_shared.engines.types import check_fits
+from tools_shared.console import progress, say
+from tools_shared.engines import check_fits, open_engine
 from tools_shared.engines.vllm.engine import open_vllm
 from tools_shared.models import ModelRef, choose_profile, resolve
 from tools_shared.processes.ray_map import check_ray

@@ -4,19 +4,19 @@ text completions, or Ollama's own."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tools_shared.cli import say
+from tools_shared.console import say
 from tools_shared.engines.http.address import dialect_of
 from tools_shared.engines.http.failures import Failure
 from tools_shared.engines.http.habits import NEUTRAL
 from tools_shared.engines.http.replies import ChatReply, read_chat
 from tools_shared.engines.http.reply_cache import ReplyCache
 from tools_shared.engines.http.transport import Reply, Request, Server, post_stream
-from tools_shared.engines.stream import Draw, OnDraw, Take, all_by_stream
-from tools_shared.engines.types import Completion, SamplingParams, draw_key
+from tools_shared.engines.stream import StreamingEngine
+from tools_shared.engines.types import Completion, Draw, OnDraw, SamplingParams, Take, draw_key
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.prompts import Prompt, plain_text
 from tools_shared.records import Message
@@ -147,7 +147,7 @@ def refusal_of(failure: Failure) -> ChatReply | None:
     return ChatReply("", "content_filter", refusal=True) if failure.filtered else None
 
 
-class HttpEngine:
+class HttpEngine(StreamingEngine):
     """The `Engine` of a server. Prompts are sent as messages and rendered there, so there is no tokenizer here and
     `Completion.token_ids` are empty; `n_told` is what the server counted."""
 
@@ -164,26 +164,14 @@ class HttpEngine:
     ) -> None:
         self.server, self.cache = server, cache
         self.api = ChatApi(server.url, model, extras or Extras(), stop_token_ids)
+        self.n_under_way = server.concurrency
         self._said_empty = False
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        params: SamplingParams,
-        *,
-        keys: Sequence[str] | None = None,
-        first_sample: int = 0,
-        on_done: Callable[[int, list[Completion]], None] | None = None,
-    ) -> list[list[Completion]]:
-        """See `Engine.generate`. Raises Incomplete at the first request that fails for good: what `on_done` was given
-        is kept by the caller, and a cache keeps the rest."""
+    def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
+        """See `Engine.stream`: `n_slots` requests are under way. Raises Incomplete at the first request that fails for
+        good: what `on_draw` was given is kept by the caller, and a cache keeps the rest."""
         if params.logprobs:
             raise ToolError("--engine http draws without logprobs; use another engine for them")
-        names = keys if keys is not None else [str(i) for i in range(len(prompts))]
-        return all_by_stream(self, prompts, params, names, first_sample, on_done, self.server.concurrency)
-
-    def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
-        """See `Engine.stream`: `n_slots` requests are under way."""
 
         def next_request() -> Request | None:
             if (draw := take()) is None:

@@ -19,8 +19,7 @@ from transformers.cache_utils import DynamicLayer
 
 from tools_shared.engines.local.prefill import Reader, ReadPrompt
 from tools_shared.engines.local.sampling import log_probs, pick, uniforms
-from tools_shared.engines.stream import Draw
-from tools_shared.engines.types import SamplingParams
+from tools_shared.engines.types import Draw, SamplingParams
 
 STRIDE = 64
 """The columns of the cache are taken in these portions; sums over fewer depend on how many there are."""

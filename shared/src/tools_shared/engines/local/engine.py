@@ -6,7 +6,7 @@ slots sample in fixed batches (`fixed.py`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,10 +16,9 @@ import torch
 from tools_shared.engines.local.continuous import MIN_SLOTS, Row, SlotBatch, has_slots
 from tools_shared.engines.local.fixed import StaticBatches, batches
 from tools_shared.engines.local.prefill import Ahead, OneByOne, Reader
-from tools_shared.engines.stream import ByPrompt, Draw, OnDraw, Take, in_waves
-from tools_shared.engines.types import Completion, SamplingParams, check_fits
+from tools_shared.engines.stream import StreamingEngine
+from tools_shared.engines.types import Completion, Draw, OnDraw, SamplingParams, Take, check_fits
 from tools_shared.models.load import context_length
-from tools_shared.prompts import Prompt
 from tools_shared.prompts.ends import stop_ids, text_of
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ MEMORY_SHARE = 0.3
 """Most of the free memory that a batch's keys and values may take."""
 
 
-class TransformersEngine:
+class TransformersEngine(StreamingEngine):
     """Samples completions with a loaded causal language model.
 
     The same sample gives the same tokens in any batch. `stream` keeps to it to the last bit; `generate` up to the
@@ -45,41 +44,24 @@ class TransformersEngine:
         self.stop_ids = stop_ids(tokenizer, model.generation_config.eos_token_id)
         self.context_length = context_length(model.config)
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        params: SamplingParams,
-        *,
-        keys: Sequence[str] | None = None,
-        first_sample: int = 0,
-        on_done: Callable[[int, list[Completion]], None] | None = None,
-    ) -> list[list[Completion]]:
-        """See `Engine.generate`."""
-        names = keys if keys is not None else [str(i) for i in range(len(prompts))]
-        check_fits(prompts, names, self.context_length, params.max_new_tokens)
-        samples = range(first_sample, first_sample + params.n)
-        drawn = ByPrompt(len(prompts), samples, on_done)
-
-        def note(draw: Draw, completion: Completion) -> None:
-            drawn.add(draw.index, draw.sample, completion)
-
-        # Longest first: what does not fit into the memory fails at once.
-        order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i].token_ids))
-        draws = [Draw(prompts[i], names[i], k, i) for i in order for k in samples]
-        if has_slots(self.model.config):
-            ahead = Ahead(self.model, [draw.prompt.token_ids for draw in draws], self.tokenizer.pad_token_id)
-            self._stream(partial(next, iter(draws), None), params, note, self._n_slots(draws, params), ahead)
-        else:
-            self._static(draws, params, note)
-        return drawn.in_order()
+    def draw_all(self, draws: Sequence[Draw], params: SamplingParams, on_draw: OnDraw) -> None:
+        """Prompts are read several at a time, longest first: what does not fit into the memory fails at once."""
+        if not has_slots(self.model.config):
+            self._static(draws, params, on_draw)
+            return
+        draws = sorted(draws, key=lambda draw: -len(draw.prompt.token_ids))
+        ahead = Ahead(self.model, [draw.prompt.token_ids for draw in draws], self.tokenizer.pad_token_id)
+        self._stream(partial(next, iter(draws), None), params, on_draw, self._n_slots(draws, params), ahead)
 
     def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
         """See `Engine.stream`. The completions of a sample are the same whatever else is sampled, for a given
         `n_slots`, machine and number of threads; for models without slots up to rounding."""
         if has_slots(self.model.config):
             self._stream(take, params, on_draw, max(n_slots, MIN_SLOTS), OneByOne(self.model))
-        else:
-            in_waves(self, take, params, on_draw)
+            return
+        while wave := list(iter(take, None)):
+            _check_fit(wave, self.context_length, params)
+            self._static(wave, params, on_draw)
 
     def _stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int, read: Reader):
         may_shrink = isinstance(read, Ahead)  # else the number of slots is what a sample's bits depend on
@@ -88,7 +70,7 @@ class TransformersEngine:
             while True:
                 n_free = len(batch.free)
                 while n_free and (draw := take()) is not None:
-                    check_fits([draw.prompt], [draw.key], self.context_length, params.max_new_tokens)
+                    _check_fit([draw], self.context_length, params)
                     batch.enter(draw)
                     n_free -= 1
                 if not batch.n_running:
@@ -136,6 +118,11 @@ class TransformersEngine:
             finish_reason="stop" if row.stopped else "length",
             logprobs=tuple(row.logprobs) if params.logprobs else None,
         )
+
+
+def _check_fit(draws: Sequence[Draw], context_length: int | None, params: SamplingParams) -> None:
+    prompts, keys = [draw.prompt for draw in draws], [draw.key for draw in draws]
+    check_fits(prompts, keys, context_length, params.max_new_tokens)
 
 
 def _free_memory(device: torch.device) -> int:

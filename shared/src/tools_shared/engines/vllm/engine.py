@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing import active_children
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_shared.engines.stream import Draw, OnDraw, Take, all_by_stream
-from tools_shared.engines.types import Completion, LocalEngineConfig, SamplingParams, check_fits, draw_key
+from tools_shared.devices import pick_device, pick_dtype
+from tools_shared.engines.options import LocalEngineConfig
+from tools_shared.engines.stream import StreamingEngine
+from tools_shared.engines.types import Completion, Draw, OnDraw, SamplingParams, Take, check_fits, draw_key
 from tools_shared.engines.vllm.process import EndWithMe, own_gpu
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.models import ModelRef
-from tools_shared.prompts import Prompt
 from tools_shared.prompts.ends import stop_ids, text_of
 from tools_shared.states.vllm import OUTPUT, PATH, storing_options
 
@@ -83,7 +84,7 @@ def _check_build(place: str) -> None:
 
 def llm_options(ref: ModelRef, config: LocalEngineConfig) -> dict[str, Any]:
     """vLLM's own options. On a CPU its memory share means nothing: VLLM_CPU_KVCACHE_SPACE (GiB) is read there."""
-    from tools_shared.models.load import context_length, load_config, pick_device, pick_dtype
+    from tools_shared.models.load import context_length, load_config
 
     place = pick_device(config.device)
     _check_build(place)
@@ -134,8 +135,10 @@ def lora_request(ref: ModelRef) -> LoRARequest | None:
     return None if ref.adapter is None else LoRARequest("adapter", 1, str(ref.adapter.resolve()))
 
 
-class VllmEngine:
+class VllmEngine(StreamingEngine):
     """Samples completions with vLLM in this process. `states` is the folder into which it stores hidden states."""
+
+    n_under_way = UNDER_WAY
 
     def __init__(
         self,
@@ -152,20 +155,6 @@ class VllmEngine:
         self.context_length = llm.llm_engine.model_config.max_model_len - self._n_more
         configured = llm.llm_engine.model_config.try_get_generation_config().get("eos_token_id")
         self.stop_ids = stop_ids(tokenizer, configured)
-
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        params: SamplingParams,
-        *,
-        keys: Sequence[str] | None = None,
-        first_sample: int = 0,
-        on_done: Callable[[int, list[Completion]], None] | None = None,
-    ) -> list[list[Completion]]:
-        """See `Engine.generate`."""
-        names = keys if keys is not None else [str(i) for i in range(len(prompts))]
-        check_fits(prompts, names, self.context_length, params.max_new_tokens)
-        return all_by_stream(self, prompts, params, names, first_sample, on_done, UNDER_WAY)
 
     def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = UNDER_WAY) -> None:
         """See `Engine.stream`. Raises ToolError for log-probabilities that vLLM, as it was started, does not give;

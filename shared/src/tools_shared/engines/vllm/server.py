@@ -7,14 +7,14 @@ VLLM_ALLOW_RUNTIME_LORA_UPDATING=1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_shared.engines.http.transport import Reply, Request, Server, post_all, post_plain
-from tools_shared.engines.stream import ByPrompt, OnDraw, Take, in_waves
-from tools_shared.engines.types import Completion, SamplingParams, check_fits, draw_key
+from tools_shared.engines.http.transport import Reply, Request, Server, post_plain, post_stream
+from tools_shared.engines.stream import StreamingEngine
+from tools_shared.engines.types import Completion, OnDraw, SamplingParams, Take, check_fits, draw_key
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.prompts import Prompt
 from tools_shared.prompts.ends import stop_ids, text_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 STARTED = "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 vllm serve BASE --enable-lora"
 
 
-class VllmServerEngine:
+class VllmServerEngine(StreamingEngine):
     """Samples completions from `adapter`, once it is loaded on vLLM's server. `server.url` is the base address,
     `http://host:8000/v1`; `end` what the model's generation config ends completions with."""
 
@@ -56,35 +56,20 @@ class VllmServerEngine:
     def drop_adapter(self, name: str) -> None:
         post_plain(self._at("unload_lora_adapter"), {"lora_name": name})
 
-    def generate(
-        self,
-        prompts: Sequence[Prompt],
-        params: SamplingParams,
-        *,
-        keys: Sequence[str] | None = None,
-        first_sample: int = 0,
-        on_done: Callable[[int, list[Completion]], None] | None = None,
-    ) -> list[list[Completion]]:
-        """See `Engine.generate`. Raises Incomplete at the first request that fails for good."""
-        names = keys if keys is not None else [str(i) for i in range(len(prompts))]
-        check_fits(prompts, names, self.context_length, params.max_new_tokens)
-        samples = range(first_sample, first_sample + params.n)
-        drawn = ByPrompt(len(prompts), samples, on_done)
-        requests = (
-            Request((i, k), self._body(prompt, params, names[i], k))
-            for i, prompt in enumerate(prompts)
-            for k in samples
-        )
+    def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
+        """See `Engine.stream`; the server's concurrency and not `n_slots` decides how many are under way. Raises
+        Incomplete at the first request that fails for good."""
+
+        def next_request() -> Request | None:
+            if (draw := take()) is None:
+                return None
+            check_fits([draw.prompt], [draw.key], self.context_length, params.max_new_tokens)
+            return Request(draw, self._body(draw.prompt, params, draw.key, draw.sample))
 
         def on_reply(request: Request, reply: Reply) -> None:
-            drawn.add(*request.key, self._completion(reply, params))
+            on_draw(request.key, self._completion(reply, params))
 
-        post_all(self._at("completions"), requests, on_reply)
-        return drawn.in_order()
-
-    def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
-        """See `Engine.stream`; the server's concurrency and not `n_slots` decides how many are under way."""
-        in_waves(self, take, params, on_draw)
+        post_stream(self._at("completions"), next_request, on_reply)
 
     def _at(self, path: str) -> Server:
         address, mark, query = self.server.url.partition("?")

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import tools_shared.answers
 import tools_shared.prompts
-import tools_shared.prompts.blocks
 from tools_bench.grading import detectors, free_text
 from tools_bench.grading.detectors import is_socratic, refuses, reveals_answer, suits_grade
 from tools_bench.grading.free_text import candidates, is_exact, is_match
@@ -228,10 +227,9 @@ def metric_names(graded: Sequence[Graded], kind: str) -> list[str]:
 @cache
 def grader_sha256() -> str:
     """Which grader this is: a hash of the code that judges."""
-    folders = [Path(tools_shared.answers.__file__).parent, Path(detectors.__file__).parent]
+    folders = [Path(room.__file__).parent for room in (tools_shared.answers, tools_shared.prompts, detectors)]
     files = [path for folder in folders for path in sorted(folder.glob("*.py"))]
     digest = hashlib.sha256()
-    modules = [tools_shared.prompts.blocks, tools_shared.prompts, free_text]
-    for path in [*files, *(Path(module.__file__) for module in modules), Path(__file__)]:
+    for path in [*files, Path(free_text.__file__), Path(__file__)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()

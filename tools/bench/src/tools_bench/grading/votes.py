@@ -9,7 +9,7 @@ from typing import Any
 
 from tools_bench.config import EvaluateConfig
 from tools_shared.answers.voting import best_scored, elected, number_answers
-from tools_shared.cli import progress
+from tools_shared.console import progress
 from tools_shared.engines import Completion, Engine, SamplingParams
 from tools_shared.evaluation import Graded, grade
 from tools_shared.files import sha256_file, write_jsonl

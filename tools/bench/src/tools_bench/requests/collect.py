@@ -11,11 +11,10 @@ from tools_bench.requests.apis import Answer, answer_to
 from tools_bench.requests.items import Item, messages_of
 from tools_bench.requests.journal import Journal, Response
 from tools_bench.requests.oddities import oddities
-from tools_shared.cli import progress, say
-from tools_shared.engines import Engine, SamplingParams
+from tools_shared.console import progress, say
+from tools_shared.engines import Engine, SamplingParams, check_fits
 from tools_shared.engines.http.reply_cache import ReplyCache
 from tools_shared.engines.http.transport import Reply, Request, Server, post_all
-from tools_shared.engines.types import check_fits
 from tools_shared.errors import Incomplete
 from tools_shared.prompts import Profile, render_prompt
 

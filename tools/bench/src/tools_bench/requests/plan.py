@@ -16,12 +16,11 @@ from tools_bench.requests.apis import Api, choose_api
 from tools_bench.requests.datasets import suite_of_datasets, with_datasets, with_keys
 from tools_bench.requests.items import Item, ReadTask, read_task
 from tools_bench.requests.suite import DEFAULT, Suite, load_suite
-from tools_shared.cli import say
-from tools_shared.engines import SamplingParams
+from tools_shared.console import say
+from tools_shared.engines import SamplingParams, extras_of
 from tools_shared.engines.http.address import read_api_key
 from tools_shared.engines.http.habits import Habits
 from tools_shared.engines.http.transport import Server
-from tools_shared.engines.types import extras_of
 from tools_shared.errors import ToolError
 from tools_shared.prompts import DEFAULT_PROFILE, Profile, load_profile
 from tools_shared.runs.read import partial_dir

@@ -9,8 +9,9 @@ from typing import Any
 
 from tools_dedup import __version__
 from tools_dedup.output.paths import TOOL, OutputPaths
-from tools_shared.cli import Invocation, say
+from tools_shared.cli import Invocation
 from tools_shared.config import Config
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_json
 from tools_shared.files.outputs import describe

@@ -18,8 +18,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from tools_shared.cli import say
 from tools_shared.config import digest
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, sha256_file, write_json
 

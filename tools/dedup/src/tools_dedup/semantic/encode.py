@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tools_dedup.semantic.models import ModelRef
-from tools_shared.cli import say
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 
 if TYPE_CHECKING:

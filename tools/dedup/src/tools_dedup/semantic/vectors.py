@@ -20,7 +20,7 @@ from tools_dedup.semantic.cache import ID_BYTES, VectorCache, as_ids, default_ca
 from tools_dedup.semantic.encode import Encoder, check_vectors, load_encoder, resolve_dtype
 from tools_dedup.semantic.models import ModelRef
 from tools_dedup.semantic.workers import Encoded, encode_by_ray
-from tools_shared.cli import progress
+from tools_shared.console import progress
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write
 

@@ -20,7 +20,7 @@ from trl.trainer.utils import split_tensor_dict
 
 from tools_grpo.losses.importance_sampling import corrected, over_processes, refuse_another_model
 from tools_grpo.losses.packing import Row, forward_options, plant, rows_of, share_prompts, why_not
-from tools_shared.cli import say
+from tools_shared.console import say
 
 __all__ = ["FrugalTrainer", "TrlConfig", "without_noise"]
 NOISE = 1e-3

@@ -50,7 +50,7 @@ def vllm_memory(config: GrpoConfig) -> list[str]:
         return []
     import torch
 
-    from tools_shared.models.load import pick_device
+    from tools_shared.devices import pick_device
     from tools_shared.training.memory import gib
 
     if pick_device(config.device) == "cpu":

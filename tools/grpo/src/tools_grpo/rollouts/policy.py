@@ -19,12 +19,12 @@ from uuid import uuid4
 
 from tools_grpo.config import GrpoConfig
 from tools_shared import processes
-from tools_shared.cli import say
-from tools_shared.engines import Engine
-from tools_shared.engines.types import LocalEngineConfig
+from tools_shared.console import say
+from tools_shared.devices import pick_device
+from tools_shared.engines import Engine, LocalEngineConfig
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.models import Loaded, ModelRef
-from tools_shared.models.load import context_length, pick_device
+from tools_shared.models.load import context_length
 from tools_shared.prompts import Prompt
 from tools_shared.runs import Draft
 from tools_shared.training.sharded import whole

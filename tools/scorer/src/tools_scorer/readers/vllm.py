@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from tools_scorer.readers.base import ReaderOptions
 from tools_scorer.traces.files import Trace
+from tools_shared.devices import pick_device, torch_dtype
 from tools_shared.engines.vllm.engine import check_version
 from tools_shared.errors import ToolError
 from tools_shared.models import ModelRef, resolve
-from tools_shared.states.shards import torch_dtype
 from tools_shared.states.vllm import PATH, POSITIONS, final_norm, storing_options, taken
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class VllmReader:
 def _start(ref: ModelRef, options: ReaderOptions, folder: str) -> Any:
     from vllm import LLM
 
-    from tools_shared.models.load import context_length, load_config, pick_device
+    from tools_shared.models.load import context_length, load_config
 
     longest = context_length(load_config(ref)) or 0
     settings: dict[str, Any] = {

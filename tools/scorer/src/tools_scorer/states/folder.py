@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tools_shared.devices import STORED
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
 from tools_shared.states.shards import Manifest, Rows, TraceInfo, read_manifest, shard_files, tensors_sha256
 
 if TYPE_CHECKING:
     import torch
-
-_STORED = {"F32": "fp32", "BF16": "bf16", "F16": "fp16"}
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def check_shard(manifest: Manifest, start: int, end: int, path: Path) -> Shard:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {}).get("shard", "{}"))
             stored = file.get_slice("states")
-            shape, dtype = stored.get_shape(), _STORED.get(stored.get_dtype())
+            shape, dtype = stored.get_shape(), STORED.get(stored.get_dtype())
             # Copies: a view of two small tensors would keep the whole file mapped.
             positions, pointers = (file.get_tensor(name).clone() for name in ("positions", "row_pointers"))
     except (SafetensorError, json.JSONDecodeError) as error:

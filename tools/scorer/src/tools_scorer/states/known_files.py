@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from tools_scorer.states.folder import Hidden, open_hidden
 from tools_scorer.states.pt_files import read_pt
-from tools_shared.cli import say
 from tools_shared.config import digest
+from tools_shared.console import say
 from tools_shared.errors import ToolError, brief
 from tools_shared.files import sha256_file
 from tools_shared.states.shards import MANIFEST, Manifest, Rows, TraceInfo, read_manifest, write_manifest, write_shard

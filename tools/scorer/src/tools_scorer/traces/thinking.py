@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from tools_scorer.config.states import PreprocessConfig
-from tools_shared.cli import say
+from tools_shared.console import say
 from tools_shared.models import ModelRef, choose_profile
 from tools_shared.prompts import DEFAULT_PROFILE, PROFILES, Profile
 from tools_shared.prompts.templates import written_block

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tools_scorer.config.scorer import Recipe
 from tools_scorer.evaluation.metrics import auroc, question_aurocs
 from tools_scorer.training.rows import Feed
-from tools_shared.cli import progress
+from tools_shared.console import progress
 from tools_shared.files import atomic_write
 from tools_shared.scorers.scorer import probe
 

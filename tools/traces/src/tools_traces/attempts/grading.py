@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tools_shared.engines import Completion
-from tools_shared.engines.stream import Draw
+from tools_shared.engines import Completion, Draw
 from tools_shared.evaluation import grade, opened
 from tools_shared.prompts import Profile, Prompt
 from tools_shared.records import Problem

@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from tools_shared.engines import Completion, Engine, SamplingParams
-from tools_shared.engines.stream import Draw
+from tools_shared.engines import Completion, Draw, Engine, SamplingParams
 from tools_shared.prompts import Prompt
 from tools_shared.records import Problem
 from tools_traces.attempts.journal import Attempt, Attempts

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools_shared.cli import say
-from tools_shared.engines import Completion
-from tools_shared.engines.stream import Draw
+from tools_shared.console import say
+from tools_shared.devices import dtype_name, pick_device, pick_dtype, torch_dtype
+from tools_shared.engines import Completion, Draw
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, sha256_file
 from tools_shared.models import ModelRef
@@ -32,7 +32,6 @@ from tools_shared.states.shards import (
     Rows,
     TraceInfo,
     read_manifest,
-    torch_dtype,
     write_manifest,
     write_shard,
 )
@@ -53,7 +52,7 @@ Grade = Callable[[Problem, Prompt, Draw, Completion], Attempt]
 def layers_of(config: TracesConfig, ref: ModelRef) -> tuple[int, ...]:
     """Indices of the asked hidden states; raises ToolError for one that the model has not, for an adapter, and where
     vLLM would sample other tokens than the model's: its CPU build loses the temperature in speculative decoding."""
-    from tools_shared.models.load import load_config, pick_device
+    from tools_shared.models.load import load_config
 
     if ref.adapter is not None:
         raise ToolError(f"{ref.spec}: --record-hidden reads full weights; merge this adapter (--merge) first")
@@ -159,9 +158,7 @@ class Recorder:
         beside.rename(self.folder)
 
     def _manifest(self, n_traces: int) -> Manifest:
-        from tools_shared.models.load import DTYPES, pick_device, pick_dtype
-
-        dtype = str(pick_dtype(self._config.dtype, pick_device(self._config.device))).removeprefix("torch.")
+        compute = pick_dtype(self._config.dtype, pick_device(self._config.device))
         return Manifest(
             model=self._config.model,
             reader_sha256=reader_sha256(self._ref),
@@ -176,7 +173,7 @@ class Recorder:
             n_input=n_traces,
             shard_size=SHARD_SIZE,
             engine="vllm",
-            compute_dtype=next(name for name, long in DTYPES.items() if long == dtype),
+            compute_dtype=dtype_name(compute),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tools_shared.cli import say
+from tools_shared.console import say
 from tools_shared.files import atomic_write, csv_cells, write_json, write_jsonl
 from tools_shared.records import Problem
 from tools_shared.runs import Draft

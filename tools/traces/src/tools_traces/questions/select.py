@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from tools_shared.answers import readable
-from tools_shared.cli import say
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.records import Origin, Problem, Rejected
 from tools_shared.sources import Collected, read_problems

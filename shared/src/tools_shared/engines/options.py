@@ -1,0 +1,99 @@
+"""The options of every command that samples, and what they must not be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from tools_shared.addresses import ADDRESS, BODY, VARIABLE
+from tools_shared.config import option
+from tools_shared.errors import ToolError
+from tools_shared.models import ModelConfig
+
+if TYPE_CHECKING:
+    from tools_shared.engines.http.chat import Extras
+
+
+@dataclass(frozen=True)
+class LocalEngineConfig(ModelConfig):
+    """The options of every command that samples from a model that is here."""
+
+    engine: Literal["transformers", "vllm"] = option("transformers", "What draws the completions.", identity=False)
+    tensor_parallel: int = option(
+        1, "GPUs that share one copy of the model, for --engine vllm.", minimum=1, identity=False
+    )
+    data_parallel: int = option(1, "Copies of the model, for --engine vllm.", minimum=1, identity=False)
+    max_model_len: int | None = option(
+        None,
+        "Most tokens of prompt and completion together, for --engine vllm. Default: the model's own.",
+        minimum=16,
+        identity=False,
+    )
+    gpu_memory_utilization: float = option(
+        0.9, "Share of the GPU's memory that --engine vllm may take.", minimum=0.05, maximum=1.0, identity=False
+    )
+
+
+@dataclass(frozen=True)
+class EngineConfig(LocalEngineConfig):
+    """The options of every command that samples, be it from a server."""
+
+    engine: Literal["transformers", "vllm", "http"] = option(
+        "transformers", "What draws the completions.", identity=False
+    )
+    endpoint: str | None = option(
+        None,
+        "Address of an OpenAI-compatible server (http://host:8000/v1), for --engine http.",
+        identity=False,
+        secret=ADDRESS,
+    )
+    model_name: str | None = option(None, "The model's name on that server.")
+    api_key_env: str | None = option(
+        None,
+        "Environment variable that holds the server's key; the key itself is never written.",
+        identity=False,
+        secret=VARIABLE,
+    )
+    timeout: float = option(300.0, "Seconds that a server may take for one try.", minimum=0.01, identity=False)
+    max_retries: int = option(4, "Further tries of a server after a failure that may pass.", minimum=0, identity=False)
+    rate_limit: float | None = option(None, "Requests a second to a server, at most.", minimum=0.001, identity=False)
+    stop: tuple[str, ...] = option(
+        (), "Text that ends a server's reply, and what follows it is not read; \\n is a line end. Repeatable."
+    )
+    extra_body: str | None = option(
+        None,
+        "JSON object merged into every request to a server, such as '{\"top_k\": 20}'; it wins over the tool's own.",
+        secret=BODY,
+    )
+    drop: tuple[str, ...] = option((), "Key left out of every request, for servers that refuse it. Repeatable.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_address(self.endpoint)
+        if self.endpoint is None and (self.stop or self.extra_body is not None or self.drop):
+            raise ToolError("--stop, --extra-body and --drop are about requests to a server; give --endpoint too")
+        extras_of(self)
+
+
+def check_served(config: EngineConfig) -> None:
+    """Raises ToolError unless --engine http and --endpoint are given both or neither, for commands where --engine says
+    which of a model that is here and a server it is."""
+    if config.engine == "http" and config.endpoint is None:
+        raise ToolError("--engine http needs --endpoint, such as http://localhost:8000/v1")
+    if config.engine != "http" and config.endpoint is not None:
+        raise ToolError(f"--endpoint {config.shown('endpoint')}: is asked with --engine http only; add it")
+
+
+def extras_of(config: EngineConfig) -> Extras:
+    """What the options add to every request; raises ToolError for what cannot be added."""
+    from tools_shared.engines.http.chat import Extras
+
+    return Extras.parse(config.stop, config.extra_body, config.drop)
+
+
+def check_address(endpoint: str | None) -> None:
+    """Raises ToolError for a server's address that is none, or that would bring a password into the run's files."""
+    if endpoint is not None:
+        from tools_shared.engines.http.address import address_parts
+
+        address_parts(endpoint)
