@@ -13,7 +13,7 @@ import pytest
 
 from tools_sft.config import SftConfig
 from tools_sft.distillation.teacher import find_teacher
-from tools_sft.reports.preview import expected_memory
+from tools_sft.reports.memory import expected_memory
 from tools_sft.train import prepare
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tools_grpo.config import GrpoConfig
 from tools_grpo.ledgers.rollouts import FOLDER, forget_after
-from tools_grpo.reports.preview import expected_memory, less_memory, vllm_memory
+from tools_grpo.reports.memory import expected_memory, less_memory, vllm_memory
 from tools_grpo.rollouts.sampler import Sampler
 from tools_shared import processes
 from tools_shared.cli import Invocation

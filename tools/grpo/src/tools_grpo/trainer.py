@@ -65,7 +65,7 @@ class LedgerTrainer(Scheduled, FrugalTrainer):
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self.sampler.policy.renew(self)
         if self.filler is not None:
-            self.filled = self.filler.fill(self, inputs)
+            self.filled = self.filler.fill(inputs, self.state.global_step, self.score)
             inputs, self.sampler.held = self.filled.rows, self.filled.completions
         output = super()._generate_and_score_completions(inputs)
         self._note_choice()
@@ -168,5 +168,5 @@ def make_trainer(
     )
     trainer.run, trainer.sampler, trainer.judge = run, sampler, Judge(rewards)
     trainer.ledger = PromptLedger(run.path / FILE, config, step)
-    trainer.filler = Filler(config, rows, sampler, trainer.ledger) if config.chooses_groups else None
+    trainer.filler = Filler(config, rows, sampler, trainer.ledger, trainer.judge) if config.chooses_groups else None
     return without_printer(trainer)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,9 @@ from tools_scorer.evaluation.metrics import (
     roc,
     within_auroc,
 )
-from tools_scorer.evaluation.replay import Point, memory_budgets, thresholds
-from tools_scorer.evaluation.selection import Selection, selections
+from tools_scorer.evaluation.replay import memory_budgets, thresholds
+from tools_scorer.evaluation.results import FRACTIONS, AtPosition, Compared, Results
+from tools_scorer.evaluation.selection import selections
 from tools_scorer.evaluation.verdict import verdict
 from tools_scorer.states.folder import Hidden, open_hidden
 from tools_scorer.train import check_unchanged, hidden_sha256
@@ -40,54 +40,7 @@ from tools_shared.stats import Interval, bounded_difference
 if TYPE_CHECKING:
     import numpy as np
 
-FRACTIONS = tuple(i / 10 for i in range(1, 11))
 TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
-
-
-@dataclass(frozen=True)
-class AtPosition:
-    """Within-question AUROC of the mean over the steps up to a place, and how many traces have one by then."""
-
-    place: float
-    within: Interval | None
-    n_traces: int
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A baseline: both AUROCs, and by how much the scorer is better within a question (paired)."""
-
-    name: str
-    what: str
-    pooled: Interval
-    within: Interval | None
-    difference: Interval | None
-
-
-@dataclass(frozen=True)
-class Results:
-    """All that is reported. Curves are pairs of lists."""
-
-    split: str
-    aggregate: str
-    n_traces: int
-    n_questions: int
-    n_groups: int
-    n_mixed: int
-    share_right: float
-    pooled: Interval
-    within: Interval | None
-    average_precision: float
-    brier: float
-    calibration: dict[str, float]
-    by_fraction: list[AtPosition]
-    by_tokens: list[AtPosition]
-    compared: list[Compared]
-    selected: list[Selection]
-    stopped: list[Point]
-    dropped: list[Point]
-    dropped_by_lot: list[Point]
-    curves: dict[str, Any]
 
 
 def evaluate(config: EvaluateConfig, invocation: Invocation) -> Manifest:

@@ -5,42 +5,29 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tools_scorer.config.states import ExtractConfig
-from tools_scorer.readers import Reader, ReaderOptions, open_reader
+from tools_scorer.readers import ReaderOptions, open_reader
 from tools_scorer.states.folder import Hidden, check_shard, open_hidden
-from tools_scorer.traces.files import Trace, TracesFile, check_tokenizer, open_traces, profile_of
+from tools_scorer.states.making import Job, make_shard
+from tools_scorer.states.workers import by_workers
+from tools_scorer.traces.files import check_tokenizer, open_traces, profile_of
 from tools_shared.console import progress, say
-from tools_shared.devices import pick_device, torch_dtype
+from tools_shared.devices import pick_device
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
-from tools_shared.files.locks import locked
 from tools_shared.models import resolve
 from tools_shared.processes.ray_map import check_ray
 from tools_shared.states.reader import layer_indices, reader_sha256, tokenizer_sha256
 from tools_shared.states.shards import (
     MANIFEST,
     Manifest,
-    Rows,
     shard_files,
     shard_path,
     write_manifest,
-    write_shard,
 )
 from tools_shared.states.steps import parse_delimiter
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything that is known before the weights are loaded: picklable, so that a worker elsewhere can do a part."""
-
-    folder: Path
-    traces: TracesFile
-    manifest: Manifest
-    reader: ReaderOptions
-    engine: str
 
 
 def extract(config: ExtractConfig) -> Hidden:
@@ -186,8 +173,6 @@ def _run(job: Job, todo: list[tuple[int, int]], config: ExtractConfig) -> None:
 def _parts(job: Job, todo: list[tuple[int, int]], config: ExtractConfig) -> Iterator[int]:
     """How many traces each finished shard has."""
     if config.engine == "ray":
-        from tools_scorer.states.workers import by_workers
-
         check_ray()
         write_manifest(job.folder, job.manifest)
         yield from by_workers(job, todo, config)
@@ -196,30 +181,3 @@ def _parts(job: Job, todo: list[tuple[int, int]], config: ExtractConfig) -> Iter
     write_manifest(job.folder, job.manifest)  # only now: an engine that does not start binds nobody to it
     for start, end in todo:
         yield make_shard(job, reader, start, end)
-
-
-def make_shard(job: Job, reader: Reader, start: int, end: int) -> int:
-    """Read traces `start` to `end` and write their shard; returns how many there were. Raises ToolError when another
-    process is at it."""
-    path = shard_path(job.folder, start, end)
-    busy = f"{path}: another process is writing this shard; give each its own --shard, or wait for it"
-    with locked(path.with_name(f".{path.name}.lock"), busy):
-        traces = list(job.traces.read(start, end))
-        write_shard(job.folder, start, end, [trace.info for trace in traces], read_rows(reader, traces, job.manifest))
-    return len(traces)
-
-
-def read_rows(reader: Reader, traces: list[Trace], manifest: Manifest) -> Rows:
-    """The rows of a shard, filled in place as the batches come, so that nothing is held twice."""
-    import torch
-
-    lengths = torch.tensor([len(trace.positions) - 1 for trace in traces])
-    pointers = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
-    row = (len(manifest.layers), manifest.hidden_size)
-    states = torch.empty(int(pointers[-1]), *row, dtype=torch_dtype(manifest.dtype))
-    prompts = torch.empty(len(traces), *row, dtype=states.dtype)
-    for i, found in reader.read(traces):
-        prompts[i] = found[0]
-        states[pointers[i] : pointers[i + 1]] = found[1:]
-    positions = torch.tensor([position for trace in traces for position in trace.positions[1:]], dtype=torch.int32)
-    return Rows(states, positions, pointers, prompts)

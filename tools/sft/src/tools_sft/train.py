@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tools_sft.config import SftConfig
 from tools_sft.data.encoding import Encoded, encode, rows_of
 from tools_sft.distillation.teacher import find_teacher
-from tools_sft.reports.preview import expected_memory, less_memory
+from tools_sft.reports.memory import expected_memory, less_memory
 from tools_shared import processes
 from tools_shared.cli import Invocation
 from tools_shared.console import say

@@ -5,21 +5,21 @@ As DAPO's dynamic sampling (Yu et al. 2025, section 3.2), with a bound on the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tools_grpo.config import GrpoConfig
 from tools_grpo.ledgers.prompts import PromptLedger
-from tools_grpo.rollouts.judge import has_spread
+from tools_grpo.rollouts.judge import Judge, has_spread
 from tools_grpo.rollouts.sampler import Sampler
 from tools_shared import processes
 from tools_shared.engines import Completion
 
-if TYPE_CHECKING:
-    from tools_grpo.trainer import LedgerTrainer
+Score = Callable[[Sequence[dict[str, Any]], Sequence[Completion]], list[tuple[float, ...]]]
+"""The rewards of each completion, for its training row."""
 
 
 @dataclass(frozen=True)
@@ -57,26 +57,26 @@ class Filler:
     """Samples a step's groups ahead of TRL, so that it sees one batch as always."""
 
     def __init__(
-        self, config: GrpoConfig, rows: Sequence[dict[str, Any]], sampler: Sampler, ledger: PromptLedger
+        self, config: GrpoConfig, rows: Sequence[dict[str, Any]], sampler: Sampler, ledger: PromptLedger, judge: Judge
     ) -> None:
-        self.config, self.rows, self.sampler, self.ledger = config, rows, sampler, ledger
+        self.config, self.rows, self.sampler, self.ledger, self.judge = config, rows, sampler, ledger, judge
 
-    def fill(self, trainer: LedgerTrainer, inputs: Sequence[dict[str, Any]]) -> Filled:
+    def fill(self, inputs: Sequence[dict[str, Any]], step: int, score: Score) -> Filled:
         """Groups for the prompts of `inputs`, in which each occurs once for every completion.
 
         Where the problems run out, a prompt that would be skipped and a zero-variance group stay.
         """
         planned = list(inputs[:: self.config.num_generations])
-        others = self._others(planned, trainer.state.global_step)
+        others = self._others(planned, step)
         rows = [next(others, row) if self._skips(row) else row for row in planned]
         n_skipped = sum(row is not before for row, before in zip(rows, planned, strict=True))
-        filled = Filled(self._draw(trainer, rows), n_skipped)
+        filled = Filled(self._draw(rows, step, score), n_skipped)
         for _ in range(self.config.dynamic_sampling):
-            flat = [i for i, group in enumerate(filled.groups) if not self._has_spread(trainer, group)]
+            flat = [i for i, group in enumerate(filled.groups) if not self._has_spread(group)]
             new = list(islice(others, len(flat)))
             if not new:
                 break
-            for i, group in zip(flat, self._draw(trainer, new), strict=False):  # the last problems may be fewer
+            for i, group in zip(flat, self._draw(new, step, score), strict=False):  # the last problems may be fewer
                 filled.given_up.append(filled.groups[i])
                 filled.groups[i] = group
         return filled
@@ -101,15 +101,15 @@ class Filler:
     def _skips(self, row: dict[str, Any]) -> bool:
         return self.ledger.skips(self.sampler.prompts[row["prompt"]][0])
 
-    def _has_spread(self, trainer: LedgerTrainer, group: Group) -> bool:
-        return has_spread([trainer.judge.total(values) for values in group.scores])
+    def _has_spread(self, group: Group) -> bool:
+        return has_spread([self.judge.total(values) for values in group.scores])
 
-    def _draw(self, trainer: LedgerTrainer, rows: Sequence[dict[str, Any]]) -> list[Group]:
+    def _draw(self, rows: Sequence[dict[str, Any]], step: int, score: Score) -> list[Group]:
         n = self.config.num_generations
         repeated = [row for row in rows for _ in range(n)]
         texts = [row["prompt"] for row in repeated]
-        completions = self.sampler.draw(texts, trainer.state.global_step)
-        scores = trainer.score(repeated, completions)
+        completions = self.sampler.draw(texts, step)
+        scores = score(repeated, completions)
         return [Group(row, completions[i * n : i * n + n], scores[i * n : i * n + n]) for i, row in enumerate(rows)]
 
 

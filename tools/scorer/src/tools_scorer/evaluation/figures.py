@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools_scorer.evaluation.plots import BLUE, GREEN, GREY, ORANGE, RED, Figures, legend
+from tools_scorer.evaluation.results import FRACTIONS
 
 if TYPE_CHECKING:
-    from tools_scorer.evaluate import AtPosition, Results
     from tools_scorer.evaluation.replay import Point
+    from tools_scorer.evaluation.results import AtPosition, Results
 
 
 def draw(results: Results, folder: Path) -> Figures:
@@ -61,8 +62,6 @@ def _positions(figures: Figures, name: str, label: str, points: list[AtPosition]
 
 
 def _trajectories(figures: Figures, results: Results) -> None:
-    from tools_scorer.evaluate import FRACTIONS
-
     with figures.axes("trajectories", "share of the trace read", "probability") as axes:
         for name, colour in (("right", GREEN), ("wrong", RED)):
             drawn = results.curves["trajectories"][name]

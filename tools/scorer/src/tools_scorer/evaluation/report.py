@@ -17,8 +17,8 @@ from tools_shared.scorers.scorer import ScorerFacts
 from tools_shared.stats import Interval
 
 if TYPE_CHECKING:
-    from tools_scorer.evaluate import Results
     from tools_scorer.evaluation.replay import Point
+    from tools_scorer.evaluation.results import Results
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 CAPTIONS = {

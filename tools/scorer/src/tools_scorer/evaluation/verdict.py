@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tools_shared.stats import Interval
 
 if TYPE_CHECKING:
-    from tools_scorer.evaluate import Compared, Results
+    from tools_scorer.evaluation.results import Compared, Results
 
 KNOWN_QUESTIONS = {
     "train": "These are the questions that it was trained on: the figures say nothing of new ones.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tools_scorer.traces.files import Trace
 
@@ -34,14 +34,3 @@ class ReaderOptions:
     compute: str
     device: str
     max_batch_tokens: int
-
-
-def open_reader(engine: Literal["transformers", "vllm"], options: ReaderOptions) -> Reader:
-    """Load the model; raises ToolError when it cannot be loaded or is laid out in a way the engine does not know."""
-    if engine == "vllm":
-        from tools_scorer.readers.vllm import VllmReader
-
-        return VllmReader(options)
-    from tools_scorer.readers.transformers import TransformersReader
-
-    return TransformersReader(options)

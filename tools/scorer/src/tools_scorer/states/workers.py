@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from tools_scorer.extract import Job, make_shard
 from tools_scorer.readers import open_reader
+from tools_scorer.states.making import Job, make_shard
 from tools_shared.processes.ray_map import Columns, RayConfig, map_parts
 
 if TYPE_CHECKING:
