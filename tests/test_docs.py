@@ -31,6 +31,7 @@ def calls() -> list:
     found = [
         (document, match[1], match[2])
         for document in DOCUMENTS
+        if document.parent.name != "tutorials"  # test_tutorials.py runs those
         for line in lines(document)
         if (match := CALL.match(line))
     ]
@@ -68,9 +69,19 @@ def targets() -> set[str]:
     return set(re.findall(r"^([a-z][\w-]*):", database, re.M))
 
 
+def anchors(document: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    titles = re.findall(
+        r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", document.read_text(encoding="utf-8"), flags=re.S | re.M), re.M
+    )
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_make_targets_and_links_are_there(document, targets):
     named = {match[1] for line in lines(document) if (match := MAKE.match(line))}
     assert named <= targets
-    linked = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
-    assert [target for target in linked if not (document.parent / target).exists()] == []
+    linked = re.findall(r"\]\(([^)#:\s]*)(#[^)\s]*)?\)", document.read_text(encoding="utf-8"))
+    assert [target for target, _ in linked if not (document.parent / target).exists()] == []
+    pages = [(document.parent / target if target else document, anchor[1:]) for target, anchor in linked if anchor]
+    assert [(page, anchor) for page, anchor in pages if anchor not in anchors(page)] == []
