@@ -139,7 +139,7 @@ def _write(analysis: Analysis, paths: OutputPaths, counts: Tally, digest: Digest
             matches.write(line)
             if review and in_band(config, outcome.match["score"]):
                 review.write(line)
-    write_jsonl(paths.rejected, (row.to_json() for row in all_rejected(analysis)))
+    write_jsonl(paths.rejected, ({"set": name, **row.to_json()} for name, row in all_rejected(analysis)))
     written = ["kept", "removed", "matches", "rejected", *(["review"] if config.review else [])]
     if config.within:
         write_jsonl(paths.clusters, clusters(analysis))
@@ -147,12 +147,13 @@ def _write(analysis: Analysis, paths: OutputPaths, counts: Tally, digest: Digest
     return written
 
 
-def all_rejected(analysis: Analysis) -> Iterator[Rejected]:
-    """The rejected rows of the training set, then those of the tests; a shard other than the first has only its own."""
-    yield from analysis.train.rejected
+def all_rejected(analysis: Analysis) -> Iterator[tuple[str | None, Rejected]]:
+    """The rejected rows of the training set (None), then those of the tests with the set's name; a shard other than the
+    first has only its own."""
+    yield from ((None, row) for row in analysis.train.rejected)
     if analysis.config.shard_of[0] == 0:
-        for found in analysis.test_scans.values():
-            yield from found.rejected
+        for name, found in analysis.test_scans.items():
+            yield from ((name, row) for row in found.rejected)
 
 
 def clusters(analysis: Analysis) -> Iterator[dict[str, Any]]:

@@ -1,5 +1,8 @@
 """`report.html`: one file, no network, in which a person reviews what went and what nearly went.
 
+The most doubtful removals are there whole, with their marks; of the next ones a line each, which the search finds too.
+Both are bounded in number and bytes, so that a browser opens the page of a run of any size.
+
 The data stand in it as JSON in which no `<` is left, and the page puts every text in place as text, never as markup.
 """
 
@@ -9,6 +12,7 @@ import heapq
 import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from tools_dedup.lexical.words import marks
@@ -18,6 +22,11 @@ from tools_shared.files import atomic_write
 from tools_shared.sources import procedure_text
 
 MOST_REMOVED = 2000
+MOST_BRIEF = 40_000
+MOST_BYTES = 16 << 20
+"""Of the pairs that are shown whole; those that go over it are lines like the rest."""
+MOST_REJECTED = 100
+BRIEF_TEXT = 160
 MOST_BORDERLINE = 100
 LONGEST_TEXT = 4000
 _EVIDENCE = ("train_id", "train_line", "train_path", "test_set", "test_line", "removed_by", "rule", "score", "rank",
@@ -34,6 +43,7 @@ class Digest:
         self._band = band
         self._scores: list[float] = []
         self._removed: list[tuple[float, int, dict[str, Any]]] = []
+        self._brief: list[tuple[float, int, dict[str, Any]]] = []
         self._near: list[tuple[float, int, dict[str, Any]]] = []
         self._n_removed = 0
 
@@ -51,13 +61,18 @@ class Digest:
                 heapq.heappushpop(self._near, entry)
 
     def _add_removed(self, match: dict[str, Any]) -> None:
-        """Of more than can be shown, those with the lowest scores stay: the doubtful ones."""
+        """Those with the lowest scores, the doubtful ones, stay whole, the next ones as a line."""
         self._n_removed += 1
         entry = (-(match["score"] or 0.0), -self._n_removed, match)
         if len(self._removed) < MOST_REMOVED:
             heapq.heappush(self._removed, entry)
+            return
+        score, number, surest = heapq.heappushpop(self._removed, entry)
+        line = (score, number, _brief(surest))
+        if len(self._brief) < MOST_BRIEF:
+            heapq.heappush(self._brief, line)
         else:
-            heapq.heappushpop(self._removed, entry)
+            heapq.heappushpop(self._brief, line)
 
     def write(
         self,
@@ -71,8 +86,8 @@ class Digest:
         threshold = rules[0]["threshold"] if rules else None
         label = _label(rules[0]) if rules else "score"
         chart.draw(self._scores, threshold, label, drafts.chart)
-        removed = [match for _, _, match in sorted(self._removed, reverse=True, key=lambda entry: entry[1])]
-        near = [match for _, _, match in sorted(self._near, reverse=True)]
+        near = [_pair(match) for _, _, match in sorted(self._near, reverse=True)]
+        whole, brief = self._shown()
         content = {
             "title": title,
             "score": label,
@@ -80,13 +95,51 @@ class Digest:
             "metrics": dict(metrics),
             "warnings": list(warnings),
             "rules": [dict(rule) for rule in rules],
-            "histogram": _histogram(self._scores),
-            "n_left_out": self._n_removed - len(self._removed),
-            "pairs": [_pair(match) for match in (*removed, *near)],
+            "histogram": _histogram(self._scores, threshold),
+            "rejected": _rejected(drafts.rejected),
+            "n_left_out": self._n_removed - len(whole) - len(brief),
+            "pairs": [*whole, *near],
+            "brief": brief,
         }
         with atomic_write(drafts.report) as file:
             file.write(render(content))
         return ["chart", "report"]
+
+    def _shown(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The removals that are shown whole, and those of a line, both the lowest score first."""
+        whole, n_bytes = [], 0
+        brief = [line for _, _, line in sorted(self._brief, key=lambda entry: entry[:2], reverse=True)]
+        doubtful_first = sorted(self._removed, key=lambda entry: entry[:2], reverse=True)
+        for place, (_, _, match) in enumerate(doubtful_first):
+            pair = _pair(match)
+            n_bytes += len(json.dumps(pair))
+            if n_bytes > MOST_BYTES:
+                return whole, [*(_brief(left) for _, _, left in doubtful_first[place:]), *brief]
+            whole.append(pair)
+        return whole, brief
+
+
+def _brief(match: Mapping[str, Any]) -> dict[str, Any]:
+    """A removal as a line: the beginnings of both texts."""
+    train, test = _texts(match)
+    kept = (
+        "train_id",
+        "train_line",
+        "train_path",
+        "test_set",
+        "test_line",
+        "removed_by",
+        "score",
+        "verdict",
+        "repeats",
+    )
+    return {name: match.get(name) for name in kept} | {"train": train[:BRIEF_TEXT], "test": test[:BRIEF_TEXT]}
+
+
+def _rejected(path: Path) -> list[dict[str, Any]]:
+    """The first rows that could not be used, those of test sets before the others."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return sorted(rows, key=lambda row: row["set"] is None)[:MOST_REJECTED]
 
 
 def _label(rule: Mapping[str, Any]) -> str:
@@ -102,21 +155,18 @@ def render(content: Mapping[str, Any]) -> str:
     return page.replace("/*DATA*/null", data)
 
 
-def _histogram(scores: Sequence[float], n_bins: int = 50) -> dict[str, Any]:
+def _histogram(scores: Sequence[float], threshold: float | None, n_bins: int = 50) -> dict[str, Any]:
     low = min([0.0, *scores])
     counts = [0] * n_bins
     for score in scores:
         counts[min(n_bins - 1, int((score - low) / (1.0 - low) * n_bins))] += 1
-    return {"low": low, "high": 1.0, "counts": counts}
+    n_over = 0 if threshold is None else sum(score >= threshold for score in scores)
+    return {"low": low, "high": 1.0, "counts": counts, "n_over": n_over}
 
 
 def _pair(match: Mapping[str, Any]) -> dict[str, Any]:
     """Both texts with the places of their shared words, and the evidence."""
-    contained = match.get("contains")
-    train = (
-        _text(match["train_goal"], match["train_steps"]) if not contained else _text(" … ".join(contained["spans"]), [])
-    )
-    test = _text(match["nearest_test_goal"], match["nearest_test_steps"])
+    train, test = _texts(match)
     shared, others = marks(train, test)
     pair = {name: match.get(name) for name in _EVIDENCE}
     return pair | {
@@ -127,6 +177,15 @@ def _pair(match: Mapping[str, Any]) -> dict[str, Any]:
         "train_others": others[0] if test else [],
         "test_others": others[1],
     }
+
+
+def _texts(match: Mapping[str, Any]) -> tuple[str, str]:
+    """The training text, or what of it stands in the test text, and the test text."""
+    contained = match.get("contains")
+    test = _text(match["nearest_test_goal"], match["nearest_test_steps"])
+    if contained:
+        return _text(" … ".join(contained["spans"]), []), test
+    return _text(match["train_goal"], match["train_steps"]), test
 
 
 def _text(goal: str | None, steps: Sequence[str] | None) -> str:
