@@ -11,9 +11,9 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import click
 
@@ -73,10 +73,12 @@ def say(message: str) -> None:
 
 
 def progress(items: Iterable[T] | None = None, *, total: int | None = None, label: str = "", unit: str = "it") -> Any:
-    """A progress bar on stderr, shown only on a terminal; the object is tqdm's."""
+    """A progress bar with the time left on stderr, shown only on a terminal; the object is tqdm's, or does nothing."""
+    if not sys.stderr.isatty():
+        return SilentBar(items)
     from tqdm import tqdm
 
-    return tqdm(items, total=total, desc=shown(label), unit=unit, disable=None, leave=False, dynamic_ncols=True)
+    return tqdm(items, total=total, desc=shown(label), unit=unit, leave=False, dynamic_ncols=True)
 
 
 class LogFormatter(logging.Formatter):
@@ -89,3 +91,25 @@ class LogFormatter(logging.Formatter):
 def show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """A bug's traceback, printable: its message may quote what came from outside."""
     sys.stderr.write(shown("".join(traceback.format_exception(kind, error, trace))))
+
+
+class SilentBar:
+    """What the bar of tqdm is to its callers, without loading it."""
+
+    def __init__(self, items: Iterable[Any] | None) -> None:
+        self._items, self.n = items, 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items or ())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def update(self, n: int = 1) -> None:
+        self.n += n
+
+    def set_postfix_str(self, said: str) -> None:
+        """Nobody reads it."""

@@ -12,6 +12,7 @@ from tools_dedup.decision.analyse import CONTAINS, Analysis, TestRow, train_keys
 from tools_dedup.input.contents import Content, content_of
 from tools_dedup.lexical.evidence import FEATURES
 from tools_dedup.lexical.words import shared_numbers, shared_spans, text_digest
+from tools_shared.console import progress
 from tools_shared.errors import ToolError
 from tools_shared.records import Row
 
@@ -30,7 +31,8 @@ class Outcome:
 
 def outcomes(analysis: Analysis) -> Iterator[Outcome]:
     """Every usable row of the analysis in the source's order. Raises ToolError when the source has changed."""
-    for i, (row, content) in enumerate(analysis.train.held or _read_again(analysis)):
+    rows = analysis.train.held or _read_again(analysis)
+    for i, (row, content) in enumerate(progress(rows, total=len(analysis.train), label="writing", unit="row")):
         removed_by = analysis.removed_by(i)
         yield Outcome(row, removed_by is not None, match_record(analysis, i, row, content, removed_by))
 

@@ -16,6 +16,7 @@ from tools_dedup.lexical.evidence import FEATURES, Terms, nearest_by_terms, numb
 from tools_dedup.lexical.words import normal_form
 from tools_dedup.semantic.search import Corpus, nearest
 from tools_dedup.semantic.vectors import Vectors
+from tools_shared.console import progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +87,7 @@ def judge(rule: Rule, n_texts: int, candidates: Candidates, train: Terms | None,
     import numpy as np
 
     judged = _empty(rule, n_texts)
-    for start in range(0, n_texts, BLOCK):
+    for start in progress(range(0, n_texts, BLOCK), label="comparing", unit="block"):
         stop = min(start + BLOCK, n_texts)
         part = slice(start, stop)
         found, cosines = candidates(start, stop)

@@ -20,6 +20,7 @@ from tools_dedup.lexical.evidence import FEATURES, NO_NUMBERS, Terms, numbers_di
 from tools_dedup.lexical.words import normal_form
 from tools_dedup.semantic.cells import Cells
 from tools_dedup.semantic.vectors import Vectors
+from tools_shared.console import progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,7 +106,7 @@ class _Similar:
         import numpy as np
 
         kept = np.empty(0, dtype=np.int64)
-        for start in range(0, self._n, _BLOCK):
+        for start in progress(range(0, self._n, _BLOCK), label="repetitions", unit="block"):
             block = np.arange(start, min(start + _BLOCK, self._n))
             among = self._cosines(block, block)
             new: list[int] = []

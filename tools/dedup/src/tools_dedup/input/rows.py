@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tools_dedup.input.contents import Content, Keys, content_of
+from tools_shared.console import progress
 from tools_shared.errors import ToolError
 from tools_shared.records import Origin, Rejected, Row
 from tools_shared.sources import as_list, lookup, read_rows
@@ -189,7 +190,7 @@ def _scan(
 ) -> Scan:
     digest, known, to_hold = hashlib.sha256(), {}, HELD_CHARACTERS
     result = Scan(source.spec, "")
-    for position, found in enumerate(source.rows()):
+    for position, found in enumerate(progress(source.rows(), label="reading", unit="row")):
         result.n_read += 1
         if source.sha256 is None:
             digest.update(canonical(found))
