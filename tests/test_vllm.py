@@ -158,7 +158,7 @@ def main():
 
     profile, engine, folder = PROFILES["gsm8k-tags"], sys.argv[1], Path(sys.argv[2])
     config = Config(
-        output_dir=str(folder), eval_file="demo://problems?split=test&size=16", eval_max_new_tokens=32,
+        output_dir=str(folder), eval_data="demo://problems?split=test&size=16", eval_max_new_tokens=32,
         engine=engine, device="cpu",
     )
     with draft(folder, config, Invocation("tools-test", "0"), "test") as run:

@@ -56,13 +56,13 @@ def test_recorded_states_are_those_that_extract_reads(recorded):
     assert len(attempts) == N_ATTEMPTS
     assert {len(a["token_ids"]) == 60 for a in attempts if a["finish_reason"] == "length"} <= {True}
     config = PreprocessConfig(
-        input_file=str(run / "traces.graded.jsonl"), output_dir=str(recorded / "data"), delimiter="sentence",
+        data=str(run / "traces.graded.jsonl"), output_dir=str(recorded / "data"), delimiter="sentence",
         profile=str(recorded / "plain.yaml"),
     )  # fmt: skip
     preprocess(config, Invocation("tools-scorer", "0.1.0"))
     again = extract(
         ExtractConfig(
-            input_path=str(recorded / "data" / "traces.graded.jsonl"), compute_dtype="fp32", dtype="fp32", layers="2,-1"
+            data=str(recorded / "data" / "traces.graded.jsonl"), compute_dtype="fp32", dtype="fp32", layers="2,-1"
         )
     )
     mine = open_hidden(run / "traces-hidden")

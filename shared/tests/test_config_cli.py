@@ -15,14 +15,13 @@ from tools_shared.errors import Incomplete, ToolError
 @dataclass(frozen=True)
 class PaintConfig(Config):
     TOOL: ClassVar[str] = "paint"
-    ALIASES: ClassVar[dict[str, str]] = {"num_coats": "coats"}
 
-    coats: int = option(1, "How many coats.", env="COATS", minimum=1, maximum=9)
+    coats: int = option(1, "How many coats.", env="COATS", aliases=("num_coats",), minimum=1, maximum=9)
     colour: Literal["red", "blue"] = option("red", "Which colour.")
     rooms: tuple[str, ...] = option((), "Which rooms.")
     litres: float | None = option(None, "How much paint.")
     primer: bool = option(True, "Whether to prime first.", identity=False)
-    ladder: str | None = option(None, "Which ladder.", flags=("--steps",))
+    ladder: str | None = option(None, "Which ladder.", aliases=("steps",))
     resume: Literal["auto", "never"] = option("auto", "Go on.", flag_value="auto")
 
 

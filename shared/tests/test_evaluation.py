@@ -118,7 +118,7 @@ def test_the_demo_model_is_evaluated_end_to_end(demo):
 def evaluated(folder, model, **options):
     """What an evaluation inside a run writes: its metrics and the per-example rows."""
     config = InRun(
-        output_dir=str(folder), eval_file="demo://problems?split=test&size=8", eval_max_new_tokens=24, **options
+        output_dir=str(folder), eval_data="demo://problems?split=test&size=8", eval_max_new_tokens=24, **options
     )
     with draft(folder, config, Invocation("tools-test", "0"), "test") as run:
         tests = read_test_problems(config)

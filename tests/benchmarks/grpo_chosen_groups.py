@@ -49,7 +49,7 @@ def options(root: Path, way: str, seed: int) -> dict:
 def run(root: Path, model: str, problems: str, way: str, seed: int) -> None:
     """The demo's settings (configs/demo/grpo.yaml), but for the number of problems and steps."""
     config = GrpoConfig(
-        base_model=model, train_file=problems, train_samples=N_PROBLEMS, eval_file=TEST, eval_max_new_tokens=128,
+        base_model=model, data=problems, train_samples=N_PROBLEMS, eval_data=TEST, eval_max_new_tokens=128,
         output_dir=str(folder_of(root, way, seed)), seed=seed, max_steps=STEPS, epochs=STEPS, learning_rate=3e-4,
         max_completion_length=96, guard_steps=0, device="cpu", **options(root, way, seed),
     )  # fmt: skip

@@ -73,7 +73,7 @@ def test_an_epoch_takes_half_of_the_reference(tmp_path):
     traces = [TraceInfo(f"t{i}", f"q{i // 4}", i % 2 == 0, "train", f"q{i // 4}", 4, 20) for i in range(n_traces)]
     write_shard(tmp_path, 0, n_traces, traces, rows)
     chosen = choose_rows(open_hidden(tmp_path), "train", "last")
-    settings = recipe(TrainConfig(train_dir=str(tmp_path)))
+    settings = recipe(TrainConfig(data=str(tmp_path)))
     dtypes = {name: _dtype(name) for name in ("auto", "fp32")}
     began = time.perf_counter()
     scale = standardisation(chosen)

@@ -15,7 +15,7 @@ HERE = Invocation("tools-scorer", "0.1.0")
 
 
 def run(tmp_path, data, split="test", **more):
-    config = TrainConfig(train_dir=str(data), output_dir=str(tmp_path / "run"), config_name="demo", epochs=12, **more)
+    config = TrainConfig(data=str(data), output_dir=str(tmp_path / "run"), config_name="demo", epochs=12, **more)
     train(config, HERE)
     judged = EvaluateConfig(
         scorer=str(tmp_path / "run"), data=str(data), output_dir=str(tmp_path / "eval"), split=split
@@ -113,14 +113,14 @@ def test_thresholds_that_differ_are_written_differently(values, texts):
 
 def test_states_of_another_reader_are_refused_naming_both(tmp_path, make_hidden):
     data, other = make_hidden(tmp_path / "h", signal=1.0), make_hidden(tmp_path / "o", size=16)
-    train(TrainConfig(train_dir=str(data), output_dir=str(tmp_path / "run"), config_name="demo", epochs=1), HERE)
+    train(TrainConfig(data=str(data), output_dir=str(tmp_path / "run"), config_name="demo", epochs=1), HERE)
     with pytest.raises(ToolError, match="hidden_size 24 and 16"):
         evaluate(EvaluateConfig(scorer=str(tmp_path / "run"), data=str(other), output_dir=str(tmp_path / "e")), HERE)
 
 
 def test_one_class_in_the_split_cannot_be_judged(tmp_path, make_hidden):
     data = make_hidden(tmp_path / "h", signal=1.0)
-    train(TrainConfig(train_dir=str(data), output_dir=str(tmp_path / "run"), config_name="demo", epochs=1), HERE)
+    train(TrainConfig(data=str(data), output_dir=str(tmp_path / "run"), config_name="demo", epochs=1), HERE)
     one = make_hidden(tmp_path / "one", pass_rate=1.1)
     with pytest.raises(ToolError, match="all 90 traces are right"):
         evaluate(EvaluateConfig(scorer=str(tmp_path / "run"), data=str(one), output_dir=str(tmp_path / "e")), HERE)

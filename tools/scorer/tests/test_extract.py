@@ -37,14 +37,14 @@ def data(tmp_path_factory) -> Path:
         for i in range(23)
     ]
     (folder / FILE).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config = PreprocessConfig(input_file=str(folder / FILE), output_dir=str(folder / "run"), delimiter="\\n")
+    config = PreprocessConfig(data=str(folder / FILE), output_dir=str(folder / "run"), delimiter="\\n")
     preprocess(config, Invocation("tools-scorer", "0.1.0"))
     return folder / "run" / FILE
 
 
 def run(data: Path, folder: Path, **options):
     defaults = {"compute_dtype": "fp32", "dtype": "fp32", "shard_size": 10, "max_batch_tokens": 600}
-    return extract(ExtractConfig(input_path=str(data), output_path=str(folder), **(defaults | options)))
+    return extract(ExtractConfig(data=str(data), output_dir=str(folder), **(defaults | options)))
 
 
 def reference(data: Path) -> list[torch.Tensor]:

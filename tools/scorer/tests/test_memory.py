@@ -49,8 +49,8 @@ def test_training_keeps_within_a_limit_a_tenth_of_the_data(tmp_path):
         torch.optim.Adam(layer.parameters(), fused=True).step()  # imports more of torch
         taken = int(re.search(r"VmData:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) << 10
         resource.setrlimit(resource.RLIMIT_DATA, (taken + (int(sys.argv[3]) << 20),) * 2)
-        config = TrainConfig(train_dir=sys.argv[1], output_dir=sys.argv[2], config_name="linear", epochs=1,
-                             memory_mb=16, precision="fp32")
+        config = TrainConfig(data=sys.argv[1], output_dir=sys.argv[2], config_name="linear", epochs=1,
+                             memory_mb=16, dtype="fp32")
         print(train(config, Invocation("tools-scorer", "0")).metrics["n_steps"])
     """)
     done = subprocess.run(

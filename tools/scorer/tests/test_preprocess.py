@@ -38,7 +38,7 @@ def attempt(**changes) -> dict:
 def run(folder: Path, *rows: dict, **options):
     source = folder / "traces.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    manifest = preprocess(PreprocessConfig(input_file=str(source), output_dir=str(folder / "out"), **options), CALL)
+    manifest = preprocess(PreprocessConfig(data=str(source), output_dir=str(folder / "out"), **options), CALL)
     made = [json.loads(line) for line in (folder / "out" / "traces.jsonl").read_text().splitlines()]
     rejected = [json.loads(line) for line in (folder / "out" / "rejected.jsonl").read_text().splitlines()]
     return made, rejected, manifest
@@ -138,7 +138,7 @@ def test_a_template_that_opens_the_tag_gets_it_once(tmp_path, tokenizer):
         tmp_path,
         attempt(response="<think>\nfirst\n\nthen</think>\\boxed{5}"),
         attempt(response="first\n\nthen</think>\\boxed{5}"),
-        tokenizer_path=str(folder),
+        model=str(folder),
         profile="think",
     )
     assert [row["forward_text"] for row in rows] == ["first\n\nthen"] * 2
@@ -276,7 +276,7 @@ def test_a_model_with_a_profile_of_its_own_keeps_it(tmp_path, tokenizer):
     own = {"profile": PROFILES["gsm8k-tags"].to_json()}
     (folder / "tools.json").write_text(json.dumps(own))
     think = attempt(response="<think>Six and six.\n\nTwelve</think>12")
-    _, (rejected,), _ = run(tmp_path, attempt(), think, tokenizer_path=str(folder))
+    _, (rejected,), _ = run(tmp_path, attempt(), think, model=str(folder))
     assert rejected["reason"].endswith("name the model that wrote it with --tokenizer-path")
 
 

@@ -21,7 +21,7 @@ pytestmark = [
 
 def test_labelled_solutions_become_traces_and_hidden_states(tmp_path):
     config = PreprocessConfig(
-        input_file=str(FILE),
+        data=str(FILE),
         output_dir=str(tmp_path / "data"),
         response_key=tuple(f"{name}.solution" for name in MODELS),
         delimiter="\\n",
@@ -34,5 +34,5 @@ def test_labelled_solutions_become_traces_and_hidden_states(tmp_path):
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [row["is_correct"] for row in rows] == labels
     assert all("".join(row["segmented_text_list"]) == row["prompt"] + row["forward_text"] for row in rows)
-    hidden = extract(ExtractConfig(input_path=str(path), output_path=str(tmp_path / "h"), end_idx=64))
+    hidden = extract(ExtractConfig(data=str(path), output_dir=str(tmp_path / "h"), end_idx=64))
     assert hidden.n_rows == sum(len(row["extracted_position"]) for row in rows[:64])

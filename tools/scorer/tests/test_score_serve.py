@@ -29,13 +29,13 @@ HERE = Invocation("tools-scorer", "0.1.0")
 @pytest.fixture
 def trained(tmp_path, make_hidden):
     data = make_hidden(tmp_path / "h", signal=1.0)
-    train(TrainConfig(train_dir=str(data), output_dir=str(tmp_path / "run"), config_name="linear", epochs=2), HERE)
+    train(TrainConfig(data=str(data), output_dir=str(tmp_path / "run"), config_name="linear", epochs=2), HERE)
     return tmp_path / "run", data
 
 
 def test_scores_of_states_are_those_of_the_scorer(trained, tmp_path):
     run, data = trained
-    result = score(ScoreConfig(scorer=str(run), input=str(data), output_file=str(tmp_path / "s.jsonl")))
+    result = score(ScoreConfig(scorer=str(run), data=str(data), output_file=str(tmp_path / "s.jsonl")))
     rows = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
     assert result["n_scored"] == len(rows) == 360
     trace, positions, states = next(iter(open_hidden(data)))
@@ -53,7 +53,7 @@ def test_scores_never_replace_what_is_read(trained, tmp_path):
     for given, output in ((rows, rows), (data, data / "manifest.json"), (tmp_path / "*.jsonl", rows)):
         before = output.read_bytes()
         with pytest.raises(ToolError, match="is an input too"):
-            score(ScoreConfig(scorer=str(run), input=str(given), output_file=str(output)))
+            score(ScoreConfig(scorer=str(run), data=str(given), output_file=str(output)))
         assert output.read_bytes() == before
 
 
@@ -80,7 +80,7 @@ def test_text_of_another_model_is_refused(trained, tmp_path):
     rows = tmp_path / "t.jsonl"
     rows.write_text('{"question": "1+1?", "response": "2"}\n')
     with pytest.raises(ToolError, match="other weights .*made-up"):
-        score(ScoreConfig(scorer=str(trained[0]), input=str(rows), model_name="demo", output_file=str(tmp_path / "s")))
+        score(ScoreConfig(scorer=str(trained[0]), data=str(rows), model="demo", output_file=str(tmp_path / "s")))
 
 
 @pytest.fixture

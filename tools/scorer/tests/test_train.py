@@ -16,7 +16,7 @@ HERE = Invocation("tools-scorer", "0.1.0")
 
 def settings(data, out, **more) -> TrainConfig:
     options = {"config_name": "demo", "epochs": 4, "precision": "fp32"} | more
-    return TrainConfig(train_dir=str(data), output_dir=str(out), **options)
+    return TrainConfig(data=str(data), output_dir=str(out), **options)
 
 
 def test_a_run_has_checkpoints_plots_and_an_identity(tmp_path, make_hidden):

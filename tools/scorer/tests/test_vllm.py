@@ -29,16 +29,16 @@ def data(tmp_path_factory) -> Path:
         for i in range(24)
     ]
     (folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config = PreprocessConfig(input_file=str(folder / "t.jsonl"), output_dir=str(folder / "run"), delimiter="\\n")
+    config = PreprocessConfig(data=str(folder / "t.jsonl"), output_dir=str(folder / "run"), delimiter="\\n")
     preprocess(config, Invocation("tools-scorer", "0.1.0"))
     return folder / "run" / "t.jsonl"
 
 
 @pytest.mark.parametrize("layers", ["-1", "2,-1"])
 def test_vllm_gives_the_states_of_transformers(data, tmp_path, layers):
-    options = {"input_path": str(data), "compute_dtype": "fp32", "dtype": "fp32", "shard_size": 16, "layers": layers}
-    theirs = extract(ExtractConfig(**options, engine="vllm", output_path=str(tmp_path / "v")))
-    ours = extract(ExtractConfig(**options, output_path=str(tmp_path / "t")))
+    options = {"data": str(data), "compute_dtype": "fp32", "dtype": "fp32", "shard_size": 16, "layers": layers}
+    theirs = extract(ExtractConfig(**options, engine="vllm", output_dir=str(tmp_path / "v")))
+    ours = extract(ExtractConfig(**options, output_dir=str(tmp_path / "t")))
     assert theirs.n_rows == ours.n_rows
     for one, other in zip(theirs.shards, ours.shards, strict=True):
         torch.testing.assert_close(one.states(), other.states(), rtol=2e-3, atol=2e-3)

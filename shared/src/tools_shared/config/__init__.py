@@ -15,6 +15,7 @@ import dataclasses
 import datetime
 import functools
 import hashlib
+import inspect
 import json
 import math
 import re
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from tools_shared.addresses import Secret, shown_text
+from tools_shared.config.spellings import VALUES, aliases_of, other_name
 from tools_shared.errors import ToolError, brief
 from tools_shared.files import yaml_text
 from tools_shared.names import did_you_mean as nearest
@@ -35,22 +37,25 @@ def option(
     help: str,
     *,
     env: str | None = None,
-    flags: tuple[str, ...] = (),
+    aliases: tuple[str, ...] = (),
+    panel: str | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
     identity: bool = True,
     flag_value: str | None = None,
     secret: Secret | None = None,
 ) -> Any:
-    """A configuration field. `env` is a name that users already have, besides `TOOLS_<TOOL>_<OPTION>`; `flags` are
-    further spellings; `flag_value` is the value of the bare flag. `identity=False` marks what does not change
+    """A configuration field. `env` is a name that users already have, besides `TOOLS_<TOOL>_<OPTION>`; `aliases` are
+    former names, which keep working; `panel` is where `--help` shows it, instead of in its class's `PANEL`;
+    `flag_value` is the value of the bare flag. `identity=False` marks what does not change
     the result (where it is written, on which device), so that it is left out when two configurations are compared.
     `secret` says how a value that may hold one is written; every option for an address, a key or a body has it.
     """
     metadata = {
         "help": help,
         "env": env,
-        "flags": flags,
+        "aliases": aliases,
+        "panel": panel,
         "minimum": minimum,
         "maximum": maximum,
         "identity": identity,
@@ -87,10 +92,16 @@ class Config:
     """Base of every tool's configuration; checks each field's bounds and choices."""
 
     TOOL: ClassVar[str] = ""
-    ALIASES: ClassVar[Mapping[str, str]] = {}
+    PANEL: ClassVar[str] = "Run"
+    """Where `--help` shows the fields that a class declares."""
+    FIRST: ClassVar[tuple[str, ...]] = ()
+    """The fields that `--help` shows; the others follow in `--help-all`. Empty: all."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
+            if choices_of(self.hints()[field.name]):
+                value = getattr(self, field.name)
+                object.__setattr__(self, field.name, our_value(value))
             if field.metadata.get("sources"):
                 object.__setattr__(self, field.name, _as_sources(field, getattr(self, field.name)))
             check_value(field, getattr(self, field.name), self.hints()[field.name])
@@ -100,6 +111,24 @@ class Config:
     def hints(cls) -> dict[str, Any]:
         """Each field's type; resolving them takes a millisecond, and every field asks."""
         return typing.get_type_hints(cls)
+
+    @classmethod
+    @functools.cache
+    def aliases(cls) -> dict[str, str]:
+        """Every other spelling of an option, with its name."""
+        return aliases_of({f.name: f.metadata.get("aliases", ()) for f in dataclasses.fields(cls)})
+
+    @classmethod
+    def renamed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Stored options of an earlier version under the names and values that they have now."""
+        return {cls.aliases().get(name, name): our_value(value) for name, value in values.items()}
+
+    @classmethod
+    def panel_of(cls, name: str) -> str:
+        """The field's own panel, or that of the class which first declared the field."""
+        given = cls.__dataclass_fields__[name].metadata.get("panel")
+        declaring = [base for base in cls.__mro__ if name in inspect.get_annotations(base)]
+        return given or vars(declaring[-1]).get("PANEL", Config.PANEL)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as they are written to `config.yaml`: without secrets; one source is its address alone."""
@@ -180,6 +209,11 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
+def our_value(value: Any) -> Any:
+    """The spelling that a choice has here."""
+    return VALUES.get(value, value) if isinstance(value, str) else value
+
+
 def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
@@ -221,6 +255,8 @@ def read_yaml(path: Path, config_class: type[Config]) -> dict[str, Any]:
         if key in values:
             raise ToolError(f"{where}: '{key}' is given twice")
         hint, value = config_class.hints()[key], yaml_text.construct(loader, node, path)
+        if choices_of(hint):
+            value = our_value(value)
         if typing.get_origin(without_none(hint)) is tuple and not isinstance(value, list | Mapping | None):
             value = [value]
         if value is None and hint is without_none(hint) and typing.get_origin(hint) is not tuple:
@@ -235,7 +271,7 @@ def _leaves(loader: Any, section: Any, config_class: type[Config], path: Path) -
     """Option names and the YAML nodes of their values, those of nested sections among them."""
     import yaml
 
-    known, aliases = {f.name for f in dataclasses.fields(config_class)}, config_class.ALIASES
+    known, aliases = {f.name for f in dataclasses.fields(config_class)}, config_class.aliases()
     yaml_text.flatten(loader, section, path)
     for key_node, node in section.value:
         raw_key = brief(key_node.value, quoted=False)
@@ -249,7 +285,9 @@ def _leaves(loader: Any, section: Any, config_class: type[Config], path: Path) -
         elif key == "backend":
             _check_backend(node.value, where)
         else:
-            raise ToolError(f"{where}: unknown key '{raw_key}'{nearest(key, [*known, *aliases])}")
+            instead = other_name(key, set(map(flag_of, known)))
+            meant = f" ({instead})" if instead else nearest(key, known) or nearest(key, aliases)
+            raise ToolError(f"{where}: unknown key '{raw_key}'{meant}")
 
 
 LARGEST = 2**63

@@ -49,10 +49,10 @@ def check_names(root: click.Command) -> list[str]:
     """
     for name in VARIABLES:
         value_of(name)
-    options = set(_option_names(root))
+    options, shown = set(_option_names(root)), set(_option_names(root, "shown_names"))
     own = {name.split("_")[1] for name in options}
-    known, warnings = [*sorted(options), *VARIABLES], []
-    for name in sorted(set(os.environ) - {*known}):
+    known, warnings = [*sorted(shown), *VARIABLES], []
+    for name in sorted(set(os.environ) - {*options, *VARIABLES}):
         if not name.upper().startswith(PREFIX):
             continue
         tool = name.upper().split("_")[1]
@@ -66,23 +66,43 @@ def check_names(root: click.Command) -> list[str]:
     return warnings
 
 
-def _option_names(command: click.Command) -> Iterator[str]:
-    """The generated names of the options of a command and of those below it."""
+def _option_names(command: click.Command, kind: str = "envvar") -> Iterator[str]:
+    """The generated names of the options of a command and of those below it; with `shown_names` without the aliases."""
     for parameter in command.params:
-        names = [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or ()
+        given = getattr(parameter, kind, None)
+        names = [given] if isinstance(given, str) else given or ()
         yield from (name for name in names if name.startswith(PREFIX))
     if isinstance(command, click.Group):
         for child in command.commands.values():
-            yield from _option_names(child)
+            yield from _option_names(child, kind)
 
 
 class EnvironmentOption(click.Option):
-    """An option whose error names the environment variable where the wrong value came from one; `secret` says how a
-    value that may hold one is written."""
+    """An option whose error names the environment variable where the wrong value came from one.
 
-    def __init__(self, *names: Any, secret: Secret | None = None, **settings: Any) -> None:
+    `secret` says how a value that may hold one is written, `aliases` are other spellings (with underscores), and
+    `--help` shows it in `panel`, if it is `basic`, with the environment variables `shown_names`.
+    """
+
+    def __init__(
+        self,
+        *names: Any,
+        secret: Secret | None = None,
+        aliases: tuple[str, ...] = (),
+        panel: str = "Run",
+        basic: bool = True,
+        shown_names: tuple[str, ...] = (),
+        **settings: Any,
+    ) -> None:
         super().__init__(*names, **settings)
-        self.secret = secret
+        self.secret, self.aliases, self.panel, self.basic = secret, aliases, panel, basic
+        self.shown_names = shown_names
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        extra = super().get_help_extra(ctx)
+        if self.shown_names:
+            extra["envvars"] = self.shown_names
+        return extra
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         name = variable_behind(ctx, self) if ctx is not None else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tools_shared.addresses import ADDRESS, BODY, VARIABLE
 from tools_shared.config import option
@@ -16,30 +16,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LocalEngineConfig(ModelConfig):
-    """The options of every command that samples from a model that is here."""
+    """The options of every command that samples from a local model."""
 
-    engine: Literal["transformers", "vllm"] = option("transformers", "What draws the completions.", identity=False)
-    tensor_parallel: int = option(
-        1, "GPUs that share one copy of the model, for --engine vllm.", minimum=1, identity=False
-    )
+    PANEL: ClassVar[str] = "Model"
+
+    engine: Literal["transformers", "vllm"] = option("transformers", "Engine that samples completions.", identity=False)
+    tensor_parallel: int = option(1, "GPUs per copy of the model, for --engine vllm.", minimum=1, identity=False)
     data_parallel: int = option(1, "Copies of the model, for --engine vllm.", minimum=1, identity=False)
     max_model_len: int | None = option(
         None,
-        "Most tokens of prompt and completion together, for --engine vllm. Default: the model's own.",
+        "Longest prompt and completion together, in tokens, for --engine vllm. Default: the model's own.",
         minimum=16,
         identity=False,
     )
     gpu_memory_utilization: float = option(
-        0.9, "Share of the GPU's memory that --engine vllm may take.", minimum=0.05, maximum=1.0, identity=False
+        0.9, "Share of GPU memory for --engine vllm.", minimum=0.05, maximum=1.0, identity=False
     )
 
 
 @dataclass(frozen=True)
 class EngineConfig(LocalEngineConfig):
-    """The options of every command that samples, be it from a server."""
+    """The options of every command that samples, from a local model or a server."""
+
+    PANEL: ClassVar[str] = "Server"
 
     engine: Literal["transformers", "vllm", "http"] = option(
-        "transformers", "What draws the completions.", identity=False
+        "transformers", "Engine that samples completions (http: the server at --endpoint).", identity=False
     )
     endpoint: str | None = option(
         None,
@@ -47,25 +49,23 @@ class EngineConfig(LocalEngineConfig):
         identity=False,
         secret=ADDRESS,
     )
-    model_name: str | None = option(None, "The model's name on that server.")
+    model_name: str | None = option(None, "Name of the model on that server.")
     api_key_env: str | None = option(
         None,
-        "Environment variable that holds the server's key; the key itself is never written.",
+        "Environment variable with the server's key; the key itself is never written.",
         identity=False,
         secret=VARIABLE,
     )
-    timeout: float = option(300.0, "Seconds that a server may take for one try.", minimum=0.01, identity=False)
-    max_retries: int = option(4, "Further tries of a server after a failure that may pass.", minimum=0, identity=False)
-    rate_limit: float | None = option(None, "Requests a second to a server, at most.", minimum=0.001, identity=False)
-    stop: tuple[str, ...] = option(
-        (), "Text that ends a server's reply, and what follows it is not read; \\n is a line end. Repeatable."
-    )
+    timeout: float = option(300.0, "Timeout of one request, in seconds.", minimum=0.01, identity=False)
+    max_retries: int = option(4, "Retries of a request after a transient failure.", minimum=0, identity=False)
+    rate_limit: float | None = option(None, "Most requests per second.", minimum=0.001, identity=False)
+    stop: tuple[str, ...] = option((), "Stop sequence of the server's replies; \\n is a line end. Repeatable.")
     extra_body: str | None = option(
         None,
-        "JSON object merged into every request to a server, such as '{\"top_k\": 20}'; it wins over the tool's own.",
+        "JSON object merged into every request body, such as '{\"top_k\": 20}'; it overrides the tool's own keys.",
         secret=BODY,
     )
-    drop: tuple[str, ...] = option((), "Key left out of every request, for servers that refuse it. Repeatable.")
+    drop: tuple[str, ...] = option((), "Key to leave out of every request, for servers that reject it. Repeatable.")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tools_shared import processes
 from tools_shared.answers import Status, judge
@@ -74,16 +74,20 @@ RATES = {
 class EvalConfig(LocalEngineConfig):
     """The options of every command that evaluates."""
 
-    eval_file: tuple[str, ...] = source_option(DEMO_TEST, "Test problems: any source.", flags=("--eval-path",))
-    eval_samples: int | None = option(
-        None, "How many of the test problems, from the first. Default: all.", env="EVAL_SAMPLES", minimum=1
+    PANEL: ClassVar[str] = "Evaluation"
+
+    eval_data: tuple[str, ...] = source_option(
+        DEMO_TEST, "Test problems: any source.", aliases=("eval_file", "eval_path")
     )
-    eval_max_new_tokens: int = option(512, "Longest completion when evaluating, in tokens.", minimum=1)
-    eval_temperature: float = option(0.0, "Sampling temperature when evaluating; 0 is greedy.", minimum=0)
-    question_key: str | None = option(None, "Field that holds the question; dots reach into objects.")
-    answer_key: str | None = option(None, "Field that holds the answer; dots reach into objects.")
-    max_rejected: str = option(allowance.DEFAULT, allowance.HELP, identity=False)
-    seed: int = option(0, "Seed of everything that is drawn.", minimum=0, maximum=2**32 - 1)
+    eval_samples: int | None = option(
+        None, "Use the first N test problems. Default: all.", env="EVAL_SAMPLES", minimum=1
+    )
+    eval_max_new_tokens: int = option(512, "Longest completion in evaluation, in tokens.", minimum=1)
+    eval_temperature: float = option(0.0, "Sampling temperature in evaluation; 0 is greedy.", minimum=0)
+    question_key: str | None = option(None, "Field that holds the question; dots reach into objects.", panel="Data")
+    answer_key: str | None = option(None, "Field that holds the answer; dots reach into objects.", panel="Data")
+    max_rejected: str = option(allowance.DEFAULT, allowance.HELP, identity=False, panel="Data")
+    seed: int = option(0, "Seed of everything that is sampled.", minimum=0, maximum=2**32 - 1, panel="Run")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -158,9 +162,9 @@ def read_test_problems(config: EvalConfig) -> Collected[Problem]:
     none that can be used, when more are lost than allowed, or the engine is not there."""
     check_engine(config)
     found = read_problems(
-        config.eval_file, question_key=config.question_key, answer_key=config.answer_key, limit=config.eval_samples
+        config.eval_data, question_key=config.question_key, answer_key=config.answer_key, limit=config.eval_samples
     )
-    where = ", ".join(config.eval_file)
+    where = ", ".join(config.eval_data)
     allowance.settle(where, found.n_read, found.rejected, allowance.unreadable(found.items), config.max_rejected)
     return found
 

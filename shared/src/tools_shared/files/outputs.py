@@ -34,8 +34,8 @@ from tools_shared.runs.read import MANIFEST
 
 RECORD_VERSION = 1
 OVERWRITE = (
-    "Also replace a file that this command did not write, or that was changed since; it is kept beside the new one "
-    "under a hidden name, which is printed."
+    "Also replace files that this command did not write, or that were changed since. The old file is kept beside the "
+    "new one under a hidden name, which is printed."
 )
 
 

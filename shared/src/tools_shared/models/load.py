@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tools_shared.config import Config, option
 from tools_shared.console import say
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 class ModelConfig(Config):
     """The options of every command that loads a model."""
 
+    PANEL: ClassVar[str] = "Model"
+
     profile: str | None = option(
         None, "Prompt profile: gsm8k-tags, think, boxed, or a YAML file. Default: the model's own, else gsm8k-tags."
     )
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = option(
         "auto",
         "Number format of the weights. auto: bf16 on a GPU that has it, else fp32.",
-        flags=("--precision",),
     )
     device: Literal["auto", "cpu", "cuda"] = option(
         "auto", "Where to run. auto: a GPU when there is one.", identity=False

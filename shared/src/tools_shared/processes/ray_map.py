@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tools_shared.config import Config, option
 from tools_shared.console import say
@@ -44,6 +44,8 @@ Worker = Callable[["dict[str, np.ndarray]"], Columns]
 @dataclass(frozen=True)
 class RayConfig(Config):
     """The options of every command that maps over rows with Ray."""
+
+    PANEL: ClassVar[str] = "Ray"
 
     ray_workers: int | None = option(
         None,

@@ -21,12 +21,12 @@ class RunConfig(Config):
     """The options of every command that makes a run directory."""
 
     output_dir: str | None = option(
-        None, "Run directory to make. Default: $OUTPUT_DIR/<stage>, with OUTPUT_DIR=artifacts.", identity=False
+        None, "Run directory to make. Default: artifacts/<stage>, or $OUTPUT_DIR/<stage>.", identity=False
     )
     overwrite: bool = option(False, "Replace a finished run in the output directory.", identity=False)
     resume: Literal["auto", "never"] = option(
         "auto",
-        "What to do with a run that was cut off: go on from it, or start anew.",
+        "What to do with an interrupted run: resume it or start over.",
         identity=False,
         flag_value="auto",
     )

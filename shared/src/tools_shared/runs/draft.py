@@ -147,7 +147,7 @@ class Draft:
             return None
         state = json.loads(state_path.read_text(encoding="utf-8"))
         remedy = "finish it with its own options, pass --resume never to start over, or choose another --output-dir"
-        refuse_difference(state["identity"], self._identity(), self.path, remedy)
+        refuse_difference(self.config.renamed(state["identity"]), self._identity(), self.path, remedy)
         state["sessions"].append({"started": _now()})
         self._save(state)
         say(f"{self.path}: resuming the interrupted run")

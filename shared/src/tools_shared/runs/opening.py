@@ -50,7 +50,10 @@ def _finished(output_dir: Path, config: RunConfig) -> Manifest | None:
         return _made_already(output_dir, partial, config)
     manifest = read_manifest(output_dir)
     refuse_difference(
-        manifest.identity, config.identity(), output_dir, "choose another --output-dir or pass --overwrite"
+        config.renamed(manifest.identity),
+        config.identity(),
+        output_dir,
+        "choose another --output-dir or pass --overwrite",
     )
     refuse_changed_inputs(manifest)
     say(f"{output_dir}: already finished, nothing to do")
@@ -63,7 +66,7 @@ def _made_already(output_dir: Path, partial: Path, config: RunConfig) -> Manifes
         return None
     made = read_manifest(partial)
     try:
-        refuse_difference(made.identity, config.identity(), partial, "")
+        refuse_difference(config.renamed(made.identity), config.identity(), partial, "")
         refuse_changed_inputs(made)
     except ToolError:
         return None

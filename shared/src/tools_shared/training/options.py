@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from tools_shared.config import Config, option
 from tools_shared.errors import ToolError
@@ -14,36 +14,42 @@ from tools_shared.models.extras import need
 class TrainingOptions(Config):
     """Optimiser, schedule and checkpoints."""
 
-    max_steps: int = option(-1, "Stop after so many optimiser steps; -1: when the epochs are over.", minimum=-1)
+    PANEL: ClassVar[str] = "Optimiser"
+
+    max_steps: int = option(-1, "Stop after N optimiser steps (-1: run all epochs).", minimum=-1)
     lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = option(
-        "cosine", "How the learning rate changes over the run."
+        "cosine", "Learning rate schedule."
     )
-    warmup_ratio: float = option(
-        0.05, "Share of the steps over which the learning rate rises.", minimum=0, maximum=0.99
-    )
+    warmup_ratio: float = option(0.05, "Share of the steps used for learning rate warm-up.", minimum=0, maximum=0.99)
     weight_decay: float = option(0.0, "Weight decay of AdamW.", minimum=0)
-    max_grad_norm: float = option(1.0, "Gradients are scaled down to this norm.", minimum=0)
+    max_grad_norm: float = option(1.0, "Clip gradients to this norm.", minimum=0)
     gradient_checkpointing: bool = option(
-        False, "Compute activations again in the backward pass: slower, less memory.", identity=False
+        False, "Recompute activations in the backward pass: slower, less memory.", identity=False, panel="Run"
     )
-    save_steps: int = option(50, "Steps between checkpoints.", minimum=1, identity=False)
-    logging_steps: int = option(10, "Steps between logged lines.", minimum=1, identity=False)
+    save_steps: int = option(50, "Steps between checkpoints.", minimum=1, identity=False, panel="Run")
+    logging_steps: int = option(10, "Steps between logged lines.", minimum=1, identity=False, panel="Run")
     report_to: Literal["none", "tensorboard", "wandb", "mlflow", "trackio"] = option(
-        "none", "Also send what is logged to this tracker; metrics.jsonl is always written.", identity=False
+        "none", "Also log to this tracker; metrics.jsonl is always written.", identity=False, panel="Run"
     )
     processes: int = option(
-        1, "Processes on this machine, one a GPU. The steps are those of one process.", minimum=1, identity=False
+        1,
+        "Processes on this machine, one per GPU. The optimiser steps are those of one process.",
+        minimum=1,
+        identity=False,
+        panel="Run",
     )
     sharding: Literal["none", "fsdp2"] = option(
         "none",
-        "fsdp2: spread weights, gradients and optimiser over the processes, instead of a whole copy in each.",
+        "fsdp2: shard weights, gradients and optimiser state over the processes, instead of a full copy in each.",
         identity=False,
+        panel="Run",
     )
     dry_run: bool = option(
         False,
-        "Print the configuration, the first prompt with what is learned of it marked, the counts of batches and steps "
-        "and the memory to expect; then stop, before weights are loaded.",
+        "Print what would be trained, then stop. Shows the configuration, the first prompt with the trained tokens "
+        "marked, the numbers of batches and steps, and the expected memory, before any weights are loaded.",
         identity=False,
+        panel="Run",
     )
 
     def __post_init__(self) -> None:

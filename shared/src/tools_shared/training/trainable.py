@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from tools_shared import processes
 from tools_shared.config import flag_of, option
@@ -23,6 +23,8 @@ T = TypeVar("T", bound="LoraOptions")
 @dataclass(frozen=True)
 class LoraOptions(ModelConfig):
     """The options of every command that trains."""
+
+    PANEL: ClassVar[str] = "LoRA"
 
     adapter: Literal["continue", "merge", "new"] = option(
         "continue",

@@ -25,7 +25,7 @@ def main() -> None:
     """Evaluate models and compare runs: every rate with its interval, every difference paired.
 
     \b
-    tools-bench evaluate --model-path artifacts/grpo --output-dir artifacts/grpo_eval --output-file grpo_eval.csv
+    tools-bench evaluate --model artifacts/grpo --output-dir artifacts/grpo_eval --output-file grpo_eval.csv
     tools-bench compare artifacts/prep_sft artifacts/grpo
     """
 
@@ -36,8 +36,8 @@ def evaluate(as_json: bool, **options) -> None:
     """Evaluate a model on test problems with checkable answers.
 
     \b
-    tools-bench evaluate --model-path artifacts/grpo --output-dir artifacts/grpo_eval --output-file grpo_eval.csv
-    EVAL_SAMPLES=100 tools-bench evaluate --model-path Qwen/Qwen3-0.6B --eval-file "hf://openai/gsm8k?config=main&split=test"
+    tools-bench evaluate --model artifacts/grpo --output-dir artifacts/grpo_eval --output-file grpo_eval.csv
+    EVAL_SAMPLES=100 tools-bench evaluate --model Qwen/Qwen3-0.6B --eval-data "hf://openai/gsm8k?config=main&split=test"
     """
     from tools_bench.evaluate import run_evaluation
 
@@ -52,7 +52,7 @@ def run(as_json: bool, **options) -> None:
 
     \b
     tools-bench run --model-name qwen3:8b-baseline --endpoint http://localhost:8000/chat --suite standard
-    tools-bench run --model-path artifacts/grpo --suite quick --output-dir outputs/benchmarks
+    tools-bench run --model artifacts/grpo --suite quick --output-dir outputs/benchmarks
     tools-bench run --model-name qwen3:8b-sft-001 --endpoint http://localhost:8000/chat \\
         --compare outputs/benchmarks/qwen3_8b-baseline/benchmark_results.json --fail-on accuracy_lenient:1
     """
@@ -169,7 +169,7 @@ def tag(as_json: bool, **options) -> None:
     """Tag problems with curriculum topics and a grade band, each with its evidence.
 
     \b
-    tools-bench tag --input math.jsonl --output tagged.jsonl --grade 6
+    tools-bench tag --data math.jsonl --output-file tagged.jsonl --grade 6
     tools-bench tag --question "What is 3/4 of 20?"
     """
     from tools_bench.tag import run_tag

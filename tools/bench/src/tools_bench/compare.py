@@ -52,7 +52,11 @@ def run_comparison(config: CompareConfig, invocation: Invocation) -> Manifest:
 def _default_dir(config: CompareConfig) -> Path:
     """`compare`; where another comparison has that place, one with a hash of what is compared."""
     first = default_output_dir("compare")
-    if config.overwrite or not (first / MANIFEST).is_file() or read_manifest(first).identity == config.identity():
+    if (
+        config.overwrite
+        or not (first / MANIFEST).is_file()
+        or config.renamed(read_manifest(first).identity) == config.identity()
+    ):
         return first
     return first.with_name(f"{first.name}-{digest(config.identity())[:8]}")
 

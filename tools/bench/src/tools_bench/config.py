@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -22,20 +21,45 @@ class EvaluateConfig(EvalConfig, EngineConfig, RunConfig):
     """Evaluate one model on one test set."""
 
     TOOL: ClassVar[str] = "bench"
-    ALIASES: ClassVar[Mapping[str, str]] = {"eval_path": "eval_file", "base_model": "model_path"}
-
-    model_path: str = option(
-        "demo", "Hub id, model folder, adapter folder, run directory, or 'demo'.", flags=("--base-model",)
+    FIRST: ClassVar[tuple[str, ...]] = (
+        "eval_data",
+        "eval_samples",
+        "question_key",
+        "answer_key",
+        "model",
+        "profile",
+        "dtype",
+        "eval_max_new_tokens",
+        "eval_temperature",
+        "samples",
+        "engine",
+        "endpoint",
+        "model_name",
+        "output_dir",
+        "output_file",
+        "overwrite",
     )
-    output_file: str | None = option(None, "Also write the per-example CSV under this name in the output directory.")
+
+    model: str = option(
+        "demo",
+        "Hub id, folder (model or adapter), run directory, or 'demo'.",
+        aliases=("model_path", "base_model"),
+        panel="Model",
+    )
+    output_file: str | None = option(None, "Also write the per-example CSV to this file name in the output directory.")
     samples: int | None = option(
-        None, "Also draw so many completions a problem: pass@k, majority@k, and with --scorer its votes.", minimum=2
+        None, "Also sample K completions per problem, for pass@k and majority@k.", minimum=2, panel="Evaluation"
     )
     sample_temperature: float | None = option(
-        None, "Temperature of those samples. Default: that of --eval-temperature, else 0.8.", minimum=0.01
+        None,
+        "Temperature of --samples. Default: --eval-temperature, or 0.8 if that is 0.",
+        minimum=0.01,
+        panel="Evaluation",
     )
     scorer: str | None = option(
-        None, "A run of tools-scorer train: weighted vote and best-of-k over --samples beside the majority."
+        None,
+        "Add weighted vote and best-of-k by this run of tools-scorer train, over --samples.",
+        panel="Evaluation",
     )
 
     def __post_init__(self) -> None:
@@ -51,17 +75,19 @@ class EvaluateConfig(EvalConfig, EngineConfig, RunConfig):
 class VerdictConfig(Config):
     """The options of every command that judges a difference."""
 
+    PANEL: ClassVar[str] = "Comparison"
+
     alpha: float = option(
-        0.05, "Chance of calling any difference real when none is.", minimum=0.0001, maximum=0.5, identity=False
+        0.05, "Significance level, over all differences together.", minimum=0.0001, maximum=0.5, identity=False
     )
     margin: float = option(
-        2.0, "Differences smaller than this, in points, count as equivalent.", minimum=0, maximum=100, identity=False
+        2.0, "Differences below this many points count as equivalent.", minimum=0, maximum=100, identity=False
     )
     fail_on: tuple[str, ...] = option(
-        (), "METRIC:POINTS: exit 4 when the metric is worse by more, and not by chance. Repeatable.", identity=False
+        (), "METRIC:POINTS: exit 4 if the metric is significantly worse, by more points. Repeatable.", identity=False
     )
     allow_mismatch: bool = option(
-        False, "Compare although data, prompts or sampling differ; what differs is said.", identity=False
+        False, "Compare runs with different data, prompts or sampling; the differences are shown.", identity=False
     )
 
     def __post_init__(self) -> None:
@@ -89,7 +115,7 @@ class CompareConfig(VerdictConfig, RunConfig):
 
     TOOL: ClassVar[str] = "bench"
 
-    baseline: str | None = option(None, "The run that the others are compared with. Default: the first.")
+    baseline: str | None = option(None, "Run to compare the others with. Default: the first.")
     confidence: float = option(0.95, "Confidence of the intervals.", minimum=0.5, maximum=0.9999)
     title: str | None = option(None, "Title of the chart.")
     runs: tuple[str, ...] = option((), "Run directories, or per-example CSV files.")
@@ -112,84 +138,141 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
     """Benchmark a model or an endpoint on a suite."""
 
     TOOL: ClassVar[str] = "bench"
-    ALIASES: ClassVar[Mapping[str, str]] = {"base_model": "model_path", "batch_size": "concurrency"}
+    FIRST: ClassVar[tuple[str, ...]] = (
+        "suite",
+        "data",
+        "limit",
+        "model",
+        "endpoint",
+        "model_name",
+        "temperature",
+        "max_new_tokens",
+        "compare",
+        "output_dir",
+        "overwrite",
+        "dry_run",
+    )
 
-    model_path: str | None = option(
-        None, "A model that is here: hub id, folder, run directory, or 'demo'.", flags=("--base-model",)
+    model: str | None = option(
+        None,
+        "A local model: hub id, folder, run directory, or 'demo'.",
+        aliases=("model_path", "base_model"),
+        panel="Model",
     )
     endpoint: str | None = option(
         None,
-        "A server: the address of an OpenAI-compatible one (http://host:8000/v1), of a tutor (.../chat), or see --api.",
+        "A server, instead of --model: OpenAI-compatible (http://host:8000/v1), a tutor (.../chat), or see --api.",
         identity=False,
         secret=ADDRESS,
+        panel="Server",
     )
-    model_name: str | None = option(None, "Names the results, and the model on the server.")
+    model_name: str | None = option(None, "Name of the results, and of the model on the server.", panel="Server")
     suite: str | None = option(
         None,
-        "quick, standard, comprehensive, or a YAML file. Default: --compare's, else --datasets alone, else standard.",
+        "quick, standard, comprehensive, or a YAML file. The default is the suite of --compare, else only --data, else "
+        "standard.",
+        panel="Data",
     )
     api: Literal["auto", "openai", "chat", "template"] = option(
         "auto",
-        "How the endpoint is spoken to. auto: chat (the tutor API) when it ends with /chat, else openai, or "
-        "Ollama's own API when it ends with /api/chat.",
+        "API of the endpoint. auto: chat (the tutor API) if it ends with /chat, Ollama's own if it ends with "
+        "/api/chat, else openai.",
+        panel="Server",
     )
     request_template: str | None = option(
-        None, "JSON, or a file of it, with {prompt}, {system}, {question}, {mode}, {grade}, {model}.", secret=BODY
+        None,
+        "JSON body, or a file of it, with {prompt}, {system}, {question}, {mode}, {grade}, {model}.",
+        secret=BODY,
+        panel="Server",
     )
-    response_path: str | None = option(None, "Where the text stands in a reply: choices.0.message.content")
-    datasets: tuple[str, ...] = option(
+    response_path: str | None = option(None, "Path to the text in a reply: choices.0.message.content", panel="Server")
+    data: tuple[str, ...] = option(
         (),
-        "Data of your own: PATH, KIND=PATH (math, match, tutor, safety), or TASK=PATH of a --suite. Repeatable.",
+        "Your own items: PATH, KIND=PATH (math, match, tutor, safety), or TASK=PATH of --suite. Repeatable.",
+        aliases=("datasets",),
+        panel="Data",
     )
-    question_key: str | None = option(None, "Field of --datasets (else: of mathematics) that holds the question.")
-    answer_key: str | None = option(None, "Field of --datasets (else: of mathematics) that holds the answer.")
-    max_rejected: str = option(allowance.DEFAULT, allowance.HELP, identity=False)
-    limit: int | None = option(None, "At most so many items of each task, the first ones.", minimum=1)
-    ids: str | None = option(None, "Only these items: ids with commas between, or a file with one a line.")
-    samples: int = option(1, "Draws for each item; from 2 on also pass@k and majority@k.", minimum=1)
-    temperature: float = option(0.0, "Sampling temperature; 0 is greedy.", minimum=0)
-    top_p: float = option(1.0, "Nucleus sampling.", minimum=0.0001, maximum=1)
-    max_new_tokens: int = option(1024, "Longest completion, in tokens.", flags=("--max-tokens",), minimum=1)
-    seed: int = option(0, "Seed of everything that is drawn.")
+    question_key: str | None = option(
+        None, "Field of --data that holds the question (without --data: of mathematics).", panel="Data"
+    )
+    answer_key: str | None = option(
+        None, "Field of --data that holds the answer (without --data: of mathematics).", panel="Data"
+    )
+    max_rejected: str = option(allowance.DEFAULT, allowance.HELP, identity=False, panel="Data")
+    limit: int | None = option(None, "Use the first N items of each task. Default: all.", minimum=1, panel="Data")
+    ids: str | None = option(
+        None, "Only these items: comma-separated ids, or a file with one id per line.", panel="Data"
+    )
+    samples: int = option(
+        1, "Completions per item; 2 or more also give pass@k and majority@k.", minimum=1, panel="Sampling"
+    )
+    temperature: float = option(0.0, "Sampling temperature; 0 is greedy.", minimum=0, panel="Sampling")
+    top_p: float = option(1.0, "Nucleus sampling probability (1: off).", minimum=0.0001, maximum=1, panel="Sampling")
+    max_new_tokens: int = option(1024, "Longest completion, in tokens.", minimum=1, panel="Sampling")
+    seed: int = option(0, "Seed of everything that is sampled.", panel="Sampling")
     concurrency: int = option(
-        16, "Requests under way at the same time.", flags=("--batch-size",), minimum=1, identity=False
+        16, "Requests in flight at a time.", aliases=("batch_size",), minimum=1, identity=False, panel="Sampling"
     )
     max_error_rate: float = option(
-        0.1, "Share of failed requests that stops the run (exit 3).", minimum=0, maximum=1, identity=False
+        0.1,
+        "Share of failed requests that stops the run (exit 3).",
+        minimum=0,
+        maximum=1,
+        identity=False,
+        panel="Server",
     )
-    price_in: float = option(0.0, "Price of a million prompt tokens.", minimum=0, identity=False)
-    price_out: float = option(0.0, "Price of a million completion tokens.", minimum=0, identity=False)
-    budget: float | None = option(None, "Stop before spending more (exit 3).", minimum=0, identity=False)
-    dry_run: bool = option(False, "Say what would be asked and the most it can cost; ask nothing.", identity=False)
+    price_in: float = option(0.0, "Price of a million prompt tokens.", minimum=0, identity=False, panel="Server")
+    price_out: float = option(0.0, "Price of a million completion tokens.", minimum=0, identity=False, panel="Server")
+    budget: float | None = option(
+        None, "Stop before spending more than this (exit 3).", minimum=0, identity=False, panel="Server"
+    )
+    dry_run: bool = option(
+        False, "Print the requests that would be sent and their highest cost, then stop.", identity=False
+    )
     cache: bool = option(
-        True, "Use replies that this endpoint gave to this model name before (.cache in --output-dir).", identity=False
+        True,
+        "Reuse earlier replies of this endpoint and model name (.cache in --output-dir).",
+        identity=False,
+        panel="Server",
     )
     train_data: str | None = option(
-        None, "Matches of tools-dedup (OUTPUT.matches.jsonl): also report the items that the training data lacks."
+        None,
+        "Also report results on the items that are not in the training data: OUTPUT.matches.jsonl of tools-dedup.",
+        panel="Evaluation",
     )
     judge_endpoint: str | None = option(
-        None, "An OpenAI-compatible server whose model judges the replies by rubric.", identity=False, secret=ADDRESS
+        None,
+        "OpenAI-compatible server with a model that judges the replies by rubric.",
+        identity=False,
+        secret=ADDRESS,
+        panel="Judge",
     )
-    judge_model: str | None = option(None, "The judge's name on that server.")
+    judge_model: str | None = option(None, "The judge's name on that server.", panel="Judge")
     judge_api_key_env: str | None = option(
         None,
-        "Environment variable that holds the judge's key; the key itself is never written.",
+        "Environment variable with the judge's key; the key itself is never written.",
         identity=False,
         secret=VARIABLE,
+        panel="Judge",
     )
     judge_schema: bool = option(
-        False, "Have the judge's server force the rubric's form on its replies (response_format: json_schema)."
+        False,
+        "Have the server enforce the rubric's format on the judge (response_format: json_schema).",
+        panel="Judge",
     )
     compare: str | None = option(
-        None, "A baseline: run directory, or its benchmark_results.json (also the old format).", identity=False
+        None,
+        "Baseline: a run directory, or its benchmark_results.json.",
+        identity=False,
+        panel="Comparison",
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_address(self.judge_endpoint)
         allowance.allowed_of(self.max_rejected, 1)
-        if self.endpoint is not None and self.model_path is not None:
-            raise ToolError("give --endpoint (a server) or --model-path (a model that is here), not both")
+        if self.endpoint is not None and self.model is not None:
+            raise ToolError("give --endpoint (a server) or --model (a local model), not both")
         if (self.judge_endpoint is None) != (self.judge_model is None):
             raise ToolError("--judge-endpoint and --judge-model belong together; give both or none")
         if self.judge_endpoint is None and (self.judge_schema or self.judge_api_key_env is not None):
@@ -239,8 +322,10 @@ class TagConfig(OverwriteConfig):
 
     TOOL: ClassVar[str] = "bench"
 
-    input: str | None = option(None, "Problems: any source.")
-    output: str | None = option(None, "JSONL to write: the rows with topic_tags, grade_band and evidence added.")
+    data: str | None = option(None, "Problems: any source.", aliases=("input",))
+    output_file: str | None = option(
+        None, "JSONL to write: the rows with topic_tags, grade_band and evidence added.", aliases=("output",)
+    )
     question: str | None = option(None, "One problem's text; its tags go to stdout.")
     question_key: str | None = option(None, "Field that holds the problem. Default: question, problem or prompt.")
     grade: str | None = option(None, "The grade of all problems (K, 1 ... 12), where it is known.")

@@ -96,7 +96,7 @@ def _download(task: Task) -> bytes:
     except (OSError, HTTPException, ValueError) as error:
         raise ToolError(
             f"{task.url}: cannot be fetched ({error}); put the file at {path_of(task)} by hand, "
-            f"or pass --datasets {task.name}=PATH to tools-bench run"
+            f"or pass --data {task.name}=PATH to tools-bench run"
         ) from error
 
 

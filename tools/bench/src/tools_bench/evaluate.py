@@ -26,7 +26,7 @@ def run_evaluation(config: EvaluateConfig, invocation: Invocation) -> Manifest:
     output_dir = Path(config.output_dir or default_output_dir("eval"))
     if done := finished(output_dir, config):
         return done
-    ref = resolve(config.model_path)
+    ref = resolve(config.model)
     profile = choose_profile(ref, config.profile)
     tests = read_test_problems(config)
     with draft(output_dir, config, invocation, "eval") as run:

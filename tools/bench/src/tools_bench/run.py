@@ -46,7 +46,7 @@ def run_benchmark(config: BenchConfig, invocation: Invocation) -> Manifest:
     folder = run_folder(config)
     # Read before anything is asked, as a wrong path costs nothing then.
     baseline = read_side(config.compare) if config.compare is not None else None
-    if config.endpoint is None and config.model_path is None:
+    if config.endpoint is None and config.model is None:
         manifest = _stored(folder)
     else:
         manifest = finished(folder, config) or _make(folder, config, invocation, baseline)
@@ -82,7 +82,7 @@ def _make(folder: Path, config: BenchConfig, invocation: Invocation, baseline: S
 
 def _stored(folder: Path) -> Manifest:
     if not folder.exists():
-        raise ToolError(f"{folder}: no such run; give --endpoint or --model-path to make it")
+        raise ToolError(f"{folder}: no such run; give --endpoint or --model to make it")
     return read_manifest(folder)
 
 
@@ -98,7 +98,7 @@ def _note_inputs(run: Draft, plan: Plan) -> None:
 def _collect(config: BenchConfig, run: Draft, plan: Plan, journal: Journal) -> Guard:
     prices = Prices(config.price_in, config.price_out, config.budget)
     guard = Guard(journal, len(plan.items) * plan.params.n, config.max_error_rate, prices)
-    if config.model_path is not None:
+    if config.model is not None:
         _from_model(config, run, plan, journal)
         return guard
     api = api_of(config)
@@ -149,7 +149,7 @@ def _from_model(config: BenchConfig, run: Draft, plan: Plan, journal: Journal) -
     from tools_shared.engines import open_engine
     from tools_shared.models import resolve, weights_sha256
 
-    ref = resolve(config.model_path or "")
+    ref = resolve(config.model or "")
     run.add_input("model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
     if any(journal.needs((item.task, item.id, d)) for item in plan.items for d in range(plan.params.n)):
         from_engine(journal, plan.items, open_engine(ref, config), plan.profile, plan.params)

@@ -119,23 +119,23 @@ def run_tag(config: TagConfig) -> str:
     """Tag one problem (the tags as JSON) or a file (how many rows went where); raises ToolError on wrong options."""
     if config.question is not None:
         return json.dumps(tag(config.question, config.grade).to_json(), ensure_ascii=False, indent=2)
-    if config.input is None or config.output is None:
-        raise ToolError("give --input and --output, or --question TEXT")
+    if config.data is None or config.output_file is None:
+        raise ToolError("give --data and --output-file, or --question TEXT")
     if config.grade is not None:
         band_of(config.grade)
-    output = Path(config.output)
+    output = Path(config.output_file)
     paths = {"rows": output, "rejected": output.with_name(f"{output.name}.rejected.jsonl")}
     rejected: list[Rejected] = []
     with output_files(
-        "tools-bench tag", paths, flag="--output", inputs=files_among(config.input), overwrite=config.overwrite
+        "tools-bench tag", paths, flag="--output-file", inputs=files_among(config.data), overwrite=config.overwrite
     ) as files:
-        tagged = _tagged(read_rows(config.input), config, rejected)
+        tagged = _tagged(read_rows(config.data), config, rejected)
         if (first := next(tagged, None)) is None:
             why = f"; first: {rejected[0].origin}: {rejected[0].reason}" if rejected else ""
-            raise ToolError(f"{config.input}: no row to tag; pass --question-key ({len(rejected)} rejected{why})")
+            raise ToolError(f"{config.data}: no row to tag; pass --question-key ({len(rejected)} rejected{why})")
         n = write_jsonl(files["rows"], chain([first], tagged))
         write_jsonl(files["rejected"], (row.to_json() for row in rejected))
-    return f"{config.output}: {n} rows tagged, {len(rejected)} rejected ({paths['rejected'].name})"
+    return f"{config.output_file}: {n} rows tagged, {len(rejected)} rejected ({paths['rejected'].name})"
 
 
 def _tagged(rows: Iterable[Row | Rejected], config: TagConfig, rejected: list[Rejected]) -> Iterator[dict[str, Any]]:

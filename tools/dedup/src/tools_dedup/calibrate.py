@@ -47,21 +47,27 @@ class CalibrateConfig(OverwriteConfig):
     TOOL: ClassVar[str] = "dedup_calibrate"
 
     pairs_path: str | None = option(None, "Labelled pairs: any source.")
-    first_key: str = option("rephrased", "Dotted key of the text as it would stand in a training set.")
+    first_key: str = option("rephrased", "Dotted key of the text as a training set would hold it.")
     second_key: str = option("question", "Dotted key of the test text that it may repeat.")
-    label_key: str | None = option(None, "Dotted key of the label, true or false. Default: every pair is a repetition.")
-    background_path: str | None = option(None, "A training set taken as clean: any source.")
-    test_path: str | None = option(None, "The test set: any source. Default: the second texts alone.")
+    label_key: str | None = option(
+        None, "Dotted key of the label (true or false). Default: every pair is a repetition."
+    )
+    data: str | None = option(
+        None, "Background rows: a training set that is assumed clean. Any source.", aliases=("background_path",)
+    )
+    test_data: str | None = option(
+        None, "Test set: any source. Default: the second texts only.", aliases=("test_path",)
+    )
     text_key: str | None = option(None, "Dotted key of the text in background and test rows.")
-    output_path: str | None = option(None, "The calibration to write, a JSON file.")
-    model: str | None = option(None, "Folder or hub id. Default: no model, words and numbers alone.")
-    max_flagged: float = option(0.01, "Share of the background that may be flagged.", minimum=1e-6, maximum=0.5)
-    data_name: str | None = option(None, "What the data are called in the calibration. Default: their paths.")
-    top_k: int = option(5, "Candidates judged for each row.", minimum=1)
-    dtype: Literal["auto", "float32", "bfloat16"] = option("auto", "Arithmetic of the model.")
-    batch_size: int = option(64, "Texts in one batch.", minimum=1)
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs.")
-    cache_dir: str | None = option(None, "Where vectors are kept between runs. Default: ~/.cache/tools-dedup.")
+    output_path: str | None = option(None, "Calibration file to write (JSON).")
+    model: str | None = option(None, "Embedding model: folder or hub id. Default: none, words and numbers only.")
+    max_flagged: float = option(0.01, "Largest share of background rows to flag.", minimum=1e-6, maximum=0.5)
+    data_name: str | None = option(None, "Name of the data in the calibration. Default: their paths.")
+    top_k: int = option(5, "Candidates scored per row.", minimum=1)
+    dtype: Literal["auto", "fp32", "bf16"] = option("auto", "Number format of the model.")
+    batch_size: int = option(64, "Texts per batch.", minimum=1)
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Device of the model.")
+    cache_dir: str | None = option(None, "Folder of the vector cache. Default: ~/.cache/tools-dedup.")
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,10 @@ class Pairs:
 
 def calibrate(config: CalibrateConfig) -> dict[str, Any]:
     """Fit, choose and measure; writes and returns the calibration with its curve."""
-    for name in ("pairs_path", "background_path", "output_path"):
+    for name in ("pairs_path", "data", "output_path"):
         if not getattr(config, name):
             raise ToolError(f"--{name.replace('_', '-')} is needed")
-    sources = (config.pairs_path, config.background_path, config.test_path)
+    sources = (config.pairs_path, config.data, config.test_data)
     with output_files(
         f"{TOOL} calibrate", {"calibration": Path(config.output_path)}, flag="--output-path",
         inputs=files_among(*sources), overwrite=config.overwrite,
@@ -90,11 +96,11 @@ def calibrate(config: CalibrateConfig) -> dict[str, Any]:
 
 def _calibration(config: CalibrateConfig) -> dict[str, Any]:
     model = find_model(config.model) if config.model else None
-    tests = [stem_of(t) for t in _texts(config.test_path, config.text_key)] if config.test_path else []
-    background = [stem_of(text) for text in _texts(config.background_path, config.text_key)]
+    tests = [stem_of(t) for t in _texts(config.test_data, config.text_key)] if config.test_data else []
+    background = [stem_of(text) for text in _texts(config.data, config.text_key)]
     if len(background) < FEWEST_TEXTS:
         raise ToolError(
-            f"{config.background_path}: {len(background)} different texts are too few to choose on half; "
+            f"{config.data}: {len(background)} different texts are too few to choose on half; "
             f"give {FEWEST_TEXTS}, better thousands"
         )
     pairs = _read_pairs(config, tests)
@@ -213,7 +219,7 @@ def _measure(
         "recall_on_chosen_half": _rate(scores[positive & even] >= threshold),
         "max_flagged": config.max_flagged,
         "cosine_alone": _cosine_alone(config, figures, clean, positive, even),
-        "data": config.data_name or f"{config.pairs_path} in {config.background_path}",
+        "data": config.data_name or f"{config.pairs_path} in {config.data}",
         "halves": "chosen on even pairs and even background rows, reported on the odd ones",
     }
     if not labels.all():

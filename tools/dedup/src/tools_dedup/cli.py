@@ -35,20 +35,20 @@ def main() -> None:
 
 
 @main.command("run")
-@click.argument("data", nargs=-1, metavar="[DATA]...")
+@click.argument("rows", nargs=-1, metavar="[DATA]...")
 @config_options(DedupConfig)
-def run_command(data: tuple[str, ...], as_json: bool, **options) -> None:
-    """Clean a training set against one or many test sets; DATA are training rows, as --train-path.
+def run_command(rows: tuple[str, ...], as_json: bool, **options) -> None:
+    """Clean a training set against one or many test sets; DATA are training rows, as --data.
 
     \b
     tools-dedup data.jsonl --within
-    tools-dedup --train-path train.jsonl --test-path test.jsonl --output-path clean.jsonl
-    tools-dedup run --train-path 'hf://owner/train?split=train' --test-path bench=test.csv --output-path clean.jsonl
-    tools-dedup run --train-path train.jsonl --test-path test.jsonl --output-path clean.jsonl --model ./MiniLM --within
+    tools-dedup --data train.jsonl --test-data test.jsonl --output-path clean.jsonl
+    tools-dedup run --data 'hf://owner/train?split=train' --test-data bench=test.csv --output-path clean.jsonl
+    tools-dedup run --data train.jsonl --test-data test.jsonl --output-path clean.jsonl --model ./MiniLM --within
     """
     from tools_dedup.run import run
 
-    config, invocation = resolve(DedupConfig, _with_data(options, data), __version__)
+    config, invocation = resolve(DedupConfig, _with_data(options, rows), __version__)
     _show(run(config, invocation), as_json)
 
 
@@ -57,7 +57,7 @@ def _with_data(options: dict[str, Any], data: tuple[str, ...]) -> dict[str, Any]
     if not data:
         return options
     output = options["output_path"] or f"{Path(data[0].split('?')[0]).name.split('.')[0]}.clean.jsonl"
-    return options | {"train_path": (*(options["train_path"] or ()), *data), "output_path": output}
+    return options | {"data": (*(options["data"] or ()), *data), "output_path": output}
 
 
 def _show(manifest: Mapping[str, Any], as_json: bool) -> None:
@@ -83,7 +83,7 @@ def calibrate_command(as_json: bool, **options) -> None:
     """Choose a rule on labelled pairs, and measure it on others.
 
     \b
-    tools-dedup calibrate --pairs-path rewordings.jsonl --background-path train.jsonl --test-path test.jsonl \\
+    tools-dedup calibrate --pairs-path rewordings.jsonl --data train.jsonl --test-data test.jsonl \\
         --text-key question --model ./MiniLM --output-path minilm.json
     """
     from tools_dedup.calibrate import calibrate

@@ -25,87 +25,137 @@ class DedupConfig(OverwriteConfig, RayConfig):
     """
 
     TOOL: ClassVar[str] = "dedup"
+    PANEL: ClassVar[str] = "Matching"
+    FIRST: ClassVar[tuple[str, ...]] = (
+        "data",
+        "test_data",
+        "text_key",
+        "template",
+        "model",
+        "method",
+        "threshold",
+        "within",
+        "output_path",
+        "removed_path",
+        "overwrite",
+        "dry_run",
+    )
 
-    train_path: tuple[str, ...] = source_option(
-        None, "Training rows: file, glob, '-', hf://owner/name?split=, demo://..."
+    data: tuple[str, ...] = source_option(
+        None,
+        "Training rows: file, glob, '-', hf://owner/name?split=, demo://...",
+        aliases=("train_path",),
+        panel="Data",
     )
-    test_path: tuple[str, ...] = option((), "Test rows, PATH or NAME=PATH. Repeatable: one for each test set.")
-    output_path: str | None = option(None, "The rows that stay, as JSON lines.", identity=False)
-    removed_path: str | None = option(None, "The rows that go. Default: OUTPUT.removed.jsonl.", identity=False)
+    test_data: tuple[str, ...] = option(
+        (),
+        "Test rows, PATH or NAME=PATH. Repeatable: one for each test set.",
+        aliases=("test_path",),
+        panel="Data",
+    )
+    output_path: str | None = option(None, "Kept rows, as JSON lines.", identity=False, panel="Output")
+    removed_path: str | None = option(
+        None, "Removed rows. Default: OUTPUT.removed.jsonl.", identity=False, panel="Output"
+    )
     matches_path: str | None = option(
-        None, "Every row and its nearest test row. Default: OUTPUT.matches.jsonl.", identity=False
+        None, "Every row with its nearest test row. Default: OUTPUT.matches.jsonl.", identity=False, panel="Output"
     )
-    train_goal_key: str | None = option(None, "Dotted key of the goal in training rows. Default: goal.")
-    train_steps_key: str | None = option(None, "Dotted key of the steps in training rows. Default: steps.")
-    train_topic_key: str | None = option(None, "Dotted key of a topic, copied into the matches.")
-    test_goal_key: str | None = option(None, "Dotted key of the goal in test rows. Default: goal.")
-    test_steps_key: str | None = option(None, "Dotted key of the steps in test rows. Default: steps.")
-    test_topic_key: str | None = option(None, "Dotted key of a topic, copied into the matches.")
-    text_key: str | None = option(None, "Compare by this dotted key instead of goal and steps, in both sets.")
-    template: str | None = option(None, "Compare by this text, such as '{question} {answer}', in both sets.")
+    train_goal_key: str | None = option(None, "Dotted key of the goal in training rows. Default: goal.", panel="Data")
+    train_steps_key: str | None = option(
+        None, "Dotted key of the steps in training rows. Default: steps.", panel="Data"
+    )
+    train_topic_key: str | None = option(
+        None, "Dotted key of a topic in training rows, copied into the matches.", panel="Data"
+    )
+    test_goal_key: str | None = option(None, "Dotted key of the goal in test rows. Default: goal.", panel="Data")
+    test_steps_key: str | None = option(None, "Dotted key of the steps in test rows. Default: steps.", panel="Data")
+    test_topic_key: str | None = option(
+        None, "Dotted key of a topic in test rows, copied into the matches.", panel="Data"
+    )
+    text_key: str | None = option(
+        None, "Compare this dotted key instead of goal and steps, in both sets.", panel="Data"
+    )
+    template: str | None = option(None, "Compare this text, such as '{question} {answer}', in both sets.", panel="Data")
     method: tuple[Literal["semantic", "lexical", "exact"], ...] = option(
-        (), "What finds a match; repeatable. Default: exact and, with a model, semantic, else lexical."
+        (), "How to find matches. Repeatable. Default: exact and semantic with a model, else exact and lexical."
     )
     threshold: float | None = option(
         None,
-        "Remove at this cosine similarity or more (with --method lexical and not semantic: at this probability). "
-        "Default: the calibrated rule of the model.",
+        "Remove rows with at least this cosine similarity. With --method lexical and without semantic it is a "
+        "probability. Default: the model's calibrated rule.",
         minimum=-1,
         maximum=1,
     )
     model: str | None = option(
-        None, f"sentence-transformers or model2vec: folder or hub id. Default: {DEFAULT_MODEL}, where it is reachable."
+        None,
+        f"Embedding model (sentence-transformers or model2vec): folder or hub id. Default: {DEFAULT_MODEL}, if "
+        "reachable.",
     )
     domain: Literal["auto", "mathematics", "code", "text"] = option(
-        "auto", "For which texts the shipped rule is made. auto: what most test texts are."
+        "auto", "Kind of text that chooses the shipped rule. auto: the kind of most test texts."
     )
-    calibration: str | None = option(None, "A calibration made by `tools-dedup calibrate`.")
-    guard: tuple[Literal["numbers"], ...] = option((), "numbers: keep twins of a template whose numbers differ.")
-    review: str | None = option(None, "LOW:HIGH: list rows with a score in this band for a person to judge.")
-    verdicts: str | None = option(None, "Keep and remove verdicts saved from a report; they win over the rule.")
-    within: bool = option(False, "Also remove repetitions inside the training set.")
+    calibration: str | None = option(None, "Calibration made by `tools-dedup calibrate`.")
+    guard: tuple[Literal["numbers"], ...] = option((), "numbers: keep rows that differ from a test row in a number.")
+    review: str | None = option(None, "LOW:HIGH: list rows with a score in this band for review.")
+    verdicts: str | None = option(None, "Keep/remove verdicts saved from a report; they override the rule.")
+    within: bool = option(False, "Also remove duplicates within the training set.")
     within_threshold: float | None = option(
         None,
-        "As --threshold, for repetitions inside the training set. Default: 0.9 for a probability, else --threshold.",
+        "As --threshold, for duplicates within the training set. Default: 0.9 for a probability, else --threshold.",
         minimum=-1,
         maximum=1,
     )
-    keep: str = option("first", "Which of the repetitions stays: first, longest, or a key whose largest value stays.")
-    top_k: int = option(5, "Candidates judged for each row.", minimum=1, maximum=1000)
+    keep: str = option("first", "Which duplicate to keep: first, longest, or the one with the largest value of a key.")
+    top_k: int = option(5, "Candidates scored per row.", minimum=1, maximum=1000)
     output_format: Literal["same", "messages", "prompt-response", "rlvr"] = option(
-        "same", "Shape of the rows that stay, other fields kept. rlvr: open-instruct's messages, ground_truth, dataset."
+        "same",
+        "Format of the kept rows, other fields kept. rlvr: open-instruct's messages, ground_truth, dataset.",
+        panel="Output",
     )
-    long: Literal["truncate", "chunk"] = option("truncate", "Texts over the model's limit: cut, or compare windows.")
-    dtype: Literal["auto", "float32", "bfloat16"] = option("auto", "Arithmetic of the model. auto: bfloat16 if fast.")
-    batch_size: int = option(64, "Texts in one batch, at most.", minimum=1, identity=False)
+    long: Literal["truncate", "chunk"] = option(
+        "truncate", "Texts beyond the model's limit: truncate them, or compare them in windows."
+    )
+    dtype: Literal["auto", "fp32", "bf16"] = option("auto", "Number format of the model. auto: bf16 where it is fast.")
+    batch_size: int = option(64, "Most texts per batch.", minimum=1, identity=False)
     search: Literal["blocked", "faiss", "approximate"] = option(
         "blocked",
-        "blocked and faiss are exact and give the same rows. approximate: --within on millions of rows with a model, "
-        "by cells, re-scored; it may miss a repetition.",
+        "blocked and faiss are exact and give the same rows. approximate: for --within on millions of rows with a "
+        "model; it may miss a duplicate.",
     )
-    chunk_size: int = option(5000, "Rows in one block of the search.", minimum=1, identity=False)
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs.", identity=False)
+    chunk_size: int = option(5000, "Rows per block of the search.", minimum=1, identity=False)
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Device of the model.", identity=False)
     engine: Literal["local", "ray"] = option(
         "local",
-        "Where texts are encoded: in this process, or by Ray's workers on a cluster (RAY_ADDRESS) or here.",
+        "Encode texts in this process, or in Ray workers (on the cluster at RAY_ADDRESS, or on this machine).",
         identity=False,
+        panel="Ray",
     )
     cache_dir: str | None = option(
-        None, "Where vectors are kept between runs. Default: ~/.cache/tools-dedup.", identity=False
+        None, "Folder of the vector cache. Default: ~/.cache/tools-dedup.", identity=False, panel="Output"
     )
-    save_embeddings: str | None = option(None, "Write the vectors of this run to this .npz file.", identity=False)
-    load_embeddings: str | None = option(None, "Take vectors from a file of --save-embeddings.", identity=False)
-    seed: int = option(42, "Seed of --max-train and --max-test.", minimum=0)
-    max_train: int = option(0, "Use so many training rows, drawn by --seed; 0 is all.", minimum=0)
-    max_test: int = option(0, "Use so many rows of each test set, drawn by --seed; 0 is all.", minimum=0)
-    shard: str | None = option(None, "i/n with i from 0: only this part of the training rows; see `merge`.")
+    save_embeddings: str | None = option(
+        None, "Write this run's vectors to this .npz file.", identity=False, panel="Output"
+    )
+    load_embeddings: str | None = option(
+        None, "Read vectors from a file of --save-embeddings.", identity=False, panel="Output"
+    )
+    seed: int = option(42, "Seed of --max-train and --max-test.", minimum=0, panel="Data")
+    max_train: int = option(0, "Use a random sample of N training rows (0: all).", minimum=0, panel="Data")
+    max_test: int = option(0, "Use a random sample of N rows of each test set (0: all).", minimum=0, panel="Data")
+    shard: str | None = option(
+        None, "i/n with i from 0: only this part of the training rows; see `tools-dedup merge`.", panel="Data"
+    )
     allow_incomplete_test: bool = option(
-        False, "Run although rows or files of a test set cannot be read; what repeats them stays."
+        False,
+        "Continue although rows or files of a test set cannot be read; rows that repeat them are kept.",
+        panel="Data",
     )
-    strict: bool = option(False, "Fail if any row is rejected.", identity=False)
-    max_rejected: int | None = option(None, "Fail if more rows than this are rejected.", minimum=0, identity=False)
-    dry_run: bool = option(False, "Do everything but write.", identity=False)
-    in_place: bool = option(False, "Let the output replace the training file.", identity=False)
+    strict: bool = option(False, "Fail if any row is rejected.", identity=False, panel="Data")
+    max_rejected: int | None = option(
+        None, "Fail if more rows than this are rejected.", minimum=0, identity=False, panel="Data"
+    )
+    dry_run: bool = option(False, "Do everything except write files.", identity=False, panel="Run")
+    in_place: bool = option(False, "Allow the output to replace the training file.", identity=False, panel="Output")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -162,12 +212,12 @@ class DedupConfig(OverwriteConfig, RayConfig):
         where two files have one name."""
         from tools_dedup.input.rows import named_source
 
-        found = [named_source(given) for given in self.test_path]
+        found = [named_source(given) for given in self.test_data]
         often = Counter(name for name, _ in found)
         named: dict[str, str] = {}
-        for number, (given, (name, spec)) in enumerate(zip(self.test_path, found, strict=True), start=1):
+        for number, (given, (name, spec)) in enumerate(zip(self.test_data, found, strict=True), start=1):
             if often[name] > 1 and given == f"{name}={spec}":
-                raise ToolError(f"--test-path {given}: {often[name]} test sets are called '{name}'; name them apart")
+                raise ToolError(f"--test-data {given}: {often[name]} test sets are called '{name}'; name them apart")
             folder = Path(spec).resolve().parent.name if often[name] > 1 and "://" not in spec else ""
             name = f"{folder}-{name}" if folder else name
             named[f"{name}-{number}" if name in named else name] = spec

@@ -39,10 +39,9 @@ def merge(
     started = datetime.now(UTC)
     shards = _in_order([(Path(path), read_manifest(Path(path))) for path in run_paths])
     first = shards[0][1]
-    config = DedupConfig(
-        **{n: tuple(e["value"]) if isinstance(e["value"], list) else e["value"] for n, e in first["options"].items()}
-        | {"shard": None, "output_path": output_path, "removed_path": None, "matches_path": None}
-    )
+    stored = {n: tuple(e["value"]) if isinstance(e["value"], list) else e["value"] for n, e in first["options"].items()}
+    here = {"shard": None, "output_path": output_path, "removed_path": None, "matches_path": None}
+    config = DedupConfig(**DedupConfig.renamed(stored) | here)
     paths = output_paths(output_path, None, None)
     metrics = _metrics([manifest["metrics"] for _, manifest in shards])
     check_sum(metrics)
@@ -69,7 +68,7 @@ def _in_order(shards: list[tuple[Path, dict[str, Any]]]) -> list[tuple[Path, dic
     numbered: dict[int, tuple[Path, dict[str, Any]]] = {}
     total, same = None, None
     for path, manifest in shards:
-        identity = dict(manifest["identity"])
+        identity = DedupConfig.renamed(manifest["identity"])
         shard = identity.pop("shard", None)
         if shard is None:
             raise ToolError(f"{path}: is a whole run, not a shard")

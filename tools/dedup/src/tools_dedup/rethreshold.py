@@ -50,11 +50,13 @@ class RethresholdConfig(OverwriteConfig):
 
     TOOL: ClassVar[str] = "dedup_rethreshold"
 
-    run_path: str | None = option(None, "The run's OUTPUT.run.json.")
-    threshold: float | None = option(None, "Remove at this score or more.", minimum=-1, maximum=1)
-    output_path: str | None = option(None, "The rows that stay, as JSON lines.", identity=False)
-    removed_path: str | None = option(None, "The rows that go.", identity=False)
-    matches_path: str | None = option(None, "The matches, decided again.", identity=False)
+    run_path: str | None = option(None, "OUTPUT.run.json of the run.")
+    threshold: float | None = option(None, "Remove rows with at least this score.", minimum=-1, maximum=1)
+    output_path: str | None = option(None, "Kept rows, as JSON lines.", identity=False)
+    removed_path: str | None = option(None, "Removed rows. Default: OUTPUT.removed.jsonl.", identity=False)
+    matches_path: str | None = option(
+        None, "Matches with the new decisions. Default: OUTPUT.matches.jsonl.", identity=False
+    )
 
 
 def rethreshold(config: RethresholdConfig, invocation: Invocation) -> dict[str, Any]:
@@ -103,8 +105,9 @@ def _again(
 def _options(before: Mapping[str, Any], config: RethresholdConfig) -> DedupConfig:
     if first := before["options"].get("run_path"):
         raise ToolError(f"{config.run_path}: was made by rethreshold itself; give --run-path {first['value']}")
-    given = DedupConfig(**{n: _plain(entry["value"]) for n, entry in before["options"].items()})
-    if "-" in given.train_path:
+    stored = {n: _plain(entry["value"]) for n, entry in before["options"].items()}
+    given = DedupConfig(**DedupConfig.renamed(stored))
+    if "-" in given.data:
         raise ToolError(f"{config.run_path}: its rows came from standard input and are gone; run tools-dedup again")
     return given
 
@@ -162,8 +165,8 @@ def _write(
 
 def _rows_of(given: DedupConfig, lines: Iterable[str]) -> Iterator[tuple[Row, dict[str, Any], str]]:
     """Each match with the row that it is about, found by its place, and the line that it stood in."""
-    changed = ToolError(f"{given.train_path}: has changed since the run; run tools-dedup again")
-    rows = iter(open_sources(given.train_path, given.train_steps_key or STEPS).rows())
+    changed = ToolError(f"{given.data}: has changed since the run; run tools-dedup again")
+    rows = iter(open_sources(given.data, given.train_steps_key or STEPS).rows())
     for line in lines:
         match = json.loads(line)
         place = (match["train_path"], match["train_line"])

@@ -73,11 +73,11 @@ def _source(name: str, rows: Rows) -> Source:
 def run(config: DedupConfig, invocation: Invocation) -> dict[str, Any]:
     """Clean the training file and write everything; returns the manifest (with --dry-run, its metrics alone)."""
     started = datetime.now(UTC)
-    for name in ("train_path", "output_path"):
+    for name in ("data", "output_path"):
         if not getattr(config, name):
             raise ToolError(f"--{name.replace('_', '-')} is needed")
-    if not config.test_path and not config.within:
-        raise ToolError("--test-path is needed; or give --within to remove repetitions inside the training set")
+    if not config.test_data and not config.within:
+        raise ToolError("--test-data is needed; or give --within to remove repetitions inside the training set")
     paths = output_paths(config.output_path, config.removed_path, config.matches_path)
     check_inputs(config, paths)
     if config.dry_run:
@@ -113,7 +113,7 @@ def _counted(config: DedupConfig) -> dict[str, Any]:
 def read_and_decide(config: DedupConfig, threshold: float | None = None) -> Analysis:
     """The analysis of the files that a configuration names; `threshold` takes the place of the rules'."""
     tests = {name: open_source(spec) for name, spec in config.named_tests().items()}
-    return _analyse(open_sources(config.train_path, config.train_steps_key or STEPS), tests, config, threshold)
+    return _analyse(open_sources(config.data, config.train_steps_key or STEPS), tests, config, threshold)
 
 
 def _analyse(
@@ -240,7 +240,7 @@ def rule_facts(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def inputs_of(analysis: Analysis) -> list[dict[str, Any]]:
-    specs = analysis.config.train_path
+    specs = analysis.config.data
     train = {"name": "train", "path": str(specs), "sha256": analysis.train.sha256}
     if len(specs) > 1:
         train["sources"] = [{"path": spec, "sha256": source_sha256(spec)} for spec in specs]

@@ -29,7 +29,6 @@ def train_command(as_json: bool, **options) -> None:
     \b
     tools-grpo --base-model artifacts/prep_sft --output-dir artifacts/grpo
     tools-grpo --base-model artifacts/prep_sft --reward gsm8k-tiered --num-generations 16
-    docker run tools-grpo --base-model /artifacts/prep_sft
     """
     from tools_grpo.reports.preview import dry_run
     from tools_grpo.train import train

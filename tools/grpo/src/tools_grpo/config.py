@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from tools_shared.addresses import ADDRESS, VARIABLE
-from tools_shared.config import option, source_option
+from tools_shared.config import Config, option, source_option
 from tools_shared.engines import check_address
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
@@ -17,105 +16,143 @@ from tools_shared.training.trainable import LoraOptions
 
 
 @dataclass(frozen=True)
-class GrpoConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
-    """Group relative policy optimisation of `base_model` with verifiable rewards."""
+class DataOptions(Config):
+    """Which problems are trained on."""
 
-    TOOL: ClassVar[str] = "grpo"
-    ALIASES: ClassVar[Mapping[str, str]] = {
-        "num_epochs": "epochs",
-        "num_train_epochs": "epochs",
-        "train_path": "train_file",
-        "eval_path": "eval_file",
-        "rewards": "reward",
-        "precision": "dtype",
-    }
+    PANEL: ClassVar[str] = "Data"
 
-    base_model: str = option("demo", "Hub id, model folder, adapter folder, run directory, or 'demo'.")
-    train_file: tuple[str, ...] = source_option(
-        "demo://problems?split=train&size=2048", "Training problems: any source.", flags=("--train-path",)
+    data: tuple[str, ...] = source_option(
+        "demo://problems?split=train&size=2048", "Training problems: any source.", aliases=("train_file", "train_path")
     )
     train_samples: int | None = option(
-        None, "Training problems, from the first. Default: all.", env="TRAIN_SAMPLES", minimum=1
+        None, "Use the first N training problems. Default: all.", env="TRAIN_SAMPLES", minimum=1
     )
+    min_pass_rate: float = option(0.0, "Skip problems whose pass rate so far is below this.", minimum=0, maximum=1)
+    max_pass_rate: float = option(1.0, "Skip problems whose pass rate so far is above this.", minimum=0, maximum=1)
+
+
+@dataclass(frozen=True)
+class RolloutOptions(Config):
+    """How rollouts are sampled and rewarded."""
+
+    PANEL: ClassVar[str] = "Rollouts"
+
     reward: tuple[str, ...] = option(
-        ("verified",), "Reward as NAME[:WEIGHT] or file.py:function[:WEIGHT]; repeatable, the weighted sum counts."
+        ("verified",), "NAME[:WEIGHT] or file.py:function[:WEIGHT]. Repeatable: the weighted sum counts."
     )
-    num_generations: int = option(8, "Completions of each prompt: the group.", env="NUM_GENERATIONS", minimum=2)
-    prompts_per_step: int = option(8, "Prompts in one optimiser step.", minimum=1)
-    batch_size: int = option(16, "Completions in one forward pass on a device.", minimum=1)
-    epochs: float = option(1.0, "Passes over the training problems, unless --max-steps says less.", minimum=0)
-    learning_rate: float = option(1e-5, "Peak learning rate.", minimum=0)
-    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = option(
-        "constant_with_warmup", "How the learning rate changes over the run."
-    )
-    loss: Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = option("dapo", "TRL's loss.")
-    importance_sampling: Literal["token", "sequence"] = option(
-        "token", "Level of the probability ratio; sequence is GSPO's."
-    )
-    beta: float = option(0.0, "Weight of the KL penalty against the base model.", minimum=0)
-    epsilon: float = option(0.2, "How far the probability ratio may fall (and rise) before it is clipped.", minimum=0)
-    epsilon_high: float | None = option(None, "How far it may rise. Default: as --epsilon.", minimum=0)
-    scale_rewards: Literal["group", "batch", "none"] = option(
-        "group", "Whose standard deviation the advantages are divided by."
-    )
-    mask_truncated: bool = option(False, "Leave completions that hit the length limit out of the loss.")
+    num_generations: int = option(8, "Group size: completions per prompt.", env="NUM_GENERATIONS", minimum=2)
+    prompts_per_step: int = option(8, "Prompts per optimiser step.", minimum=1)
     temperature: float = option(1.0, "Sampling temperature of the rollouts.", minimum=0.01)
-    top_p: float = option(1.0, "Nucleus of the rollouts; 1 leaves all tokens in.", minimum=0.01, maximum=1)
-    top_k: int = option(0, "Most likely tokens of the rollouts; 0 leaves all in.", minimum=0)
+    top_p: float = option(1.0, "Nucleus sampling probability of the rollouts (1: off).", minimum=0.01, maximum=1)
+    top_k: int = option(0, "Sample rollouts from the k most likely tokens (0: off).", minimum=0)
     max_completion_length: int = option(512, "Longest rollout, in tokens.", minimum=1)
     dynamic_sampling: int = option(
-        0, "Draw other problems for the groups without spread of a step, up to so many times.", minimum=0
-    )
-    min_pass_rate: float = option(
-        0.0, "Pass over problems once tried that were solved less often than this so far.", minimum=0, maximum=1
-    )
-    max_pass_rate: float = option(
-        1.0, "Pass over problems once tried that were solved more often than this so far.", minimum=0, maximum=1
-    )
-    engine: Literal["transformers", "vllm", "http"] = option(
-        "transformers",
-        "What draws the completions: transformers or vllm here, in training and evaluations; http: vLLM's server draws "
-        "the rollouts.",
-        identity=False,
-    )
-    endpoint: str | None = option(
-        None, "Address of vLLM's server (http://host:8000/v1), for --engine http.", identity=False, secret=ADDRESS
-    )
-    api_key_env: str | None = option(
-        None,
-        "Environment variable that holds the server's key; the key itself is never written.",
-        identity=False,
-        secret=VARIABLE,
-    )
-    gpu_memory_utilization: float = option(
-        0.3,
-        "Share of the GPU's memory that --engine vllm may take beside the trainer; given back while a step trains.",
-        minimum=0.05,
-        maximum=1.0,
-        identity=False,
+        0, "Resample zero-variance groups with new problems, up to N times per step.", minimum=0
     )
     vllm_importance_sampling: Literal["sequence_mask", "sequence_truncate", "token_mask", "token_truncate", "none"] = (
         option(
             "sequence_mask",
-            "How rollouts that vLLM drew are weighted by the trainer's probability over vLLM's: TRL's modes.",
+            "How to weight rollouts by the trainer's probability over vLLM's: the modes of TRL.",
         )
     )
     guard_steps: int = option(
         50,
-        "Stop, resumable, when for so many steps no group has spread or --max-truncated is passed; 0: never.",
+        "Stop (resumable) after N steps with only zero-variance groups or above --max-truncated (0: never).",
         minimum=0,
         identity=False,
     )
     max_truncated: float = option(
         0.95,
-        "Largest share of completions that may be cut at the length limit over --guard-steps steps.",
+        "Largest share of completions cut at the length limit, over --guard-steps steps.",
         minimum=0,
         maximum=1,
         identity=False,
     )
+
+
+@dataclass(frozen=True)
+class LossOptions(Config):
+    """What is optimised."""
+
+    PANEL: ClassVar[str] = "Optimiser"
+
+    loss: Literal["grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = option(
+        "dapo", "Policy-gradient loss, as TRL names it."
+    )
+    importance_sampling: Literal["token", "sequence"] = option(
+        "token", "Level of the probability ratio (sequence: GSPO)."
+    )
+    beta: float = option(0.0, "Weight of the KL penalty against the base model.", minimum=0)
+    epsilon: float = option(0.2, "Clipping range of the probability ratio: 1 - epsilon to 1 + epsilon.", minimum=0)
+    epsilon_high: float | None = option(None, "Upper clipping range. Default: --epsilon.", minimum=0)
+    scale_rewards: Literal["group", "batch", "none"] = option(
+        "group", "Divide advantages by the standard deviation of the group or of the batch."
+    )
+    mask_truncated: bool = option(False, "Leave completions that hit the length limit out of the loss.")
+
+
+@dataclass(frozen=True)
+class GrpoConfig(DataOptions, RolloutOptions, LossOptions, TrainingOptions, LoraOptions, EvalConfig, RunConfig):
+    """Group relative policy optimisation of `base_model` with verifiable rewards."""
+
+    TOOL: ClassVar[str] = "grpo"
+    FIRST: ClassVar[tuple[str, ...]] = (
+        "data",
+        "train_samples",
+        "base_model",
+        "learning_rate",
+        "batch_size",
+        "max_steps",
+        "reward",
+        "num_generations",
+        "prompts_per_step",
+        "max_completion_length",
+        "eval_data",
+        "eval_samples",
+        "output_dir",
+        "overwrite",
+        "dry_run",
+    )
+
+    base_model: str = option("demo", "Hub id, folder (model or adapter), run directory, or 'demo'.", panel="Model")
+    batch_size: int = option(16, "Completions per device in one forward pass.", minimum=1, panel="Optimiser")
+    epochs: float = option(1.0, "Passes over the training problems.", minimum=0, panel="Optimiser")
+    learning_rate: float = option(1e-5, "Peak learning rate.", minimum=0, panel="Optimiser")
+    lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = option(
+        "constant_with_warmup", "Learning rate schedule."
+    )
+    engine: Literal["transformers", "vllm", "http"] = option(
+        "transformers",
+        "What samples the completions. transformers and vllm: in this process, for training and evaluation; http: a "
+        "vLLM server, for the rollouts.",
+        identity=False,
+        panel="Rollouts",
+    )
+    endpoint: str | None = option(
+        None,
+        "Address of the vLLM server (http://host:8000/v1), for --engine http.",
+        identity=False,
+        secret=ADDRESS,
+        panel="Rollouts",
+    )
+    api_key_env: str | None = option(
+        None,
+        "Environment variable with the server's key; the key itself is never written.",
+        identity=False,
+        secret=VARIABLE,
+        panel="Rollouts",
+    )
+    gpu_memory_utilization: float = option(
+        0.3,
+        "Share of GPU memory for --engine vllm beside the trainer; it is released while a step trains.",
+        minimum=0.05,
+        maximum=1.0,
+        identity=False,
+        panel="Rollouts",
+    )
     logging_steps: int = option(1, "Steps between logged lines.", minimum=1, identity=False)
     save_steps: int = option(20, "Steps between checkpoints.", minimum=1, identity=False)
-    eval: bool = option(True, "Evaluate before and after training, on the same problems.")
+    eval: bool = option(True, "Evaluate before and after training, on the same problems.", panel="Evaluation")
 
     def idle(self) -> dict[str, str]:
         found = super().idle()

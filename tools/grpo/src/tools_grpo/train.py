@@ -55,7 +55,7 @@ def prepare(config: GrpoConfig) -> Prepared:
     ref = resolve(config.base_model)
     profile = choose_profile(ref, config.profile)
     problems = read_problems(
-        config.train_file, question_key=config.question_key, answer_key=config.answer_key, limit=config.train_samples
+        config.data, question_key=config.question_key, answer_key=config.answer_key, limit=config.train_samples
     )
     tests = read_test_problems(config) if config.eval else None
     check_engine(config)
@@ -108,7 +108,7 @@ def _prompts(ref: ModelRef, profile: Profile, problems: Sequence[Problem], confi
     """The prompt of each problem; raises ToolError for one too long, and when one step needs more than there are."""
     if len(problems) < config.prompts_per_step:
         raise ToolError(
-            f"{config.train_file}: {len(problems)} problems are fewer than --prompts-per-step "
+            f"{config.data}: {len(problems)} problems are fewer than --prompts-per-step "
             f"{config.prompts_per_step}; lower it or give more rows"
         )
     tokenizer = load_tokenizer(ref)

@@ -7,29 +7,11 @@ import click
 from tools_scorer import __version__
 from tools_scorer.config.scorer import EvaluateConfig, ScoreConfig, ServeConfig, TrainConfig
 from tools_scorer.config.states import ExtractConfig, PreprocessConfig
-from tools_shared.cli import ToolCommand, ToolGroup, config_options, resolve, show_run
+from tools_shared.cli import ToolGroup, config_options, resolve, show_run
 from tools_shared.console import show, show_either
 
 
-class EitherSpelling(ToolCommand):
-    """Takes `--input_file` for `--input-file`: the pipelines that users come from spell flags with underscores."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, [_dashed(arg) for arg in args])
-
-
-def _dashed(arg: str) -> str:
-    if not arg.startswith("--"):
-        return arg
-    name, equals, value = arg.partition("=")
-    return name.replace("_", "-") + equals + value
-
-
-class ScorerGroup(ToolGroup):
-    command_class = EitherSpelling
-
-
-@click.group(cls=ScorerGroup)
+@click.group(cls=ToolGroup)
 @click.version_option(__version__, prog_name="tools-scorer")
 def main() -> None:
     """Learn from hidden states how likely a trace is to be right."""
@@ -41,8 +23,8 @@ def preprocess_command(as_json: bool, **options) -> None:
     """Take attempts apart: what the model reads, where its steps end, and whether it was right.
 
     \b
-    tools-scorer preprocess --input_file traces.jsonl --output_file artifacts/scorer_data --tokenizer_path MODEL
-    tools-scorer preprocess --input-file artifacts/traces/traces.graded.jsonl --delimiter '\\n' --output-dir DIR
+    tools-scorer preprocess --data traces.jsonl --model MODEL --output-dir artifacts/scorer_data
+    tools-scorer preprocess --data artifacts/traces/traces.graded.jsonl --delimiter '\\n' --output-dir DIR
     """
     from tools_scorer.preprocess import preprocess
 
@@ -56,8 +38,8 @@ def extract_command(as_json: bool, **options) -> None:
     """Run a model over the traces and keep its hidden states where steps end.
 
     \b
-    tools-scorer extract --model_name MODEL --input_path artifacts/scorer_data/traces.jsonl --output_path PREFIX
-    tools-scorer extract --model-name MODEL --input-path F --output-path PREFIX --shard 0/4 --layers 14
+    tools-scorer extract --model MODEL --data artifacts/scorer_data/traces.jsonl --output-dir STATES
+    tools-scorer extract --model MODEL --data F --output-dir STATES --shard 0/4 --layers 14
     """
     from tools_scorer.extract import extract
 
@@ -73,8 +55,8 @@ def train_command(as_json: bool, **options) -> None:
     """Train a scorer on hidden states, calibrate it, and fold both into its weights.
 
     \b
-    tools-scorer train --train_dir PREFIX --step_sample_ratio 1.0 --config_name qwen3_4b_default
-    tools-scorer train --train-dir PREFIX --config-name demo --loss pairwise --export onnx --output-dir artifacts/scorer
+    tools-scorer train --data STATES --step-sample-ratio 1.0 --config-name qwen3_4b_default
+    tools-scorer train --data STATES --config-name demo --loss pairwise --export onnx --output-dir artifacts/scorer
     """
     from tools_scorer.train import train
 
@@ -88,8 +70,8 @@ def score_command(as_json: bool, **options) -> None:
     """Score traces: the probability of each step, and of the trace by mean, last, minimum and moving average.
 
     \b
-    tools-scorer score --scorer artifacts/scorer --input PREFIX --output-file scores.jsonl
-    tools-scorer score --scorer artifacts/scorer --input traces.jsonl --output-file scores.jsonl
+    tools-scorer score --scorer artifacts/scorer --data STATES --output-file scores.jsonl
+    tools-scorer score --scorer artifacts/scorer --data traces.jsonl --output-file scores.jsonl
     """
     from tools_scorer.score import describe, score
 
@@ -103,7 +85,7 @@ def evaluate_command(as_json: bool, **options) -> None:
     """Judge a scorer on unseen questions: within a question, beside baselines, with votes and replays.
 
     \b
-    tools-scorer evaluate --scorer artifacts/scorer --data PREFIX --output-dir artifacts/scorer_eval
+    tools-scorer evaluate --scorer artifacts/scorer --data STATES --output-dir artifacts/scorer_eval
     """
     from tools_scorer.evaluate import evaluate
 

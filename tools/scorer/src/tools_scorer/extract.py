@@ -31,12 +31,12 @@ from tools_shared.states.steps import parse_delimiter
 
 
 def extract(config: ExtractConfig) -> Hidden:
-    """Write the asked shards into the folder `--output-path`; returns it, opened.
+    """Write the asked shards into the folder `--output-dir`; returns it, opened.
 
     Everything that can be wrong with data, model and options is a ToolError before the weights are loaded.
     """
-    if config.input_path is None:
-        raise ToolError("--input-path is missing: name the .jsonl file that `tools-scorer preprocess` wrote")
+    if config.data is None:
+        raise ToolError("--data is missing: name the .jsonl file that `tools-scorer preprocess` wrote")
     job = plan(config)
     start, end = asked_range(config, len(job.traces))
     ranges = shard_ranges(start, end, config.shard_size)
@@ -48,7 +48,7 @@ def extract(config: ExtractConfig) -> Hidden:
     elif job.folder.exists() and (other := next((p.name for p in job.folder.iterdir() if p.name[0] != "."), None)):
         raise ToolError(
             f"{job.folder}: holds '{other}' and no {MANIFEST}, so it is no folder of hidden states; choose another "
-            "--output-path"
+            "--output-dir"
         )
     todo = [span for span in mine if config.overwrite or not _finished(job, *span)]
     if len(todo) < len(mine):
@@ -67,13 +67,13 @@ def plan(config: ExtractConfig) -> Job:
     """Check data against model and options, and say what the shards will be."""
     from tools_shared.models.load import check_base, context_length, load_config, load_tokenizer
 
-    traces = open_traces(config.input_path)
+    traces = open_traces(config.data)
     start, end = asked_range(config, len(traces))
-    ref = resolve(config.model_name)
+    ref = resolve(config.model)
     if ref.adapter is not None:
         check_base(ref)
     tokenizer, shape = load_tokenizer(ref), load_config(ref).get_text_config()
-    check_tokenizer(traces, tokenizer, config.model_name)
+    check_tokenizer(traces, tokenizer, config.model)
     traces.check(start, end, shape.vocab_size, context_length(shape))
     layers = layer_indices(config.layer_numbers, shape, "--layers")
     if config.export == "pt" and len(layers) != 1:
@@ -81,7 +81,7 @@ def plan(config: ExtractConfig) -> Job:
     final_norm = layers[-1] == shape.num_hidden_layers and config.norm == "post"
     compute = compute_dtype(config)
     manifest = Manifest(
-        model=config.model_name,
+        model=config.model,
         reader_sha256=reader_sha256(ref),
         layers=layers,
         hidden_size=shape.hidden_size,
@@ -96,26 +96,24 @@ def plan(config: ExtractConfig) -> Job:
         engine="vllm" if config.engine == "vllm" else "transformers",
         compute_dtype=compute,
     )
-    reader = ReaderOptions(
-        config.model_name, layers, final_norm, config.dtype, compute, config.device, batch_tokens(config)
-    )
+    reader = ReaderOptions(config.model, layers, final_norm, config.dtype, compute, config.device, batch_tokens(config))
     return Job(output_folder(config), traces, manifest, reader, manifest.engine)
 
 
 def output_folder(config: ExtractConfig) -> Path:
-    if config.output_path is None:
-        path = Path(config.input_path)
+    if config.output_dir is None:
+        path = Path(config.data)
         return path.with_name(f"{path.stem}-hidden")
-    folder = Path(config.output_path)
+    folder = Path(config.output_dir)
     if folder.exists() and not folder.is_dir():
-        raise ToolError(f"{folder}: is a file, and --output-path names the folder of the shards; choose another")
+        raise ToolError(f"{folder}: is a file, and --output-dir names the folder of the shards; choose another")
     return folder
 
 
 def asked_range(config: ExtractConfig, n_traces: int) -> tuple[int, int]:
     """Raises ToolError when it begins after the last trace."""
     if config.start_idx >= n_traces:
-        raise ToolError(f"--start-idx {config.start_idx}: {config.input_path} has {n_traces} traces, from 0")
+        raise ToolError(f"--start-idx {config.start_idx}: {config.data} has {n_traces} traces, from 0")
     return config.start_idx, min(config.end_idx or n_traces, n_traces)
 
 

@@ -48,26 +48,26 @@ def preprocess(config: PreprocessConfig, invocation: Invocation) -> Manifest:
 
     Raises ToolError when the source cannot be opened or none of its rows is usable.
     """
-    if config.input_file is None:
-        raise ToolError("--input-file is missing: name the attempts, such as artifacts/traces/traces.graded.jsonl")
+    if config.data is None:
+        raise ToolError("--data is missing: name the attempts, such as artifacts/traces/traces.graded.jsonl")
     output_dir = Path(config.output_dir or default_output_dir("scorer_data"))
     if done := finished(output_dir, config):
         return done
-    name = output_name(config.input_file)
+    name = output_name(config.data)
     if name in _RESERVED:
-        raise ToolError(f"{config.input_file}: a run has a {name} of its own; rename the input")
-    ref = reader_of(config.tokenizer_path)
-    rows = read_rows(config.input_file)
+        raise ToolError(f"{config.data}: a run has a {name} of its own; rename the input")
+    ref = reader_of(config.model)
+    rows = read_rows(config.data)
     profile, rows = fitting_profile(ref, config, rows)
     parts = (config, ref, profile, _load_tokenizer(ref), _groups(config))
-    if config.input_file != "-":  # standard input can be read but once
+    if config.data != "-":  # standard input can be read but once
         _check_usable(_Maker(*parts), rows)
-        rows = read_rows(config.input_file)
+        rows = read_rows(config.data)
     maker = _Maker(*parts)
     with draft(output_dir, config, invocation, "scorer_data") as run:
-        run.add_input("attempts", config.input_file, source_sha256(config.input_file) or "")
+        run.add_input("attempts", config.data, source_sha256(config.data) or "")
         sha256 = tokenizer_sha256(maker.tokenizer)
-        run.add_input("tokenizer", config.tokenizer_path, sha256, profile=maker.profile.to_json())
+        run.add_input("tokenizer", config.model, sha256, profile=maker.profile.to_json())
         write_jsonl(run.path / name, maker.rows(rows))
         if not maker.counts["n_traces"]:
             raise _nothing_usable(maker)
@@ -230,7 +230,7 @@ def _check_usable(maker: _Maker, rows: Iterable[Row | Rejected]) -> None:
 
 
 def _nothing_usable(maker: _Maker) -> ToolError:
-    empty = Rejected(Origin(str(maker.config.input_file), 1), "the source is empty")
+    empty = Rejected(Origin(str(maker.config.data), 1), "the source is empty")
     first = min(maker.rejected, key=lambda found: (found.origin.path, found.origin.line), default=empty)
     return ToolError(f"{first.origin}: no usable trace ({len(maker.rejected)} rejected; first: {first.reason})")
 

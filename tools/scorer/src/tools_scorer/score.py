@@ -29,9 +29,9 @@ def score(config: ScoreConfig) -> dict[str, Any]:
     A row that cannot be scored keeps its line, with the reason and no score. Raises ToolError when scorer and states do
     not fit, or nothing could be read.
     """
-    if config.scorer is None or config.input is None:
+    if config.scorer is None or config.data is None:
         raise ToolError(
-            "--scorer (a run of tools-scorer train) and --input (hidden states, or rows with text) are needed"
+            "--scorer (a run of tools-scorer train) and --data (hidden states, or rows with text) are needed"
         )
     counts = {"n_scored": 0, "n_without": 0}
 
@@ -41,14 +41,14 @@ def score(config: ScoreConfig) -> dict[str, Any]:
             yield row
 
     with output_files(
-        "tools-scorer score", {"scores": Path(config.output_file)}, flag="--output-file", inputs=_inputs(config.input),
+        "tools-scorer score", {"scores": Path(config.output_file)}, flag="--output-file", inputs=_inputs(config.data),
         overwrite=config.overwrite,
     ) as files:  # fmt: skip
-        made = _of_states(config) if (Path(config.input) / MANIFEST).exists() else _of_text(config)
+        made = _of_states(config) if (Path(config.data) / MANIFEST).exists() else _of_text(config)
         write_jsonl(files["scores"], counted())
     if not counts["n_scored"]:
         raise ToolError(
-            f"{config.input}: none of its {counts['n_without']} traces could be scored; see {config.output_file}"
+            f"{config.data}: none of its {counts['n_without']} traces could be scored; see {config.output_file}"
         )
     say(f"{counts['n_scored']} traces scored, {counts['n_without']} not")
     return {"path": config.output_file, **counts}
@@ -60,7 +60,7 @@ def _inputs(spec: str) -> Iterable[Path]:
 
 
 def _of_states(config: ScoreConfig) -> Iterator[dict[str, Any]]:
-    scorer, hidden = load_scorer(config.scorer), open_hidden(config.input)
+    scorer, hidden = load_scorer(config.scorer), open_hidden(config.data)
     scorer.check_reader(hidden.manifest.to_json(), str(hidden.path), READER_FIELDS)
     hidden.verify()
     for shard in hidden.shards:
@@ -75,8 +75,8 @@ def _of_states(config: ScoreConfig) -> Iterator[dict[str, Any]]:
 
 
 def _of_text(config: ScoreConfig) -> Iterator[dict[str, Any]]:
-    reader = open_text_scorer(config.scorer, config.model_name, config.device, config.batch_tokens)
-    rows = read_rows(config.input)
+    reader = open_text_scorer(config.scorer, config.model, config.device, config.batch_tokens)
+    rows = read_rows(config.data)
     while chunk := list(itertools.islice(rows, _AT_ONCE)):
         yield from _chunk(chunk, reader, config)
 

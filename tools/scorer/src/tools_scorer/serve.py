@@ -81,7 +81,7 @@ def application(config: ServeConfig) -> Starlette:
 
     if config.scorer is None:
         raise ToolError("--scorer is missing: name a run of tools-scorer train")
-    reader = open_text_scorer(config.scorer, config.model_name, config.device) if config.text else None
+    reader = open_text_scorer(config.scorer, config.model, config.device) if config.text else None
     scorer = reader.scorer if reader else load_scorer(config.scorer)
     answering = _Answering(scorer, reader, config)
 

@@ -38,12 +38,12 @@ def train(config: TrainConfig, invocation: Invocation) -> RunManifest:
     Raises ToolError before anything is trained when the states cannot be used: one class, too few questions, a corrupt
     shard, dimensions that do not fit.
     """
-    if config.train_dir is None:
-        raise ToolError("--train-dir is missing: name the folder that `tools-scorer extract` wrote")
+    if config.data is None:
+        raise ToolError("--data is missing: name the folder that `tools-scorer extract` wrote")
     settings = recipe(config)
     output_dir = Path(config.output_dir or default_output_dir("scorer"))
     done = finished(output_dir, config)
-    hidden = open_states(config.train_dir, output_dir)
+    hidden = open_states(config.data, output_dir)
     if done:
         return check_unchanged(done, hidden)
     for format_ in config.export:
@@ -88,7 +88,7 @@ def _train_into(
     run: Draft, config: TrainConfig, settings: Recipe, rows: RowSet, validation: RowSet
 ) -> Mapping[str, Any]:
     scale = standardisation(rows)
-    dtype = _dtype(config.precision)
+    dtype = _dtype(config.dtype)
     feeds = [Feed(part, scale, dtype, config.memory_mb) for part in (rows, validation)]
     if run.resumed:
         run.rewind(_epochs_done(run))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from tools_shared.config import flag_of, option, source_option
+from tools_shared.config import Config, flag_of, option, source_option
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
 from tools_shared.runs import RunConfig
@@ -18,72 +17,98 @@ DISTILLING = {"divergence": "forward", "temperature": 1.0, "alpha": 1.0, "on_pol
 
 
 @dataclass(frozen=True)
-class SftConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
-    """Supervised fine-tuning of `base_model` on one data set."""
+class DataOptions(Config):
+    """Which rows are learned."""
 
-    TOOL: ClassVar[str] = "sft"
-    ALIASES: ClassVar[Mapping[str, str]] = {
-        "num_epochs": "epochs",
-        "num_train_epochs": "epochs",
-        "train_path": "train_file",
-        "eval_path": "eval_file",
-        "precision": "dtype",
-    }
+    PANEL: ClassVar[str] = "Data"
 
-    stage: Literal["prep", "full"] = option(
-        "full",
-        "prep: a few rows, to teach the answer format; full: the task. Names the output and picks the row count.",
-    )
-    base_model: str = option("demo", "Hub id, model folder, adapter folder, run directory, or 'demo'.")
-    train_file: tuple[str, ...] = source_option(
-        "demo://problems?split=train&size=2048", "Training rows: any source.", flags=("--train-path",)
+    data: tuple[str, ...] = source_option(
+        "demo://problems?split=train&size=2048", "Training rows: any source.", aliases=("train_file", "train_path")
     )
     traces_file: tuple[str, ...] = source_option(
         None,
-        'Training rows made by a model, {"question", "answer": "reasoning\\n\\n#### 42"}; instead of --train-file.',
+        'Rows of a model (tools-traces), instead of --data. {"question", "answer": "reasoning\\n\\n#### 42"}.',
     )
     train_samples: int | None = option(
-        None, "Rows of stage full, from the first. Default: all.", env="TRAIN_SAMPLES", minimum=1
+        None, "Use the first N rows (--stage full). Default: all.", env="TRAIN_SAMPLES", minimum=1
     )
     prep_train_samples: int | None = option(
-        128, "Rows of stage prep, from the first.", env="PREP_TRAIN_SAMPLES", minimum=1
+        128, "Use the first N rows (--stage prep).", env="PREP_TRAIN_SAMPLES", minimum=1
     )
-    epochs: float = option(1.0, "Passes over the training rows.", minimum=0)
-    batch_size: int = option(8, "Examples in one forward pass on a device.", minimum=1)
-    gradient_accumulation: int = option(
-        1, "Forward passes summed into one optimiser step, over all processes.", minimum=1
-    )
-    learning_rate: float = option(2e-4, "Peak learning rate.", minimum=0)
-    max_length: int = option(2048, "Longest example, prompt and completion together, in tokens.", minimum=8)
+    max_length: int = option(2048, "Longest example (prompt and completion), in tokens.", minimum=8)
     on_overlong: Literal["error", "drop", "truncate"] = option("error", "What to do with longer examples.")
-    loss_on: Literal["completion", "all"] = option("completion", "Which tokens are learned.")
-    packing: bool = option(False, "Put several short examples in one row of the batch, without attention between them.")
+    loss_on: Literal["completion", "all"] = option(
+        "completion", "Compute the loss on the completion only, or on all tokens."
+    )
+    packing: bool = option(False, "Pack several short examples into one row, without attention between them.")
+
+
+@dataclass(frozen=True)
+class DistillationOptions(Config):
+    """Learning from another model's probabilities."""
+
+    PANEL: ClassVar[str] = "Distillation"
+
     objective: Literal["sft", "distill"] = option(
-        "sft", "sft: learn the tokens of the data; distill: learn the probabilities that --teacher gives to all tokens."
+        "sft", "sft: learn the tokens of the data; distill: learn the token probabilities of --teacher."
     )
     teacher: str | None = option(
-        None, "For --objective distill: a model that is here or on the hub, with the tokenizer of the base model."
+        None, "Teacher of --objective distill: a local or hub model with the base model's tokenizer."
     )
     divergence: Literal["forward", "reverse", "jsd"] = option(
         DISTILLING["divergence"],
-        "What is made small: KL(teacher || student), KL(student || teacher), or their Jensen-Shannon mean.",
+        "Divergence to minimise: KL(teacher || student), KL(student || teacher), or the Jensen-Shannon divergence.",
     )
-    temperature: float = option(
-        DISTILLING["temperature"], "Softens the probabilities of teacher and student alike.", minimum=0.01
-    )
+    temperature: float = option(DISTILLING["temperature"], "Softmax temperature of teacher and student.", minimum=0.01)
     alpha: float = option(
         DISTILLING["alpha"],
-        "Weight of the divergence; the rest is that of the data's own tokens, as in SFT.",
+        "Weight of the divergence; the SFT loss on the data has the rest (1 - alpha).",
         minimum=0,
         maximum=1,
     )
     on_policy: bool = option(
         DISTILLING["on_policy"],
-        "Distill on completions that the student draws itself at each step, instead of the data's.",
+        "Distill on completions that the student samples at each step, instead of those in the data.",
     )
-    max_completion_length: int = option(512, "Longest completion that --on-policy draws, in tokens.", minimum=1)
-    eval: bool = option(True, "Evaluate the trained model.")
-    eval_before: bool = option(False, "Evaluate the base model before training too.")
+    max_completion_length: int = option(512, "Longest completion that --on-policy samples, in tokens.", minimum=1)
+
+
+@dataclass(frozen=True)
+class SftConfig(DataOptions, DistillationOptions, TrainingOptions, LoraOptions, EvalConfig, RunConfig):
+    """Supervised fine-tuning of `base_model` on one data set."""
+
+    TOOL: ClassVar[str] = "sft"
+    FIRST: ClassVar[tuple[str, ...]] = (
+        "data",
+        "traces_file",
+        "train_samples",
+        "base_model",
+        "lora_r",
+        "epochs",
+        "learning_rate",
+        "batch_size",
+        "gradient_accumulation",
+        "max_length",
+        "eval_data",
+        "eval_samples",
+        "stage",
+        "output_dir",
+        "overwrite",
+        "dry_run",
+    )
+
+    stage: Literal["prep", "full"] = option(
+        "full", "prep: a few rows, to teach the answer format; full: the task. Names the run and chooses the row count."
+    )
+    base_model: str = option("demo", "Hub id, folder (model or adapter), run directory, or 'demo'.", panel="Model")
+    epochs: float = option(1.0, "Passes over the training rows.", minimum=0, panel="Optimiser")
+    batch_size: int = option(8, "Examples per device in one forward pass.", minimum=1, panel="Optimiser")
+    gradient_accumulation: int = option(
+        1, "Forward passes per optimiser step, over all processes.", minimum=1, panel="Optimiser"
+    )
+    learning_rate: float = option(2e-4, "Peak learning rate.", minimum=0, panel="Optimiser")
+    eval: bool = option(True, "Evaluate the trained model.", panel="Evaluation")
+    eval_before: bool = option(False, "Also evaluate the base model, before training.", panel="Evaluation")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,7 +126,7 @@ class SftConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
     def idle(self) -> dict[str, str]:
         found = super().idle()
         if self.traces_file:
-            found["train_file"] = "with --traces-file"
+            found["data"] = "with --traces-file"
         if not self.on_policy:
             found["max_completion_length"] = "without --on-policy"
         other = "train_samples" if self.stage == "prep" else "prep_train_samples"
@@ -125,7 +150,7 @@ class SftConfig(TrainingOptions, LoraOptions, EvalConfig, RunConfig):
 
     @property
     def source(self) -> tuple[str, ...]:
-        return self.traces_file or self.train_file
+        return self.traces_file or self.data
 
     @property
     def run_name(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -23,32 +22,29 @@ class OutputConfig(RunConfig):
     """Which of the graded attempts become rows, and where they go."""
 
     TOOL: ClassVar[str] = "traces"
+    PANEL: ClassVar[str] = "Output"
 
-    output_file: str = option("traces.jsonl", "Name of the rows' file in the output directory.")
+    output_file: str = option("traces.jsonl", "Name of the JSONL file in the output directory.")
     keep: str = option(
         "first",
-        "Which verified traces of a question become rows: first, shortest, all, k:N (the first N), or diverse "
-        "(one for each list of equations).",
+        "Which verified traces become rows. first, shortest, all, k:N (the first N), or diverse (one for each list of "
+        "equations).",
     )
     fallback: Literal["original", "skip"] = option(
-        "original", "What stands for a question without a verified trace: the data's own solution, or nothing."
+        "original", "Row of a question without a verified trace: the solution in the data, or none."
     )
-    dedup: bool = option(False, "Leave out a row whose question and reasoning stand in an earlier row.")
-    min_pass_rate: float = option(
-        0.0, "Leave out questions of which a smaller share of all attempts is verified.", minimum=0, maximum=1
-    )
-    max_pass_rate: float = option(
-        1.0, "Leave out questions of which a larger share of all attempts is verified.", minimum=0, maximum=1
-    )
+    dedup: bool = option(False, "Leave out rows that repeat the question and reasoning of an earlier row.")
+    min_pass_rate: float = option(0.0, "Leave out questions whose pass rate is below this.", minimum=0, maximum=1)
+    max_pass_rate: float = option(1.0, "Leave out questions whose pass rate is above this.", minimum=0, maximum=1)
     emit: Literal["rows", "graded"] = option(
-        "rows", "graded: also write every attempt, right and wrong, to NAME.graded.jsonl."
+        "rows", "graded: also write every attempt, right or wrong, to NAME.graded.jsonl."
     )
     token_ids: bool = option(False, "Write each response's tokens into its row.")
     scorer: str | None = option(
-        None, "A run of tools-scorer train: verified traces are scored, and --min-score leaves out the lowest."
+        None, "Score verified traces with this run of tools-scorer train; --min-score leaves out the lowest."
     )
     min_score: float | None = option(
-        None, "With --scorer: leave out traces whose mean step probability is lower.", minimum=0, maximum=1
+        None, "Leave out traces whose mean step probability is lower (with --scorer).", minimum=0, maximum=1
     )
 
     def __post_init__(self) -> None:
@@ -84,46 +80,84 @@ class OutputConfig(RunConfig):
 class TracesConfig(OutputConfig, EngineConfig, RayConfig):
     """Verified traces of one model on one data set."""
 
-    ALIASES: ClassVar[Mapping[str, str]] = {"grpo_model": "model", "base_model": "model", "model_path": "model"}
+    FIRST: ClassVar[tuple[str, ...]] = (
+        "data",
+        "num_samples",
+        "model",
+        "max_attempts",
+        "temperature",
+        "max_new_tokens",
+        "keep",
+        "fallback",
+        "output_file",
+        "output_dir",
+        "overwrite",
+        "dry_run",
+    )
 
     model: str = option(
         "demo",
-        "Hub id, model folder, adapter folder, run directory, or 'demo'.",
-        flags=("--grpo-model", "--base-model", "--model-path"),
+        "Hub id, folder (model or adapter), run directory, or 'demo'.",
+        aliases=("grpo_model", "base_model", "model_path"),
+        panel="Model",
     )
     data: tuple[str, ...] = source_option(
-        f"demo://problems?size={DEFAULT_SIZE}", "Problems: any source.", flags=("--train-path", "--train-file")
+        f"demo://problems?size={DEFAULT_SIZE}",
+        "Problems: any source.",
+        aliases=("train_path", "train_file"),
+        panel="Data",
     )
-    dataset_split: str | None = option(None, "Split of the data, where its address names a set with splits.")
-    num_samples: int | None = option(None, "How many problems, from the first. Default: all.", minimum=1)
-    max_attempts: int = option(5, "Most completions drawn of one question.", minimum=1)
-    batch_size: int = option(32, "Completions under way at once.", minimum=1)
-    temperature: float = option(0.8, "Sampling temperature.", minimum=0)
-    top_p: float = option(1.0, "Only the likeliest tokens that make up this probability.", minimum=0.0001, maximum=1)
-    top_k: int = option(0, "Only so many of the likeliest tokens; 0 is all.", minimum=0)
-    min_p: float = option(0.0, "Only tokens this likely relative to the likeliest.", minimum=0, maximum=1)
-    max_new_tokens: int = option(512, "Longest completion, in tokens.", minimum=1)
-    seed: int = option(0, "Attempt k of a question depends on this, its id and k alone.")
-    decontaminate: tuple[str, ...] = source_option(None, "Leave out questions that this test set holds: any source.")
-    shard: str | None = option(None, "i/n with i from 0: every n-th question only; see `tools-traces merge`.")
-    question_key: str | None = option(None, "Field that holds the question; dots reach into objects.")
-    answer_key: str | None = option(None, "Field that holds the answer; dots reach into objects.")
+    dataset_split: str | None = option(None, "Split to read, where the address names a set with splits.", panel="Data")
+    num_samples: int | None = option(None, "Use the first N problems. Default: all.", minimum=1, panel="Data")
+    max_attempts: int = option(5, "Most completions per question.", minimum=1, panel="Sampling")
+    batch_size: int = option(32, "Completions sampled at a time.", minimum=1, panel="Sampling")
+    temperature: float = option(0.8, "Sampling temperature.", minimum=0, panel="Sampling")
+    top_p: float = option(1.0, "Nucleus sampling probability (1: off).", minimum=0.0001, maximum=1, panel="Sampling")
+    top_k: int = option(0, "Sample from the k most likely tokens (0: off).", minimum=0, panel="Sampling")
+    min_p: float = option(
+        0.0,
+        "Least token probability, relative to the most likely token (0: off).",
+        minimum=0,
+        maximum=1,
+        panel="Sampling",
+    )
+    max_new_tokens: int = option(512, "Longest completion, in tokens.", minimum=1, panel="Sampling")
+    seed: int = option(0, "Attempt k at a question depends only on the seed, its id and k.", panel="Sampling")
+    decontaminate: tuple[str, ...] = source_option(
+        None, "Leave out questions of this test set: any source.", panel="Data"
+    )
+    shard: str | None = option(
+        None, "i/n with i from 0: use every n-th question only; see `tools-traces merge`.", panel="Data"
+    )
+    question_key: str | None = option(None, "Field that holds the question; dots reach into objects.", panel="Data")
+    answer_key: str | None = option(None, "Field that holds the answer; dots reach into objects.", panel="Data")
     # Other engines sample other tokens, so here the choice decides the result.
     engine: Literal["transformers", "vllm", "http", "ray"] = option(
-        "transformers", "What draws the completions. ray: workers on a cluster or here, each with --ray-engine."
+        "transformers",
+        "What samples the completions. http: a server; ray: workers on a cluster or this machine, with --ray-engine.",
+        panel="Sampling",
     )
-    ray_engine: Literal["transformers", "vllm"] = option("transformers", "What the workers of --engine ray draw with.")
+    ray_engine: Literal["transformers", "vllm"] = option(
+        "transformers", "Engine of the workers of --engine ray.", panel="Ray"
+    )
     record_hidden: bool = option(
         False,
-        "With --engine vllm --emit graded: keep the hidden states at the ends of steps while generating, as the "
-        "shards NAME-hidden that tools-scorer train reads.",
+        "Record hidden states at the ends of steps while generating, in the shards NAME-hidden that tools-scorer train "
+        "reads. Needs --engine vllm --emit graded --token-ids.",
+        panel="Output",
     )
     hidden_layers: str = option(
-        "-1", "Hidden states to record, comma-separated: 0 is the embedding, k the output of block k, -1 the last."
+        "-1",
+        "Layers to record, comma-separated: 0 is the embedding, k the output of block k, -1 the last.",
+        panel="Output",
     )
-    hidden_delimiter: str = option("\\n\\n", "What ends a step of the recorded states: '\\n\\n', '\\n' or 'sentence'.")
-    hidden_dtype: Literal["fp16", "bf16", "fp32"] = option("fp16", "Number format of the recorded states.")
-    dry_run: bool = option(False, "Say what would be drawn, from the data alone, and stop.", identity=False)
+    hidden_delimiter: str = option(
+        "\\n\\n", "What ends a step of the recorded states: '\\n\\n', '\\n' or 'sentence'.", panel="Output"
+    )
+    hidden_dtype: Literal["fp32", "bf16", "fp16"] = option(
+        "fp16", "Number format of the recorded states.", panel="Output"
+    )
+    dry_run: bool = option(False, "Print what would be sampled, then stop.", identity=False, panel="Run")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""`--datasets`: data of a user's own, in the place of a suite's or as the whole benchmark."""
+"""`--data`: data of a user's own, in the place of a suite's or as the whole benchmark."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LOOKED_AT = 20
 
 
 def suite_of_datasets(given: Sequence[str]) -> Suite:
-    """The suite that `--datasets` alone make: a task a file, its kind named (`match=x.jsonl`) or told from its rows."""
+    """The suite that `--data` alone make: a task a file, its kind named (`match=x.jsonl`) or told from its rows."""
     tasks: list[Task] = []
     for name, path in _given(given):
         kind = name or _kind_of(path)
         if kind not in KINDS:
             raise ToolError(
-                f"--datasets {name}={path}: no kind of task is called '{name}'{nearest(kind, KINDS)}; write KIND=PATH "
+                f"--data {name}={path}: no kind of task is called '{name}'{nearest(kind, KINDS)}; write KIND=PATH "
                 f"({', '.join(KINDS)}) or PATH, or name the --suite whose task it is"
             )
         stem = name or Path(path.split("?")[0]).stem or kind
@@ -46,7 +46,7 @@ def with_datasets(suite: Suite, given: Sequence[str]) -> Suite:
         chosen = chosen or [i for i, task in enumerate(tasks) if task.kind == wanted]
         if not chosen and wanted not in KINDS:
             known = [word for task in tasks for word in (task.name, task.kind)]
-            raise ToolError(f"--datasets {name}={path}: the suite has no task or kind '{name}'{nearest(wanted, known)}")
+            raise ToolError(f"--data {name}={path}: the suite has no task or kind '{name}'{nearest(wanted, known)}")
         if not chosen:
             tasks.append(Task(wanted, wanted, path))
             continue
@@ -58,7 +58,7 @@ def with_datasets(suite: Suite, given: Sequence[str]) -> Suite:
 
 
 def with_keys(suite: Suite, given: Sequence[str], question_key: str | None, answer_key: str | None) -> Suite:
-    """The suite with `--question-key` and `--answer-key` on the tasks of `--datasets`; without any, on those that are
+    """The suite with `--question-key` and `--answer-key` on the tasks of `--data`; without any, on those that are
     answered in mathematics or text."""
     paths = {path for _, path in _given(given)}
     asked = {"question_key": question_key, "answer_key": answer_key}
@@ -78,7 +78,7 @@ def _given(words: Sequence[str]) -> Iterator[tuple[str, str]]:
         whole = Path(word).exists() or "://" in word
         paths = [word] if whole else [part.strip() for part in word.split(",") if part.strip()]
         if not paths or word.endswith("="):
-            raise ToolError(f"--datasets {word}: write PATH, or NAME=PATH such as math=test.jsonl")
+            raise ToolError(f"--data {word}: write PATH, or NAME=PATH such as math=test.jsonl")
         yield from (("", path) for path in paths)
 
 

@@ -43,7 +43,7 @@ class Plan:
 
 def make_plan(config: BenchConfig) -> Plan:
     """Read the suite and its data; raises ToolError when a task has no usable row."""
-    suite = with_keys(_suite(config), config.datasets, config.question_key, config.answer_key)
+    suite = with_keys(_suite(config), config.data, config.question_key, config.answer_key)
     tasks = [read_task(task, config.limit) for task in suite.tasks]
     for one in tasks:
         n_read = len(one.items) + len(one.rejected)
@@ -58,9 +58,9 @@ def make_plan(config: BenchConfig) -> Plan:
 
 def _suite(config: BenchConfig) -> Suite:
     name = config.suite or suite_of(config.compare)
-    if name is None and config.datasets:
-        return suite_of_datasets(config.datasets)
-    return with_datasets(load_suite(name or DEFAULT), config.datasets)
+    if name is None and config.data:
+        return suite_of_datasets(config.data)
+    return with_datasets(load_suite(name or DEFAULT), config.data)
 
 
 def suite_of(baseline: str | None) -> str | None:
@@ -86,10 +86,10 @@ def _chosen(tasks: Sequence[ReadTask], ids: str) -> list[ReadTask]:
 
 def _profile(config: BenchConfig, suite: Suite) -> Profile:
     """The profile that a model was trained with, else that of --profile, of the suite, or the default."""
-    if config.model_path is not None:
+    if config.model is not None:
         from tools_shared.models import choose_profile, resolve
 
-        ref = resolve(config.model_path)
+        ref = resolve(config.model)
         return choose_profile(ref, config.profile or (suite.profile if ref.profile is None else None))
     return load_profile(config.profile or suite.profile or DEFAULT_PROFILE)
 
@@ -109,15 +109,16 @@ def _owner(folder: Path) -> str | None:
     for path in (folder / "run.json", partial_dir(folder) / "draft.json"):
         if path.is_file():
             identity = json.loads(path.read_text(encoding="utf-8")).get("identity", {})
-            return identity.get("model_name") or (identity.get("model_path") and Path(identity["model_path"]).name)
+            identity = BenchConfig.renamed(identity)
+            return identity.get("model_name") or (identity.get("model") and Path(identity["model"]).name)
     return None
 
 
 def display_name(config: BenchConfig) -> str:
     if config.model_name:
         return config.model_name
-    if config.model_path:
-        return Path(config.model_path).name
+    if config.model:
+        return Path(config.model).name
     raise ToolError("--model-name is missing: it names the results, and the model on the server")
 
 
@@ -151,4 +152,4 @@ def server_of(config: BenchConfig) -> Server:
 
 
 def tells_format(config: BenchConfig) -> bool:
-    return config.model_path is not None or api_of(config).tells_format
+    return config.model is not None or api_of(config).tells_format

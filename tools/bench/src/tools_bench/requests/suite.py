@@ -3,7 +3,7 @@
     name: standard
     profile: boxed               # optional: the prompt profile for models that were not trained with one
     tasks:
-      - name: gsm8k              # how results and `--datasets gsm8k=path` call it
+      - name: gsm8k              # how results and `--data gsm8k=path` call it
         kind: math               # math, match (free text), tutor or safety
         source: data://gsm8k-test.jsonl
         url: https://...         # where `tools-bench data fetch` gets it
@@ -73,7 +73,7 @@ class Task:
         if not path.exists():
             raise ToolError(
                 f"{path}: the data of task '{self.name}' is not here; run tools-bench data fetch, give a copy with "
-                f"--suite NAME --datasets {self.name}=PATH, or take --suite quick, which needs none"
+                f"--suite NAME --data {self.name}=PATH, or take --suite quick, which needs none"
             )
         self._check(path)
         return str(path)
@@ -111,7 +111,7 @@ def load_suite(name_or_file: str) -> Suite:
     if not path.is_file():
         raise ToolError(f"--suite {name_or_file}: no such suite: use {', '.join(known)}, or a YAML file")
     if path.suffix not in (".yaml", ".yml"):
-        raise ToolError(f"--suite {name_or_file}: is no suite (a YAML file); if it holds data, pass --datasets {path}")
+        raise ToolError(f"--suite {name_or_file}: is no suite (a YAML file); if it holds data, pass --data {path}")
     content = yaml_text.load(path)
     if not isinstance(content, Mapping) or not isinstance(content.get("tasks"), list) or not content["tasks"]:
         raise ToolError(f"{path}: a suite has a name and a list of tasks")

@@ -85,10 +85,10 @@ def check_inputs(config: DedupConfig, paths: OutputPaths) -> None:
     """Raises ToolError when an output is an input, but for the training file with --in-place."""
     from tools_dedup.input.rows import named_source
 
-    test_specs = [named_source(given)[1] for given in config.test_path]
-    if [*config.train_path, *test_specs].count("-") > 1:
+    test_specs = [named_source(given)[1] for given in config.test_data]
+    if [*config.data, *test_specs].count("-") > 1:
         raise ToolError("standard input ('-') can be read for one set only; give the others as files")
-    train = set(files_among(*config.train_path))
+    train = set(files_among(*config.data))
     others = set(files_among(*test_specs))
     others |= {Path(p).resolve() for p in (config.verdicts, config.calibration, config.load_embeddings) if p}
     outputs = [getattr(paths, field.name) for field in fields(paths)]

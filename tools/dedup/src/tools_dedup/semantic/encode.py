@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tools_dedup.semantic.models import ModelRef
 from tools_shared.console import say
 from tools_shared.errors import ToolError
+from tools_shared.models.load import DTYPES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,9 +33,9 @@ class Encoder(Protocol):
 
 
 def resolve_dtype(dtype: str, device: str) -> str:
-    """`auto` as bfloat16 where the processor multiplies it natively, else float32."""
+    """torch's name of `--dtype`: `auto` is bfloat16 where the processor multiplies it natively, else float32."""
     if dtype != "auto":
-        return dtype
+        return DTYPES[dtype]
     if resolve_device(device) == "cuda":
         import torch
 

@@ -44,67 +44,102 @@ class TrainConfig(RunConfig):
 
     TOOL: ClassVar[str] = "scorer"
 
-    train_dir: str | None = option(
-        None, "Folder of hidden states that `tools-scorer extract` wrote, or of the known pipeline's .pt files."
+    FIRST: ClassVar[tuple[str, ...]] = (
+        "data",
+        "step_sample_ratio",
+        "config_name",
+        "loss",
+        "learning_rate",
+        "batch_size",
+        "epochs",
+        "seed",
+        "export",
+        "output_dir",
+        "overwrite",
+    )
+    PANEL: ClassVar[str] = "Optimiser"
+
+    data: str | None = option(
+        None,
+        "Folder of hidden states that `tools-scorer extract` wrote, or of .pt files in the layout of STEP.",
+        aliases=("train_dir",),
+        panel="Data",
     )
     config_name: str = option(
-        "qwen3_4b_default", "Settings: qwen3_4b_default, demo, linear, or a YAML file with the same keys."
+        "qwen3_4b_default",
+        "Recipe: qwen3_4b_default, demo, linear, or a YAML file with the same keys.",
+        panel="Model",
     )
     step_sample_ratio: float = option(
-        1.0, "Share of each trace's steps to train on, one at least.", minimum=0.0001, maximum=1
+        1.0, "Share of each trace's steps to train on (at least one step).", minimum=0.0001, maximum=1, panel="Data"
     )
-    hidden: str | None = option(None, f"Widths of the hidden layers, comma-separated; 'none' is linear. {_OF_RECIPE}")
+    hidden: str | None = option(
+        None, f"Widths of the hidden layers, comma-separated; 'none' is linear. {_OF_RECIPE}", panel="Model"
+    )
     loss: Literal["bce", "pairwise"] | None = option(
         None, f"bce: right or wrong; pairwise: the right one of two traces of a question. {_OF_RECIPE}"
     )
     weighting: Literal["trace", "step"] | None = option(
         None, f"trace: a long trace counts as much as a short one; step: each step the same. {_OF_RECIPE}"
     )
-    learning_rate: float | None = option(None, f"Adam's. {_OF_RECIPE}", minimum=0)
-    weight_decay: float | None = option(None, f"Adam's. {_OF_RECIPE}", minimum=0)
-    batch_size: int | None = option(None, f"Rows in a batch. {_OF_RECIPE}", minimum=2)
-    epochs: int | None = option(None, f"Passes over the rows at most. {_OF_RECIPE}", minimum=1)
+    learning_rate: float | None = option(None, f"Learning rate of Adam. {_OF_RECIPE}", minimum=0)
+    weight_decay: float | None = option(None, f"Weight decay of Adam. {_OF_RECIPE}", minimum=0)
+    batch_size: int | None = option(None, f"Rows per batch. {_OF_RECIPE}", minimum=2)
+    epochs: int | None = option(None, f"Most passes over the rows. {_OF_RECIPE}", minimum=1)
     patience: int | None = option(
-        None, f"Epochs without a better validation loss until it stops. {_OF_RECIPE}", minimum=1
+        None, f"Stop after N epochs without a better validation loss. {_OF_RECIPE}", minimum=1
     )
     calibration: Literal["temperature", "isotonic", "none"] | None = option(
-        None, f"How logits become probabilities, on the calibration split. {_OF_RECIPE}"
+        None, f"How to calibrate the probabilities, on the calibration split. {_OF_RECIPE}"
     )
     features: Literal["last", "layer_mean", "concat"] | None = option(
-        None, f"Of several layers: the last, their mean, or all. {_OF_RECIPE}"
+        None, f"Input of several recorded layers: the last, their mean, or all. {_OF_RECIPE}", panel="Model"
     )
-    precision: Literal["auto", "fp32", "bf16"] = option(
-        "auto", "Number format of the matrix products. auto: bf16 where the processor has AMX, else fp32."
+    dtype: Literal["auto", "fp32", "bf16"] = option(
+        "auto",
+        "Number format of matrix products. auto: bf16 on a CPU with AMX, else fp32.",
+        aliases=("precision",),
+        panel="Model",
     )
-    memory_mb: int = option(512, "Memory for rows that are shuffled together.", minimum=1)
-    seed: int = option(0, "Seed of the weights and of the order.", minimum=0)
+    memory_mb: int = option(512, "Memory (MB) for the shuffle buffer.", minimum=1, panel="Data")
+    seed: int = option(0, "Seed of the weights and of the order.", minimum=0, panel="Run")
     export: tuple[Literal["onnx", "step-pt"], ...] = option(
-        (), "Also write this: onnx, or step-pt with the key names that STEP's engine loads. Repeatable.", identity=False
+        (),
+        "Also export: onnx, or step-pt with the key names that the engine of STEP loads. Repeatable.",
+        identity=False,
+        panel="Run",
     )
 
 
 @dataclass(frozen=True)
 class ReadingConfig(Config):
-    """How text is read where a command takes text instead of hidden states."""
+    """The scorer, and the backbone where a command takes text instead of hidden states."""
 
     TOOL: ClassVar[str] = "scorer"
+    PANEL: ClassVar[str] = "Model"
 
-    scorer: str | None = option(None, "A run of `tools-scorer train`, or its checkpoint folder.")
-    model_name: str | None = option(None, "The model that reads text. Default: the one the scorer was trained with.")
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where the model runs.", identity=False)
+    scorer: str | None = option(None, "Run of `tools-scorer train`, or its checkpoint folder.")
+    model: str | None = option(
+        None, "Backbone that encodes text. Default: the one the scorer was trained with.", aliases=("model_name",)
+    )
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Device of the backbone.", identity=False)
 
 
 @dataclass(frozen=True)
 class ScoreConfig(OverwriteConfig, ReadingConfig):
     """Score traces."""
 
-    input: str | None = option(
-        None, "A folder of hidden states, or rows with question and response (any source).", flags=("--input-file",)
+    PANEL: ClassVar[str] = "Data"
+
+    data: str | None = option(
+        None,
+        "A folder of hidden states, or rows with question and response (any source).",
+        aliases=("input", "input_file"),
     )
-    output_file: str = option("scores.jsonl", "JSONL to write, one trace a line.")
+    output_file: str = option("scores.jsonl", "JSONL file to write, one trace per line.", panel="Output")
     question_key: str = option("question", "Field that holds the question; dots reach into objects.")
     response_key: str = option("response", "Field that holds the response; dots reach into objects.")
-    batch_tokens: int = option(8192, "Tokens that the model reads at once, for text.", minimum=1)
+    batch_tokens: int = option(8192, "Tokens per forward pass of the backbone.", minimum=1, panel="Model")
 
 
 @dataclass(frozen=True)
@@ -113,12 +148,14 @@ class EvaluateConfig(RunConfig):
 
     TOOL: ClassVar[str] = "scorer"
 
-    scorer: str | None = option(None, "A run of `tools-scorer train`, or its checkpoint folder.")
-    data: str | None = option(None, "Folder of hidden states.", flags=("--train-dir",))
-    split: Literal["train", "calibration", "test", "all"] = option("test", "Which traces are judged.")
-    aggregate: Literal["mean", "last", "min", "ema"] = option("mean", "Which trace score is judged.")
-    max_k: int = option(16, "Most traces of a question in the selection curves.", minimum=1)
-    resamples: int = option(2000, "Bootstrap resamples behind each interval.", minimum=100)
+    PANEL: ClassVar[str] = "Evaluation"
+
+    scorer: str | None = option(None, "Run of `tools-scorer train`, or its checkpoint folder.", panel="Model")
+    data: str | None = option(None, "Folder of hidden states.", aliases=("train_dir",), panel="Data")
+    split: Literal["train", "calibration", "test", "all"] = option("test", "Split to evaluate on.", panel="Data")
+    aggregate: Literal["mean", "last", "min", "ema"] = option("mean", "How step scores become the trace score.")
+    max_k: int = option(16, "Most traces per question in the selection curves.", minimum=1)
+    resamples: int = option(2000, "Bootstrap resamples per interval.", minimum=100)
     seed: int = option(0, "Seed of resamples and subsets.", minimum=0)
 
 
@@ -126,21 +163,23 @@ class EvaluateConfig(RunConfig):
 class ServeConfig(ReadingConfig):
     """Answer over HTTP."""
 
+    PANEL: ClassVar[str] = "Server"
+
     host: str = option("127.0.0.1", "Address to listen on.")
     port: int = option(8080, "Port to listen on; 0 is any free one.", minimum=0, maximum=65535)
     max_body_mb: float = option(8.0, "Largest request body.", minimum=0.001)
-    max_tokens: int = option(16384, "Longest trace, in tokens of prompt and response.", minimum=1)
+    max_tokens: int = option(16384, "Longest trace (prompt and response), in tokens.", minimum=1)
     max_connections: int = option(
-        256, "Open connections; past it the oldest that has sent no whole request is closed.", minimum=1
+        256, "Most open connections; beyond it the oldest without a complete request is closed.", minimum=1
     )
     api_key_env: str | None = option(
-        None, "Environment variable with a key that requests must send (Authorization: Bearer KEY).", secret=VARIABLE
+        None, "Environment variable with the key that requests must send (Authorization: Bearer KEY).", secret=VARIABLE
     )
     allowed_host: tuple[str, ...] = option(
-        (), "Name by which requests may address this server, besides localhost and addresses; '*': any. Repeatable."
+        (), "Host name that requests may use, besides localhost and IP addresses; '*': any. Repeatable."
     )
-    max_traces: int = option(64, "Most traces in one request.", minimum=1)
-    text: bool = option(True, "Also take text; --no-text starts without the model, for hidden states alone.")
+    max_traces: int = option(64, "Most traces per request.", minimum=1)
+    text: bool = option(True, "Also accept text; --no-text starts without the backbone, for hidden states only.")
 
 
 def recipe(config: TrainConfig) -> Recipe:

@@ -32,7 +32,7 @@ def export_pt(
     import torch
 
     path = hidden.path.with_name(f"{hidden.path.name}_hiddenstates_{start}_{named_end or end}.pt")
-    with output_files("tools-scorer extract", {"states": path}, flag="--output-path", overwrite=overwrite) as files:
+    with output_files("tools-scorer extract", {"states": path}, flag="--output-dir", overwrite=overwrite) as files:
         entries = list(_entries(hidden, traces, start, end))
         if len(entries) != end - start:
             missing = end - start - len(entries)

@@ -81,7 +81,7 @@ def open_traces(path: str | Path) -> TracesFile:
         )
     run = read_manifest(path.parent)
     if run.kind != "scorer_data":
-        raise ToolError(f"{path.parent}: is a {run.kind} run; --input-path is the file that preprocess wrote")
+        raise ToolError(f"{path.parent}: is a {run.kind} run; --data is the file that preprocess wrote")
     check_unchanged(path)
     offsets = array("q", [0])
     with path.open("rb") as file:
@@ -96,7 +96,7 @@ def check_tokenizer(traces: TracesFile, tokenizer: PreTrainedTokenizerBase, mode
     if made_with["sha256"] != tokenizer_sha256(tokenizer):
         raise ToolError(
             f"{traces.path}: made with the tokenizer of '{made_with['path']}', and {model} has another; "
-            f"run `tools-scorer preprocess --tokenizer-path {model}`"
+            f"run `tools-scorer preprocess --model {model}`"
         )
 
 

@@ -79,7 +79,7 @@ def remedy(response: str, reader: ModelRef) -> str:
     if reader.profile is not None:
         return (
             f"it is tagged {tags[0]}, and '{reader.spec}' was trained with the profile '{reader.profile.name}'; "
-            "name the model that wrote it with --tokenizer-path"
+            "name the model that wrote it with --model"
         )
     name = next((p.name for p in PROFILES.values() if p.think == tags), "FILE.yaml")
     return f"--profile {name} reads responses tagged {tags[0]}" + (" if it says so" if name == "FILE.yaml" else "")
