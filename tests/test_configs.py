@@ -29,7 +29,7 @@ STAGES = {
 def test_a_configuration_file_names_options_that_there_are(name):
     values = read_yaml(ROOT / "configs" / f"{name}.yaml", CLASSES[name])
     assert values["output_dir"] == f"artifacts/{name}"
-    assert {"base_model", "train_file", "eval_file", "learning_rate"} <= set(values)
+    assert {"base_model", "data", "eval_data", "learning_rate"} <= set(values)
 
 
 @pytest.mark.parametrize("name", ["demo", "lora"])

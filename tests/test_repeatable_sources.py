@@ -62,7 +62,7 @@ def test_tools_sft_trains_on_all_of_them(sources, tmp_path):
     assert "5 rows read, 4 used, 1 rejected" in done.stderr
     manifest = read_manifest(tmp_path / "run")
     assert inputs(manifest.data, "train") == told(*sources)
-    assert manifest.options["train_file"] == [str(path) for path in sources]
+    assert manifest.options["data"] == [str(path) for path in sources]
     assert invoke("sft", "--config", tmp_path / "run" / "config.yaml", *words[-2:]).exit_code == 0  # nothing to do
     sources[1].write_text(sources[1].read_text() + "\n{}\n")
     changed = invoke("sft", "--train-path", sources[0], "--train-path", sources[1], *words)
@@ -85,7 +85,7 @@ def test_one_source_is_written_as_it_always_was(sources, tmp_path):
     words = ["--eval-max-new-tokens", 4, "--output-dir", tmp_path / "run"]
     assert invoke("bench", "evaluate", "--eval-path", sources[0], *words).exit_code == 0
     manifest = read_manifest(tmp_path / "run")
-    assert manifest.options["eval_file"] == str(sources[0]) == manifest.identity["eval_file"]
+    assert manifest.options["eval_data"] == str(sources[0]) == manifest.identity["eval_data"]
     assert [entry["name"] for entry in manifest.data["inputs"]] == ["model", "eval"]
 
 

@@ -74,7 +74,7 @@ def make(way: str, config: GrpoConfig, given):
     from tools_shared.training.callbacks import without_printer
 
     ref = resolve(config.base_model)
-    problems = read_problems(config.train_file).items
+    problems = read_problems(config.data).items
     rewards = load_rewards(config.reward, PROFILE, length_limit=config.max_completion_length)
     torch.manual_seed(config.seed)
     loaded = load_trainable(ref, config)

@@ -6,12 +6,13 @@ import warnings
 from typing import TYPE_CHECKING
 
 from tools_shared.config.environment import value_of
+from tools_shared.config.spellings import VALUES
 from tools_shared.errors import ToolError
 
 if TYPE_CHECKING:
     import torch
 
-DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+DTYPES = {ours: theirs for theirs, ours in VALUES.items()}
 """Our names of number formats, and torch's."""
 STORED = {"F32": "fp32", "BF16": "bf16", "F16": "fp16"}
 """safetensors' names of them, and ours."""

@@ -21,7 +21,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -278,7 +278,7 @@ def _leaves(loader: Any, section: Any, config_class: type[Config], path: Path) -
         key = raw_key.replace("-", "_")
         key = aliases.get(key, key)
         where = f"{path}:{key_node.start_mark.line + 1}"
-        if key in known:
+        if key in known and not _is_section(node, {*known, *aliases}):
             yield key, node
         elif isinstance(node, yaml.MappingNode):
             yield from _leaves(loader, node, config_class, path)
@@ -288,6 +288,14 @@ def _leaves(loader: Any, section: Any, config_class: type[Config], path: Path) -
             instead = other_name(key, set(map(flag_of, known)))
             meant = f" ({instead})" if instead else nearest(key, known) or nearest(key, aliases)
             raise ToolError(f"{where}: unknown key '{raw_key}'{meant}")
+
+
+def _is_section(node: Any, names: Collection[str]) -> bool:
+    """Whether a mapping under an option's name, such as `model` or `data`, is a section that holds options."""
+    import yaml
+
+    keys = [str(key.value).replace("-", "_") for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+    return any(key in names for key in keys)
 
 
 LARGEST = 2**63

@@ -34,6 +34,7 @@ __all__ = [
     "tell",
 ]
 
+
 def show(value: Any) -> None:
     """The result, on stdout."""
     click.echo(shown(value))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tools_dedup.semantic.models import ModelRef
 from tools_shared.console import say
+from tools_shared.devices import DTYPES
 from tools_shared.errors import ToolError
-from tools_shared.models.load import DTYPES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -154,6 +154,6 @@ def check_vectors(vectors: np.ndarray, texts: Sequence[str]) -> np.ndarray:
     if len(bad):
         raise ToolError(
             f"the model gave no usable vector for {len(bad)} texts, the first being {texts[int(bad[0])][:60]!r}; "
-            "try --dtype float32, or reject such rows beforehand"
+            "try --dtype fp32, or reject such rows beforehand"
         )
     return vectors
