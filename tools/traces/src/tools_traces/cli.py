@@ -11,7 +11,7 @@ from tools_traces.config import MergeConfig, TracesConfig
 
 
 class _Sampler(ToolCommand, click.Group):
-    """Without the name of a subcommand it samples, as `tools-traces --grpo-model RUN` always did."""
+    """Without the name of a subcommand it samples, as `tools-traces --model RUN` always did."""
 
     command_class = ToolCommand
 
@@ -21,10 +21,10 @@ class _Sampler(ToolCommand, click.Group):
 @click.version_option(__version__, prog_name="tools-traces")
 @click.pass_context
 def main(ctx: click.Context, as_json: bool, **options) -> None:
-    """Sample verified reasoning traces: draw until a question has a right answer, keep what the model wrote.
+    """Sample verified reasoning traces: attempt each question until an answer is right, and keep that response.
 
     \b
-    tools-traces --grpo-model artifacts/grpo --output-dir artifacts/traces --output-file grpo_traces_train.jsonl \\
+    tools-traces --model artifacts/grpo --output-dir artifacts/traces --output-file grpo_traces_train.jsonl \\
         --dataset-split train --num-samples 2048 --batch-size 32 --max-attempts 5 --temperature 0.8
     tools-sft --stage full --base-model artifacts/prep_sft --traces-file artifacts/traces/grpo_traces_train.jsonl
     """
