@@ -34,8 +34,8 @@ CONFIGS = {
         ("dedup", "config", "DedupConfig"),
         ("bench", "config", "BenchConfig"),
         ("bench", "config", "EvaluateConfig"),
-        ("scorer", "config.scorer", "TrainConfig"),
-        ("scorer", "config.scorer", "ServeConfig"),
+        ("scorer", "learning_config", "TrainConfig"),
+        ("scorer", "learning_config", "ServeConfig"),
     )
 }
 SECONDS, MEMORY = 5, 1 << 20  # processor time, and KiB as getrusage counts them
@@ -77,7 +77,7 @@ def as_yaml(value):
 
 
 def options_of(config_class):
-    return st.sampled_from([*config_class.__dataclass_fields__, *config_class.aliases(), "nosuch", "model", "<<"])
+    return st.sampled_from([*config_class.__dataclass_fields__, *config_class.ALIASES, "nosuch", "model", "<<"])
 
 
 def command_of(config_class):
