@@ -53,12 +53,6 @@ class Progress(Generic[T]):
         self._note, self._began, self._every = "", time.monotonic(), every
         self._over = threading.Event()
         self._bar: tqdm[T] | None = None
-        if not processes.is_main():
-            return
-        if sys.stderr.isatty():
-            self._bar = self._open_bar()
-        else:  # a bar would write carriage returns into a log file
-            threading.Thread(target=self._write_lines, daemon=True).start()
 
     def _open_bar(self) -> tqdm[T]:
         from tqdm import tqdm
@@ -68,6 +62,11 @@ class Progress(Generic[T]):
         return tqdm(**settings, leave=False, dynamic_ncols=True)
 
     def __enter__(self) -> Progress[T]:
+        self._began = time.monotonic()
+        if processes.is_main() and sys.stderr.isatty():
+            self._bar = self._open_bar()
+        elif processes.is_main():  # a bar would write carriage returns into a log file
+            threading.Thread(target=self._write_lines, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -150,7 +150,7 @@ def _draw(run: Draft, drawing: _Drawing, n: int) -> dict[str, Any]:
             if drawn["attempts"] % LOG_EVERY == 0:
                 log(verified, speed)
             bar.update(schedule.n_finished - bar.n)
-            bar.set_postfix_str(f"{100 * verified:.0f} % verified, {speed:.0f} tokens/s")
+            bar.note(f"{100 * verified:.0f} % verified, {speed:.0f} tokens/s")
 
         def log(verified: float, speed: float) -> None:
             done = {"step": len(schedule.journal.attempts), "questions_done": schedule.n_finished}
