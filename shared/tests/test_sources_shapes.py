@@ -338,3 +338,20 @@ def test_gsm8k_and_math_are_read_whole():
     math500 = read_problems(DATA / "math/math500.jsonl", question_key="problem", answer_key="answer")
     assert (len(math500.items), math500.rejected) == (500, [])
     assert math500.items[0].reasoning.startswith("We have that")
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking"])
+def test_reasoning_that_a_server_gives_apart_stands_before_the_content(field, tmp_path):
+    reply = {"role": "assistant", "content": "No.", field: "1001 = 7 * 143"}
+    asked = {"role": "user", "content": "Is 1001 prime?", field: "left where it is"}
+    (tmp_path / "talk.jsonl").write_text(json.dumps({"messages": [asked, reply]}) + "\n")
+    (talk,) = read_conversations(str(tmp_path / "talk.jsonl")).items
+    assert [m.content for m in talk.messages] == ["Is 1001 prime?", "<think>\n1001 = 7 * 143\n</think>\n\nNo."]
+
+
+def test_reasoning_that_stands_in_the_content_too_is_there_once(tmp_path):
+    reply = {"role": "assistant", "content": "<think>\n7 * 143\n</think>\nNo.", "reasoning_content": "7 * 143\n"}
+    asked = {"role": "user", "content": "Is 1001 prime?"}
+    (tmp_path / "talk.jsonl").write_text(json.dumps({"messages": [asked, reply]}) + "\n")
+    (talk,) = read_conversations(str(tmp_path / "talk.jsonl")).items
+    assert talk.messages[1].content == "<think>\n7 * 143\n</think>\nNo."

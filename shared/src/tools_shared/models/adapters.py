@@ -35,12 +35,10 @@ def attach(model: PreTrainedModel, adapter: Path, trainable: bool) -> PeftModel:
     from peft import PeftModel
 
     config, tensors = read_adapter(adapter)
-    own = {
-        n: p.detach().clone()
-        for n, p in model.named_parameters(remove_duplicate=False)
-        if n in map(_base_name, tensors)
-    }
+    resize(model, adapter, tensors)
     try:
+        names = set(map(_base_name, tensors))
+        own = {n: p.detach().clone() for n, p in model.named_parameters(remove_duplicate=False) if n in names}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Found missing adapter keys")  # refused below, in one line
             attached = PeftModel.from_pretrained(model, adapter, config=config, is_trainable=trainable)
@@ -104,12 +102,58 @@ def _placed(
     needed = get_peft_model_state_dict(attached, adapter_name=NAME, save_embedding_layers=False)
     unfilled = {_file_name(name) for name in result.missing_keys}
     missing = [name for name in needed if name not in tensors and _file_name(name) in unfilled]
-    left = {_file_name(name) for name in result.unexpected_keys}
+    left = {_file_name(name) for name in result.unexpected_keys if not _is_copy(name, tensors)}
+    n_tokens = attached.get_base_model().config.get_text_config().vocab_size
     for name in set(tensors) - set(needed):
         base = own.get(_base_name(name))
-        if base is not None and not torch.equal(tensors[name].to(base), base):
+        # Rows of tokens that the adapter's tokenizer added are nowhere but in its file.
+        n_old = getattr(attached.get_base_model(), ROWS, None) if len(tensors[name]) == n_tokens else None
+        if base is not None and not torch.equal(tensors[name][:n_old].to(base), base[:n_old]):
             left.add(name)
     return sorted(missing), sorted(left)
+
+
+ROWS = "rows_before_adapter"
+"""Attribute of a model whose vocabulary was resized for an adapter: how many tokens it had."""
+
+
+def resize(model: PreTrainedModel, adapter: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Give a model as many rows of embeddings as the adapter's file has, where those are more: tokens were added to the
+    tokenizer that the adapter was trained with. Their rows are what `attach` reads from the file.
+
+    Raises ToolError where the file does not hold them all.
+    """
+    n_before = model.get_input_embeddings().num_embeddings
+    named = {_base_name(name): tensor for name, tensor in tensors.items()}
+    owners = _embeddings(model)
+    shapes = [(named.get(f"{owner}.weight"), named.get(f"{owner}.lora_embedding_A")) for owner in owners]
+    rows = {len(whole) for whole, _ in shapes if whole is not None} | {a.shape[1] for _, a in shapes if a is not None}
+    if not rows or (n := max(rows)) <= n_before:
+        return
+    held = [owner for owner, (whole, _) in zip(owners, shapes, strict=True) if whole is not None and len(whole) == n]
+    tied = model.get_output_embeddings() is None or model.config.get_text_config().tie_word_embeddings
+    if not held or (len(held) < len(owners) and not tied):
+        raise ToolError(
+            f"{adapter}: this adapter was trained with {n} tokens, its base model has {n_before}, and {WEIGHTS} holds "
+            "no whole embedding of the others; save it again with save_embedding_layers=True"
+        )
+    model.resize_token_embeddings(n, mean_resizing=False)
+    setattr(model, ROWS, n_before)
+
+
+def _embeddings(model: PreTrainedModel) -> list[str]:
+    """Names of the layers that have a row for each token: the embedding and the head."""
+    layers = (model.get_input_embeddings(), model.get_output_embeddings())
+    return [name for name, module in model.named_modules() if any(module is layer for layer in layers)]
+
+
+def _is_copy(name: str, tensors: dict[str, torch.Tensor]) -> bool:
+    """Whether a tensor stands in the file a second time: PEFT saves a trained embedding under two names where the
+    vocabulary was resized."""
+    import torch
+
+    twin = tensors.get(name.replace(".modules_to_save.", "."))
+    return ".modules_to_save." in name and twin is not None and torch.equal(twin, tensors[name])
 
 
 def _base_name(name: str) -> str:
@@ -148,13 +192,19 @@ def fold(
     adapted = probe(model, tokenizer)
     merged_model = model.merge_and_unload(safe_merge=True)
     merged = probe(merged_model, tokenizer)
+    return merged_model, merged, check_rounding(adapted, merged, merged_model.dtype, what)
+
+
+def check_rounding(adapted: torch.Tensor, merged: torch.Tensor, dtype: torch.dtype, what: str) -> float:
+    """The largest difference of two models' log-probabilities (tokens, vocabulary); raises ToolError, which begins with
+    `what`, when it is more than rounding to `dtype` makes."""
     difference = (merged - adapted).abs().max().item()
-    if not difference <= TOLERANCES.get(str(merged_model.dtype), 5e-2) * adapted.std().item():
+    if not difference <= TOLERANCES.get(str(dtype), 5e-2) * adapted.std().item():
         raise ToolError(
             f"{what}: merged weights differ from the adapter by {difference:.2e} in log-probabilities, as they do "
             "where it is on a layer with tied weights; use the adapter as it is (--adapter continue, without --merge)"
         )
-    return merged_model, merged, difference
+    return difference
 
 
 def probe(model: Any, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -13,7 +15,7 @@ from tools_shared.console import say
 from tools_shared.devices import pick_device, pick_dtype
 from tools_shared.errors import ToolError, brief
 from tools_shared.files import sha256_file
-from tools_shared.models.adapters import attach
+from tools_shared.models.adapters import attach, read_adapter, resize
 from tools_shared.models.formats import check_weights
 from tools_shared.models.resolve import ModelRef
 from tools_shared.prompts.ends import set_ends
@@ -98,15 +100,50 @@ def load(
     device = pick_device(device)
     tokenizer = load_tokenizer(ref)
     more |= {"dtype": pick_dtype(dtype, device), "use_safetensors": True}
+    config = load_config(ref)
+    check_quantised(ref, config)
+    more = {**attention_for(config), **more}
     model = _from_pretrained(AutoModelForCausalLM, ref.weights, ref, **more)
+    _drop_idle_window(model)
     set_ends(model, tokenizer)
-    _check_padding(model, tokenizer)
     if ref.adapter is not None:
         check_base(ref)
-        if with_adapter:
-            model = attach(model, ref.adapter, trainable=False)
+        resize(model, ref.adapter, read_adapter(ref.adapter)[1])
+    _check_padding(model, tokenizer)
+    if ref.adapter is not None and with_adapter:
+        model = attach(model, ref.adapter, trainable=False)
     # Weights in 4 bits were put on the device while they were read, and cannot be moved.
-    return Loaded((model if "quantization_config" in more else model.to(place or device)).eval(), tokenizer, ref)
+    fixed = "quantization_config" in more or getattr(config, "quantization_config", None) is not None
+    return Loaded((model if fixed else model.to(place or device)).eval(), tokenizer, ref)
+
+
+def attention_for(config: PreTrainedConfig) -> dict[str, str]:
+    """The argument of `from_pretrained` for how attention is computed, where the library's choice is not exact: torch's
+    attention leaves out the capped scores of Gemma 2, which `eager` computes."""
+    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None)
+    return {"attn_implementation": "eager"} if capped else {}
+
+
+def check_quantised(ref: ModelRef, config: PreTrainedConfig, trained: str | None = None) -> None:
+    """Raise ToolError for a base whose stored weights are quantised where its package is missing, or where `trained`,
+    an option, would change weights that are whole."""
+    found = getattr(config, "quantization_config", None)
+    if found is None:
+        return
+    method = str((found if isinstance(found, Mapping) else vars(found)).get("quant_method", "another format"))
+    what = f"{ref.weights} holds weights that are quantised ({method.rpartition('.')[2]})"
+    if trained:
+        raise ToolError(f"{trained}: {what}, and an adapter cannot be folded into them; start from the whole weights")
+    if "bitsandbytes" in method.lower() and importlib.util.find_spec("bitsandbytes") is None:
+        raise ToolError(f"{what}; run: pip install 'tools-shared[quantized]', or take the model in whole weights")
+
+
+def _drop_idle_window(model: PreTrainedModel) -> None:
+    """Forget a sliding window that is longer than the context (Phi-3's): every layer attends to all tokens then."""
+    text = model.config.get_text_config()
+    window, longest = getattr(text, "sliding_window", None), context_length(text)
+    if window and longest and window >= longest and not getattr(text, "layer_types", None):
+        text.sliding_window = None
 
 
 def _check_padding(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -136,9 +173,11 @@ def _from_pretrained(auto_class: type, source: str, ref: ModelRef, **options: ob
     except Exception as error:  # transformers, tokenizers and safetensors raise anything for files that are broken
         first = brief(" ".join(str(error).split()), 300, quoted=False)
         is_local = Path(source).is_dir()
-        if _out_of_memory(error) or not (is_local or isinstance(error, OSError | ValueError)):
+        if _out_of_memory(error) or not (is_local or isinstance(error, OSError | ValueError | ImportError)):
             raise
         where = "its files are missing or broken" if is_local else "not found on the hub, or no network"
+        if isinstance(error, ImportError):
+            where = "a package that it needs is not installed"
         raise ToolError(f"{ref.spec}: cannot load {source}: {where} ({type(error).__name__}: {first})") from error
 
 

@@ -12,6 +12,8 @@ from tools_shared.sources.shapes import CONVERSATIONS, UnusableError, detect_sha
 
 ROLES = ("system", "user", "assistant")
 SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant", "bot": "assistant"}
+REASONING = ("reasoning_content", "reasoning", "thinking")
+"""Fields of an assistant's message in which servers (vLLM, DeepSeek; OpenRouter; Ollama) put its reasoning."""
 _NAMES = "{messages}, {conversations}, {prompt, response}, {prompt, completion} or {instruction, output}"
 
 
@@ -70,7 +72,16 @@ def _message(turn: Any, where: str) -> Message:
         raise UnusableError(f'"{where}" has the role {str(role)[:40]!r}; known: {", ".join(ROLES)}')
     if turn.get("tool_calls"):
         raise UnusableError(f'"{where}" calls a tool; only text is read')
-    return Message(role, _content(field_of(turn, content_key), f"{where}.{content_key}"))
+    content = _content(field_of(turn, content_key), f"{where}.{content_key}")
+    return Message(role, _with_reasoning(turn, content) if role == "assistant" else content)
+
+
+def _with_reasoning(turn: Mapping[str, Any], content: str) -> str:
+    """An assistant's content behind the reasoning that servers give in a field of its own, as models write it."""
+    reasoning = next((turn[key] for key in REASONING if isinstance(turn.get(key), str) and turn[key].strip()), None)
+    if reasoning is None or reasoning.strip() in content:
+        return content
+    return f"<think>\n{reasoning.strip()}\n</think>\n\n{content}"
 
 
 def _content(value: Any, where: str) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_json
-from tools_shared.models.adapters import fold, probe
-from tools_shared.models.load import Loaded, weights_sha256
+from tools_shared.models.adapters import ROWS, check_rounding, fold, probe
+from tools_shared.models.load import Loaded, load_config, weights_sha256
 from tools_shared.models.resolve import NOTES
 from tools_shared.prompts import Profile
 from tools_shared.prompts.ends import set_ends
@@ -35,7 +35,8 @@ def save(loaded: Loaded, folder: Path, final_folder: Path, profile: Profile, ful
         if isinstance(adapter.target_modules, set):
             adapter.target_modules = sorted(adapter.target_modules)  # a set's order differs between processes
         # "auto" would look for the base on the hub, only to learn that the vocabulary has not grown.
-        model.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)
+        resized = hasattr(model.get_base_model(), ROWS)
+        model.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=resized)
         model.generation_config.save_pretrained(folder)  # what serves the adapter stops by it
         (folder / "README.md").unlink()  # PEFT's card is an empty form that names a path of this machine
     else:
@@ -62,10 +63,12 @@ def _is_adapter(model: PreTrainedModel) -> bool:
 
 
 def save_merged(loaded: Loaded, folder: Path, profile: Profile) -> float:
-    """Merge a trained adapter into its base and save the whole weights; the model is merged in place.
+    """Merge a trained adapter into its base and save the whole weights in the base's number format; the model is merged
+    in place.
 
-    Returns the largest difference of next-token log-probabilities, merged against adapter, on a probe text. Raises
-    ToolError when that is more than rounding (`fold`), and says so when merging changed nothing.
+    The sum is made in float32. Returns the largest difference of next-token log-probabilities, what is saved against
+    the adapter, on a probe text. Raises ToolError when merging or rounding to the format changes more than rounding
+    does (`fold`), and says so when merging changed nothing.
     """
     import torch
 
@@ -74,9 +77,14 @@ def save_merged(loaded: Loaded, folder: Path, profile: Profile) -> float:
     model = loaded.model.eval().to(torch.float32)
     with model.disable_adapter():
         base = probe(model, loaded.tokenizer)
+    adapted = probe(model, loaded.tokenizer)
     merged_model, merged, difference = fold(model, loaded.tokenizer, str(folder))
     if torch.equal(merged, base):
         say(f"warning: {folder}: the merged weights compute what the base's do; the adapter adds nothing to them")
+    stored = load_config(loaded.ref).dtype or torch.float32
+    if stored != torch.float32:
+        merged_model = merged_model.to(stored)
+        difference = check_rounding(adapted, probe(merged_model, loaded.tokenizer), stored, str(folder))
     set_ends(merged_model, loaded.tokenizer)
     merged_model.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from tools_shared import processes
 from tools_shared.config import flag_of, option
 from tools_shared.console import say
 from tools_shared.devices import pick_device, pick_dtype
 from tools_shared.errors import ToolError
-from tools_shared.models.adapters import CONFIG, attach, fold
+from tools_shared.models.adapters import CONFIG, attach, fold, read_adapter
 from tools_shared.models.extras import need
-from tools_shared.models.load import Loaded, ModelConfig, load
+from tools_shared.models.load import (
+    Loaded,
+    ModelConfig,
+    attention_for,
+    check_quantised,
+    load,
+    load_config,
+)
 from tools_shared.models.resolve import ModelRef, read_json, resolve
 from tools_shared.training.sharded import skeleton
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
 
 T = TypeVar("T", bound="LoraOptions")
 
@@ -39,7 +51,8 @@ class LoraOptions(ModelConfig):
     merge: bool = option(False, "Also save the merged weights, in merged/, and verify them.")
     attention: Literal["auto", "sdpa", "flash_attention_2", "eager"] = option(
         "auto",
-        "How attention is computed. auto: flash-attn in half precision on a GPU where it is installed, else sdpa.",
+        "How attention is computed. auto: flash-attn in half precision on a GPU where it is installed, else sdpa; "
+        "eager for models that cap their scores (Gemma 2).",
     )
     load_in_4bit: bool = option(False, "Keep the frozen weights in 4 bits under the LoRA adapter (QLoRA); needs a GPU.")
     liger: bool = option(False, "Use Liger's kernels for normalisation, rotation and SwiGLU; needs a GPU.")
@@ -119,7 +132,7 @@ def load_trainable(ref: ModelRef, options: LoraOptions) -> Loaded:
         raise ToolError("--load-in-4bit keeps the whole model in each process; leave it or --sharding fsdp2 out")
     # Sharding moves a layer to the GPU at a time: there is never room needed for all of them.
     place = "cpu" if sharded else None
-    loaded = load(ref, options.dtype, device, with_adapter=False, place=place, **_loading(options, device))
+    loaded = load(ref, options.dtype, device, with_adapter=False, place=place, **_loading(ref, options, device))
     if options.liger:
         need("liger_kernel", "liger")
         from liger_kernel.transformers.monkey_patch import _apply_liger_kernel_to_instance
@@ -132,20 +145,22 @@ def load_trainable(ref: ModelRef, options: LoraOptions) -> Loaded:
     return replace(trainable, skeleton=skeleton(trainable.model)) if sharded else trainable
 
 
-def _loading(options: LoraOptions, device: str) -> dict[str, Any]:
+def _loading(ref: ModelRef, options: LoraOptions, device: str) -> dict[str, Any]:
     """Arguments of `from_pretrained` for attention and 4-bit weights."""
     import importlib.util
 
     import torch
 
     dtype = pick_dtype(options.dtype, device)
-    attention = options.attention
-    if attention == "flash_attention_2":
+    arguments: dict[str, Any] = attention_for(load_config(ref))
+    if options.attention == "flash_attention_2":
         need("flash_attn", "flash")
-    if attention == "auto":
-        there = importlib.util.find_spec("flash_attn") is not None
-        attention = "flash_attention_2" if there and device == "cuda" and dtype != torch.float32 else "sdpa"
-    arguments: dict[str, Any] = {"attn_implementation": attention}
+    if options.attention != "auto":
+        if arguments and options.attention == "sdpa":
+            say(f"warning: --attention sdpa leaves out the capped attention scores of {ref.spec}; eager has them")
+        arguments["attn_implementation"] = options.attention
+    elif importlib.util.find_spec("flash_attn") is not None and device == "cuda" and dtype != torch.float32:
+        arguments["attn_implementation"] = "flash_attention_2"
     if options.load_in_4bit:
         need("bitsandbytes", "quantized")
         from transformers import BitsAndBytesConfig
@@ -165,7 +180,6 @@ def make_trainable(loaded: Loaded, options: LoraOptions) -> Loaded:
     adapter's values from torch's global generator, so seed it before.
     """
     import torch
-    from peft import LoraConfig, get_peft_model
 
     model, ref = loaded.model, loaded.ref
     if ref.adapter is None and options.adapter != "continue":
@@ -181,6 +195,12 @@ def make_trainable(loaded: Loaded, options: LoraOptions) -> Loaded:
         model, *_ = fold(attach(model, ref.adapter, trainable=False), loaded.tokenizer, f"{ref.adapter}: {why}")
     if options.full_finetune:
         return Loaded(model.requires_grad_(True), loaded.tokenizer, ref)
+    return Loaded(_with_new_adapter(model, options), loaded.tokenizer, ref)
+
+
+def _with_new_adapter(model: PreTrainedModel, options: LoraOptions) -> PeftModel:
+    from peft import LoraConfig, get_peft_model
+
     targets = list(options.lora_target)
     lora = LoraConfig(
         r=options.lora_r,
@@ -190,9 +210,43 @@ def make_trainable(loaded: Loaded, options: LoraOptions) -> Loaded:
         task_type="CAUSAL_LM",
     )
     try:
-        return Loaded(get_peft_model(model, lora), loaded.tokenizer, ref)
+        return get_peft_model(model, lora)
     except ValueError as error:
         raise ToolError(f"--lora-target {' '.join(targets)}: {' '.join(str(error).split())}") from error
+
+
+def check_trainable(ref: ModelRef, options: LoraOptions) -> None:
+    """Raise ToolError, before weights are loaded, for what cannot be trained: layers that the model does not have, an
+    adapter on its head, whole weights made of quantised ones.
+
+    TRL multiplies hidden states by the head's own weight, so an adapter on it would never be trained.
+    """
+    import torch
+    from peft import get_peft_model
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from transformers import AutoModelForCausalLM
+
+    config = load_config(ref)
+    if options.full_finetune or options.merge or (ref.adapter is not None and options.adapter == "merge"):
+        asked = "--full-finetune" if options.full_finetune else "--merge" if options.merge else "--adapter merge"
+        check_quantised(ref, config, asked)
+    if options.full_finetune:
+        return
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said when it is loaded
+        model = AutoModelForCausalLM.from_config(config)
+        if ref.adapter is not None and options.adapter == "continue":
+            what = f"{ref.adapter}: this adapter is"
+            model = get_peft_model(model, read_adapter(ref.adapter)[0])
+        else:
+            what = f"--lora-target {' '.join(options.lora_target)} would be"
+            model = _with_new_adapter(model, options)
+    if isinstance(model.get_output_embeddings(), BaseTunerLayer):
+        raise ToolError(
+            f"{what} on the layer that gives the probabilities of tokens, where adapters are not trained; take other "
+            "layers, such as all-linear"
+            + (", for a new one (--adapter new, or --adapter merge)" if ref.adapter is not None else "")
+        )
 
 
 def saves_full_weights(loaded: Loaded, options: LoraOptions) -> bool:

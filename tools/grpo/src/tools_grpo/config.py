@@ -82,7 +82,7 @@ class LossOptions(Config):
     importance_sampling: Literal["token", "sequence"] = option(
         "token", "Level of the probability ratio (sequence: GSPO)."
     )
-    beta: float = option(0.0, "Weight of the KL penalty against the base model.", minimum=0)
+    beta: float = option(0.0, "Weight of the KL penalty against the initial policy.", minimum=0)
     epsilon: float = option(0.2, "Clipping range of the probability ratio: 1 - epsilon to 1 + epsilon.", minimum=0)
     epsilon_high: float | None = option(None, "Upper clipping range. Default: --epsilon.", minimum=0)
     scale_rewards: Literal["group", "batch", "none"] = option(
@@ -115,7 +115,12 @@ class GrpoConfig(DataOptions, RolloutOptions, LossOptions, TrainingOptions, Lora
     )
 
     base_model: str = option("demo", "Hub id, folder (model or adapter), run directory, or 'demo'.", panel="Model")
-    batch_size: int = option(16, "Completions per device in one forward pass.", minimum=1, panel="Optimiser")
+    batch_size: int | None = option(
+        None,
+        "Completions per device in one forward pass. Default: the largest divisor up to 16 of a step's completions.",
+        minimum=1,
+        panel="Optimiser",
+    )
     epochs: float = option(1.0, "Passes over the training problems.", minimum=0, panel="Optimiser")
     learning_rate: float = option(1e-5, "Peak learning rate.", minimum=0, panel="Optimiser")
     lr_scheduler: Literal["constant", "constant_with_warmup", "linear", "cosine"] = option(
@@ -196,6 +201,9 @@ class GrpoConfig(DataOptions, RolloutOptions, LossOptions, TrainingOptions, Lora
             raise ToolError(
                 f"--min-pass-rate {self.min_pass_rate:g} is above --max-pass-rate {self.max_pass_rate:g}; lower it"
             )
+        if self.batch_size is None:
+            n = self.n_completions // self.processes
+            object.__setattr__(self, "batch_size", max(d for d in range(1, 17) if d == 1 or n % d == 0))
         if self.n_completions % self.batch_size:
             raise ToolError(
                 f"--batch-size {self.batch_size} does not divide the {self.n_completions} completions of a step "

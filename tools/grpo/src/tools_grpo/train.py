@@ -31,7 +31,7 @@ from tools_shared.sources import Collected, read_problems
 from tools_shared.stats import paired_difference
 from tools_shared.training.save import save
 from tools_shared.training.sharded import whole
-from tools_shared.training.trainable import load_trainable, saves_full_weights
+from tools_shared.training.trainable import check_trainable, load_trainable, saves_full_weights
 
 if TYPE_CHECKING:
     from tools_grpo.trainer import LedgerTrainer
@@ -53,6 +53,7 @@ def prepare(config: GrpoConfig) -> Prepared:
     processes.passes(config.prompts_per_step, 1, "prompts", config.processes)  # a group stays on one process
     processes.passes(config.n_completions, config.batch_size, "completions", config.processes)
     ref = resolve(config.base_model)
+    check_trainable(ref, config)
     profile = choose_profile(ref, config.profile)
     problems = read_problems(
         config.data, question_key=config.question_key, answer_key=config.answer_key, limit=config.train_samples

@@ -26,7 +26,7 @@ from tools_shared.runs.read import Manifest
 from tools_shared.sources import Collected, read_examples
 from tools_shared.training.save import save
 from tools_shared.training.sharded import whole
-from tools_shared.training.trainable import load_trainable, saves_full_weights
+from tools_shared.training.trainable import check_trainable, load_trainable, saves_full_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -50,6 +50,7 @@ class Prepared:
 def prepare(config: SftConfig) -> Prepared:
     processes.passes(config.step_examples, config.batch_size, "examples", config.processes)
     ref = resolve(config.base_model)
+    check_trainable(ref, config)
     profile = choose_profile(ref, config.profile)
     rows = read_examples(
         config.source, question_key=config.question_key, answer_key=config.answer_key, limit=config.n_train
