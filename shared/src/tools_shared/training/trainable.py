@@ -237,7 +237,10 @@ def check_trainable(ref: ModelRef, options: LoraOptions) -> None:
         model = AutoModelForCausalLM.from_config(config)
         if ref.adapter is not None and options.adapter == "continue":
             what = f"{ref.adapter}: this adapter is"
-            model = get_peft_model(model, read_adapter(ref.adapter)[0])
+            try:
+                model = get_peft_model(model, read_adapter(ref.adapter)[0])
+            except ValueError:
+                return  # an adapter for another model: said where its tensors are placed
         else:
             what = f"--lora-target {' '.join(options.lora_target)} would be"
             model = _with_new_adapter(model, options)
