@@ -5,9 +5,8 @@ import json
 import pytest
 
 from tools_shared.code import grade_program, grade_programs, program_in, read_tests
-from tools_shared.errors import ToolError
+from tools_shared.errors import ToolError, UnusableError
 from tools_shared.sandbox import Limits, check_sandbox
-from tools_shared.sources.shapes import UnusableError
 
 TIGHT = Limits(seconds=1, patience=2)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools_shared.errors import ToolError
+from tools_shared.errors import ToolError, UnusableError
 from tools_shared.records import Message, Origin, Row, text_id
 from tools_shared.sources import (
     as_list,
@@ -23,7 +23,6 @@ from tools_shared.sources import (
     source_sha256,
     split_gsm8k,
 )
-from tools_shared.sources.shapes import UnusableError
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 real_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real data sets are not in {DATA}")

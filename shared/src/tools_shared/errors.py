@@ -18,6 +18,10 @@ class Incomplete(ToolError):
     exit_code = 3
 
 
+class UnusableError(Exception):
+    """Why one row cannot be used; its message becomes the reason of a `Rejected`."""
+
+
 def brief(value: Any, most: int = 120, quoted: bool = True) -> str:
     """A value as an error message quotes it, cut to a fixed length, however large or deep the value is."""
     if isinstance(value, str):

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from tools_dedup.cli import main
 from tools_dedup.input.contents import Keys, content_of
-from tools_shared.sources.shapes import UnusableError
+from tools_shared.errors import UnusableError
 
 from .conftest import LEXICAL, read_rows, write_rows
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tools_dedup.output.shaping import shaped
-from tools_shared.sources.shapes import UnusableError
+from tools_shared.errors import UnusableError
 
 ASKED, SAID = "Which prime divides 91 and 39?", "Both are 13 times something, so \\boxed{13}"
 USER, ASSISTANT = {"role": "user", "content": ASKED}, {"role": "assistant", "content": SAID}

@@ -10,7 +10,7 @@ from tools_shared.prompts import PROFILES, Prompt
 from tools_shared.records import Problem
 from tools_shared.sources import read_problems
 from tools_traces.attempts.grading import grader
-from tools_traces.attempts.journal import FILE, Attempt, Journal
+from tools_traces.attempts.journal import FILE, Attempt, AttemptJournal
 from tools_traces.attempts.schedule import n_wanted
 from tools_traces.config import OutputConfig, TracesConfig
 from tools_traces.output.rows import Provenance, Written, equations, outcomes, rows
@@ -185,14 +185,14 @@ def test_what_is_not_verified(text):
 def test_a_torn_journal_is_repaired_at_every_byte(tmp_path):
     path = tmp_path / FILE
     whole = [attempt(0, True), attempt(1, False, "ünï 5")]
-    with Journal(path) as journal:
+    with AttemptJournal(path) as journal:
         for one in whole:
             journal.add(one)
     content = path.read_bytes()
     first = content.index(b"\n") + 1
     for cut in range(first, len(content)):
         path.write_bytes(content[:cut])
-        with Journal(path) as journal:
+        with AttemptJournal(path) as journal:
             assert list(journal.attempts.values()) == whole[:1]
             journal.add(whole[1])
         assert path.read_bytes() == content
@@ -201,7 +201,7 @@ def test_a_torn_journal_is_repaired_at_every_byte(tmp_path):
 def test_a_broken_line_inside_the_journal_is_named(tmp_path):
     (tmp_path / FILE).write_text("{]\n")
     with pytest.raises(ToolError, match=r"attempts\.jsonl:1: not a graded attempt"):
-        Journal(tmp_path / FILE)
+        AttemptJournal(tmp_path / FILE)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tools_shared.errors import UnusableError
 from tools_shared.sources.fields import lookup
-from tools_shared.sources.shapes import UnusableError
 
 TEST_KEYS = (
     "tests",

@@ -6,7 +6,6 @@ import json
 import shutil
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,12 @@ from tools_shared.cli import Invocation
 from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, whole_lines, write_json, write_jsonl
+from tools_shared.files.journal import append
 from tools_shared.records import Rejected
-from tools_shared.runs import facts
 from tools_shared.runs.card import card
 from tools_shared.runs.config import RunConfig
-from tools_shared.runs.read import MANIFEST, SCHEMA_VERSION, Manifest, read_manifest
+from tools_shared.runs.document import document, now
+from tools_shared.runs.read import MANIFEST, Manifest, read_manifest
 from tools_shared.runs.refuse import refuse_difference
 from tools_shared.runs.replace import LOCK, STATE, publish
 from tools_shared.sources import Collected
@@ -96,8 +96,7 @@ class Draft:
 
     def log(self, values: Mapping[str, Any]) -> None:
         """Append one line to `metrics.jsonl`."""
-        with self._metrics_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values, ensure_ascii=False) + "\n")
+        append(self._metrics_path, [values])
 
     def rewind(self, step: int) -> None:
         """Forget logged steps after `step`, from which training resumes; notes in the manifest that it did."""
@@ -148,7 +147,7 @@ class Draft:
         state = json.loads(state_path.read_text(encoding="utf-8"))
         remedy = "finish it with its own options, pass --resume never to start over, or choose another --output-dir"
         refuse_difference(self.config.renamed(state["identity"]), self._identity(), self.path, remedy)
-        state["sessions"].append({"started": _now()})
+        state["sessions"].append({"started": now()})
         self._save(state)
         say(f"{self.path}: resuming the interrupted run")
         return state
@@ -175,7 +174,7 @@ class Draft:
 
     def _begin(self) -> dict[str, Any]:
         run_id = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        state = {"identity": self._identity(), "run_id": run_id, "sessions": [{"started": _now()}], "inputs": {}}
+        state = {"identity": self._identity(), "run_id": run_id, "sessions": [{"started": now()}], "inputs": {}}
         self._save(state)
         return state
 
@@ -189,34 +188,20 @@ class Draft:
         write_json(self.path / STATE, state)
 
     def _manifest(self, metrics: Mapping[str, Any], seed: int | None, profile: str | None) -> dict[str, Any]:
-        origins = self.invocation.origins
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "kind": self.kind,
-            "status": "finished",
-            "tool": self.invocation.tool,
-            "tool_version": self.invocation.version,
-            "argv": list(self.invocation.argv),
-            "options": {
-                f.name: {"value": self.config.to_dict()[f.name], "from": origins.get(f.name, "call")}
-                for f in fields(self.config)
-            },
-            "identity": self._identity(),
-            "profile": profile,
-            "seed": seed,
-            "run_id": self.run_id,
-            "inputs": self.inputs,
-            "outputs": {},
-            "metrics": dict(metrics),
-            "sessions": self._state["sessions"],
-            "started": self._state["sessions"][0]["started"],
-            "finished": _now(),
-            "seconds_last_session": round(time.monotonic() - self._began, 3),
-            "host": facts.host(),
-            "environment": facts.environment(),
-            "packages": facts.package_versions(),
-            "git": facts.git_state(),
-        }
+        return document(
+            self.kind,
+            self.invocation,
+            self.config,
+            seed=seed,
+            inputs=self.inputs,
+            outputs={},
+            metrics=metrics,
+            started=self._state["sessions"][0]["started"],
+            profile=profile,
+            run_id=self.run_id,
+            sessions=self._state["sessions"],
+            seconds_last_session=round(time.monotonic() - self._began, 3),
+        )
 
     def _outputs(self) -> dict[str, Any]:
         paths = sorted(p for p in self.path.rglob("*") if p.is_file() and p.name not in (LOCK, STATE, MANIFEST))
@@ -229,7 +214,3 @@ def _yaml(values: Mapping[str, Any]) -> str:
     import yaml
 
     return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tools_shared.errors import ToolError
+from tools_shared.errors import ToolError, UnusableError
 from tools_shared.models import Loaded, load, resolve
 from tools_shared.prompts import DEFAULT_PROFILE, PROFILES, Profile, render_question
 from tools_shared.scorers.scorer import Scorer, TraceScore, load_scorer, summarize
 from tools_shared.states.reader import StateReader, reader_sha256
-from tools_shared.states.steps import UnusableError, encode, reasoning, step_tokens
+from tools_shared.states.steps import encode, reasoning, step_tokens
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tools_shared.answers import readable
 from tools_shared.console import say
 from tools_shared.errors import ToolError
-from tools_shared.records import Problem, Rejected
+from tools_shared.records import Origin, Problem, Rejected
 
 DEFAULT = "10%"
 HELP = "Most test rows that may be unusable, as a number or a share (10%); with more, nothing is asked (exit 1)."
@@ -29,9 +29,9 @@ def allowed_of(text: str, n: int) -> float:
 def unreadable(problems: Sequence[Problem]) -> list[Rejected]:
     """The problems whose gold answer no answer can be compared with, as rows that are lost."""
     return [
-        Rejected(p.origin, f"the gold answer '{p.answer[:40]}' cannot be read", p.answer[:200])
+        Rejected(p.origin or Origin("?", 0), f"the gold answer '{p.answer[:40]}' cannot be read", p.answer[:200])
         for p in problems
-        if p.origin is not None and not readable(p.answer)
+        if not readable(p.answer)
     ]
 
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from tools_shared.errors import ToolError
+from tools_shared.errors import ToolError, UnusableError
 from tools_shared.records import Conversation, Problem, Rejected, Row
 from tools_shared.sources.conversations import conversation_from
 from tools_shared.sources.problems import Found, find_problem, unvouched
 from tools_shared.sources.rows import read_rows, source_sha256
-from tools_shared.sources.shapes import CONVERSATIONS, UnusableError, detect_shape
+from tools_shared.sources.shapes import CONVERSATIONS, detect_shape
 
 T = TypeVar("T", Problem, Conversation, Problem | Conversation)
 Spec = str | os.PathLike[str] | Sequence[str]

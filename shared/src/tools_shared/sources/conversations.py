@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tools_shared.errors import UnusableError
 from tools_shared.records import Conversation, Message, Row
 from tools_shared.sources.fields import as_list
-from tools_shared.sources.shapes import CONVERSATIONS, UnusableError, detect_shape, field_of, id_of, text_of, with_input
+from tools_shared.sources.shapes import CONVERSATIONS, detect_shape, field_of, id_of, text_of, with_input
 
 ROLES = ("system", "user", "assistant")
 SHAREGPT_ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "model": "assistant", "bot": "assistant"}

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tools_shared.errors import UnusableError
 from tools_shared.prompts.blocks import BOXED, blocks, last_filled
 from tools_shared.records import Problem, Row
 from tools_shared.sources.conversations import turns_of
 from tools_shared.sources.fields import lookup
-from tools_shared.sources.shapes import UnusableError, field_of, id_of, text_of, with_input
+from tools_shared.sources.shapes import field_of, id_of, text_of, with_input
 
 QUESTION_KEYS = ("question", "problem", "Question", "Problem", "prompt", "query", "instruction", "messages")
 ANSWER_KEYS = (

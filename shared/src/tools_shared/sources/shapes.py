@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tools_shared.errors import UnusableError
 from tools_shared.names import nearest
 from tools_shared.records import Row, text_id
 from tools_shared.sources.fields import lookup
@@ -37,10 +38,6 @@ Where they come from: `messages`, `prompt`/`completion` and `prompt`/`solution` 
 
 CONVERSATIONS = frozenset({"messages", "sharegpt", "prompt-response", "prompt-completion", "alpaca"})
 """The shapes that hold what an assistant says."""
-
-
-class UnusableError(Exception):
-    """A row that does not have the shape asked for; the message is the reason."""
 
 
 def detect_shape(data: Mapping[str, Any]) -> str | None:

@@ -10,15 +10,11 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tools_shared.errors import ToolError
+from tools_shared.errors import ToolError, UnusableError
 from tools_shared.prompts import Profile, Prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-class UnusableError(Exception):
-    """Why a row is no trace; becomes the reason of a `Rejected`."""
 
 
 class NoThinkingError(UnusableError):

@@ -22,7 +22,7 @@ from tools_bench.grading.results import as_csv, as_text, headline_metrics, summa
 from tools_bench.requests.collect import Guard, Prices, cost, from_endpoint, from_engine
 from tools_bench.requests.facts import describe_run, effort, hashes
 from tools_bench.requests.journal import FILE as RESPONSES
-from tools_bench.requests.journal import DrawKey, Journal, Response
+from tools_bench.requests.journal import DrawKey, Response, ResponseJournal
 from tools_bench.requests.plan import Plan, api_of, display_name, make_plan, run_folder, server_of, tells_format
 from tools_shared.cli import Invocation
 from tools_shared.config import digest
@@ -64,7 +64,7 @@ def _make(folder: Path, config: BenchConfig, invocation: Invocation, baseline: S
     with draft(folder, config, invocation, "bench") as run:
         _note_inputs(run, plan)
         write_jsonl(run.path / ITEMS, (item.to_json() for item in plan.items))
-        with Journal(run.path / RESPONSES) as journal:
+        with ResponseJournal(run.path / RESPONSES) as journal:
             guard = _collect(config, run, plan, journal)
             judgements = _judge(config, run, plan, journal, guard.spent)
         graded = grade_all(plan.items, journal.responses, plan.profile)
@@ -95,7 +95,7 @@ def _note_inputs(run: Draft, plan: Plan) -> None:
     run.reject(row for task in plan.tasks for row in task.rejected)
 
 
-def _collect(config: BenchConfig, run: Draft, plan: Plan, journal: Journal) -> Guard:
+def _collect(config: BenchConfig, run: Draft, plan: Plan, journal: ResponseJournal) -> Guard:
     prices = Prices(config.price_in, config.price_out, config.budget)
     guard = Guard(journal, len(plan.items) * plan.params.n, config.max_error_rate, prices)
     if config.model is not None:
@@ -122,7 +122,9 @@ def _reply_cache(
             cache.close()
 
 
-def _judge(config: BenchConfig, run: Draft, plan: Plan, journal: Journal, spent: float) -> dict[DrawKey, Response]:
+def _judge(
+    config: BenchConfig, run: Draft, plan: Plan, journal: ResponseJournal, spent: float
+) -> dict[DrawKey, Response]:
     """Have every reply judged; the budget is what the run has left. No judge: no judgements."""
     if config.judge_endpoint is None:
         return {}
@@ -138,14 +140,14 @@ def _judge(config: BenchConfig, run: Draft, plan: Plan, journal: Journal, spent:
     chat = ChatApi(server.url, config.judge_model)
     api = JudgeApi(chat, journal.responses, config.judge_schema)
     scope = f"judge {config.judge_model}"
-    with Journal(run.path / JUDGEMENTS) as judged, _reply_cache(config, run, scope, api.worth_keeping) as cache:
+    with ResponseJournal(run.path / JUDGEMENTS) as judged, _reply_cache(config, run, scope, api.worth_keeping) as cache:
         prices = Prices(config.price_in, config.price_out, left)
         guard = Guard(judged, len(items) * params.n, config.max_error_rate, prices)
         from_endpoint(judged, items, api, server, plan.profile, params, guard, cache)
         return judged.responses
 
 
-def _from_model(config: BenchConfig, run: Draft, plan: Plan, journal: Journal) -> None:
+def _from_model(config: BenchConfig, run: Draft, plan: Plan, journal: ResponseJournal) -> None:
     from tools_shared.engines import open_engine
     from tools_shared.models import resolve, weights_sha256
 

@@ -17,7 +17,7 @@ from tools_scorer.traces.thinking import fitting_profile, remedy
 from tools_shared.answers import equal_many, readable
 from tools_shared.cli import Invocation
 from tools_shared.console import say
-from tools_shared.errors import ToolError
+from tools_shared.errors import ToolError, UnusableError
 from tools_shared.files import write_jsonl
 from tools_shared.models import ModelRef, resolve
 from tools_shared.prompts import Profile, Prompt, render_question
@@ -28,7 +28,6 @@ from tools_shared.states.reader import tokenizer_sha256
 from tools_shared.states.splits import question_key, split_of
 from tools_shared.states.steps import (
     NoThinkingError,
-    UnusableError,
     encode,
     parse_delimiter,
     reasoning,

@@ -23,7 +23,7 @@ from tools_shared.runs.read import Manifest
 from tools_shared.scorers.scorer import find_scorer
 from tools_shared.states.reader import reader_sha256
 from tools_traces.attempts.grading import grader
-from tools_traces.attempts.journal import FILE, Attempt, Journal
+from tools_traces.attempts.journal import FILE, Attempt, AttemptJournal
 from tools_traces.attempts.schedule import Schedule, sampling_params
 from tools_traces.attempts.states import Recorder, layers_of
 from tools_traces.config import TracesConfig
@@ -71,7 +71,7 @@ def _sample_into(run: Draft, config: TracesConfig, ref: ModelRef, profile: Profi
     run.add_sources("data", read, n_used=n)
     if questions.tests is not None:
         run.add_sources("decontaminate", questions.tests)
-    with Journal(run.path / FILE) as journal:
+    with AttemptJournal(run.path / FILE) as journal:
         source = _by_workers if config.engine == "ray" else _here
         drawing = source(config, ref, profile, questions, journal)
         model_hash = add_model(run, config, ref)
@@ -94,7 +94,9 @@ class _Drawing:
     recorder: Recorder | None = None
 
 
-def _here(config: TracesConfig, ref: ModelRef, profile: Profile, questions: Questions, journal: Journal) -> _Drawing:
+def _here(
+    config: TracesConfig, ref: ModelRef, profile: Profile, questions: Questions, journal: AttemptJournal
+) -> _Drawing:
     """Sample with an engine of this process."""
     engine = open_vllm(ref, config, layers_of(config, ref)) if config.record_hidden else open_engine(ref, config)
     pairs = _rendered(engine.tokenizer, engine.context_length, profile, questions, config)
@@ -109,7 +111,7 @@ def _here(config: TracesConfig, ref: ModelRef, profile: Profile, questions: Ques
 
 
 def _by_workers(
-    config: TracesConfig, ref: ModelRef, profile: Profile, questions: Questions, journal: Journal
+    config: TracesConfig, ref: ModelRef, profile: Profile, questions: Questions, journal: AttemptJournal
 ) -> _Drawing:
     """Sample with Ray's workers; the weights are loaded there, but what does not fit is found here."""
     from tools_shared.models.load import context_length, load_config, load_tokenizer

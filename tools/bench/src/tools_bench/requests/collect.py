@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from tools_bench.requests.apis import Answer, answer_to
 from tools_bench.requests.items import Item, messages_of
-from tools_bench.requests.journal import Journal, Response
+from tools_bench.requests.journal import Response, ResponseJournal
 from tools_bench.requests.oddities import oddities
 from tools_shared.console import progress, say
 from tools_shared.engines import Engine, SamplingParams, check_fits
@@ -51,7 +51,7 @@ class Guard:
     A request reserves the most that it can cost until its reply tells what it did cost.
     """
 
-    def __init__(self, journal: Journal, n_planned: int, max_error_rate: float, prices: Prices) -> None:
+    def __init__(self, journal: ResponseJournal, n_planned: int, max_error_rate: float, prices: Prices) -> None:
         self.n_planned, self.max_error_rate, self.prices = n_planned, max_error_rate, prices
         self.n_failed = 0
         self.spent = sum(cost(r, prices) for r in journal.responses.values())
@@ -75,7 +75,7 @@ class Guard:
         if self.n_failed >= FEWEST and self.n_failed > self.max_error_rate * self.n_planned:
             raise self.too_many(response)
 
-    def check_end(self, journal: Journal) -> None:
+    def check_end(self, journal: ResponseJournal) -> None:
         if self.stopped:
             raise Incomplete(
                 f"{journal.path}: the budget of {self.prices.budget:g} does not cover the next request "
@@ -102,7 +102,7 @@ def cost(response: Response, prices: Prices) -> float:
 
 
 def from_endpoint(
-    journal: Journal,
+    journal: ResponseJournal,
     items: Sequence[Item],
     api: Asks,
     server: Server,
@@ -174,7 +174,7 @@ def _with(key: tuple[str, str, int], answer: Answer, told: Mapping[str, float]) 
 
 
 def from_engine(
-    journal: Journal, items: Sequence[Item], engine: Engine, profile: Profile, params: SamplingParams
+    journal: ResponseJournal, items: Sequence[Item], engine: Engine, profile: Profile, params: SamplingParams
 ) -> None:
     """Sample from a local engine what the journal does not have."""
     missing = [i for i in items if any(journal.needs((i.task, i.id, d)) for d in range(params.n))]

@@ -6,18 +6,15 @@ last line of a sample counts.
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from tools_shared.errors import ToolError
-from tools_shared.files import whole_lines
+from tools_shared.files.journal import LineWriter, parse_lines, parsed
 
 FILE = "responses.jsonl"
+RESPONSE = "a stored response"
 DrawKey = tuple[str, str, int]
 
 
@@ -48,46 +45,32 @@ class Response:
     def to_json(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Response:
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: v for k, v in data.items() if k in known})
 
-class Journal:
-    """The open file; `answered` are the samples that are there and did not fail."""
+
+class ResponseJournal(LineWriter):
+    """The open file; `responses` are the samples that are there."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.responses = {response.key: response for response in parse(whole_lines(path), path)}
-        self._file = path.open("a", encoding="utf-8")
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
-        os.fsync(self._file.fileno())
-        self._file.close()
+        self.responses = {response.key: response for response in parsed(path, Response.from_json, RESPONSE)}
+        super().__init__(path)
 
     def add(self, response: Response) -> None:
         self.responses[response.key] = response
-        self._file.write(json.dumps(response.to_json(), ensure_ascii=False) + "\n")
-        self._file.flush()  # to the system: it survives our death, and a power cut is rarer than kill -9
+        self.write(response.to_json())
 
     def needs(self, key: DrawKey) -> bool:
         known = self.responses.get(key)
         return known is None or known.error is not None
 
 
-def parse(lines: Iterable[str], path: Path) -> Iterable[Response]:
-    known = {f.name for f in fields(Response)}
-    for number, line in enumerate(lines, start=1):
-        try:
-            data = json.loads(line)
-            yield Response(**{k: v for k, v in data.items() if k in known})
-        except (json.JSONDecodeError, TypeError, AttributeError) as error:
-            raise ToolError(f"{path}:{number}: not a stored response ({error}); delete the line") from error
-
-
 def read_responses(path: Path) -> dict[DrawKey, Response]:
     """The responses of a finished run; the last line of each sample."""
     try:
-        content = path.read_text(encoding="utf-8")
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     except FileNotFoundError:
         raise ToolError(f"{path}: no such file; this run has no stored responses") from None
-    return {response.key: response for response in parse(content.split("\n")[:-1], path)}
+    return {response.key: response for response in parse_lines(lines, path, Response.from_json, RESPONSE)}

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tools_shared.errors import UnusableError
 from tools_shared.records import Origin, Row
 from tools_shared.sources import as_list, conversation_from, detect_shape, lookup, procedure_text, question_of
 from tools_shared.sources.conversations import turns_of
 from tools_shared.sources.problems import QUESTION_KEYS
-from tools_shared.sources.shapes import CONVERSATIONS, SHAPES, UnusableError, field_of, text_of
+from tools_shared.sources.shapes import CONVERSATIONS, SHAPES, field_of, text_of
 
 _TURNS = frozenset({"messages", "sharegpt"})
 _USER = frozenset({"user", "human"})

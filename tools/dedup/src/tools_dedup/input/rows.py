@@ -24,12 +24,11 @@ from typing import Any
 
 from tools_dedup.input.contents import Content, Keys, content_of
 from tools_shared.console import progress
-from tools_shared.errors import ToolError
+from tools_shared.errors import ToolError, UnusableError
 from tools_shared.records import Origin, Rejected, Row
 from tools_shared.sources import as_list, lookup, read_rows
 from tools_shared.sources.collect import canonical, joined_sha256
 from tools_shared.sources.rows import source_sha256
-from tools_shared.sources.shapes import UnusableError
 
 HELD_CHARACTERS = 1 << 23
 """Rows that are held for writing while they have together no more characters of JSON than this."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_json
 from tools_shared.files.outputs import describe
-from tools_shared.runs import facts
+from tools_shared.runs.document import document
 from tools_shared.runs.read import SCHEMA_VERSION
 from tools_shared.sources import files_among
 
@@ -37,28 +38,17 @@ def write_manifest(
     """Write it last, so that a manifest means a whole run; returns it. `outputs` names the files that were written, now
     among `drafts` and soon at `paths`. Raises ToolError when rows are missing."""
     check_sum(metrics)
-    values = config.to_dict()
-    manifest = {
-        "schema_version": SCHEMA_VERSION,
-        "kind": KIND,
-        "status": "finished",
-        "tool": TOOL,
-        "tool_version": __version__,
-        "argv": list(invocation.argv),
-        "options": {n: {"value": v, "from": invocation.origins.get(n, "call")} for n, v in values.items()},
-        "identity": config.identity(),
-        "seed": values.get("seed"),
-        "inputs": inputs,
-        "outputs": {name: describe(paths.manifest, getattr(paths, name), getattr(drafts, name)) for name in outputs},
-        "metrics": dict(metrics),
+    manifest = document(
+        KIND,
+        replace(invocation, tool=TOOL, version=__version__),
+        config,
+        seed=config.to_dict().get("seed"),
+        inputs=inputs,
+        outputs={name: describe(paths.manifest, getattr(paths, name), getattr(drafts, name)) for name in outputs},
+        metrics=metrics,
+        started=started.isoformat(timespec="seconds"),
         **more,
-        "started": started.isoformat(timespec="seconds"),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "host": facts.host(),
-        "environment": facts.environment(),
-        "packages": facts.package_versions(),
-        "git": facts.git_state(),
-    }
+    )
     write_json(drafts.manifest, manifest)
     return manifest
 

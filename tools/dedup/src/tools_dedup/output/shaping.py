@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from tools_shared.errors import UnusableError
 from tools_shared.records import Message, Row
 from tools_shared.sources import conversation_from, detect_shape, question_of, split_gsm8k
 from tools_shared.sources.conversations import turns_of
 from tools_shared.sources.problems import ANSWER_KEYS, QUESTION_KEYS, find_problem
-from tools_shared.sources.shapes import CONVERSATIONS, SHAPES, UnusableError, field_of, text_of
+from tools_shared.sources.shapes import CONVERSATIONS, SHAPES, field_of, text_of
 
 Turns = list[dict[str, str]]
 

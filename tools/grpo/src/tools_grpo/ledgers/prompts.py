@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from tools_grpo.config import GrpoConfig
 from tools_shared import processes
 from tools_shared.files import whole_lines, write_jsonl
+from tools_shared.files.journal import append
 
 FILE = "prompts.jsonl"
 
@@ -50,10 +50,5 @@ class PromptLedger:
             self._append(step, changed)
 
     def _append(self, step: int, changed: dict[str, list[int]]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            for problem, (attempts, passes) in changed.items():
-                row = {"step": step, "problem": problem, "attempts": attempts, "passes": passes}
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            # Which prompts come next depends on it: it must not be older than the checkpoint after it.
-            file.flush()
-            os.fsync(file.fileno())
+        rows = [{"step": step, "problem": name, "attempts": n, "passes": k} for name, (n, k) in changed.items()]
+        append(self.path, rows, sync=True)  # which prompts come next depends on it: not older than the checkpoint

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools_shared.answers import extract, gold_answer
+from tools_shared.errors import UnusableError
 from tools_shared.prompts import Profile
 from tools_shared.records import Origin, Rejected, Row, text_id
 from tools_shared.sources import lookup
-from tools_shared.states.steps import UnusableError
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,12 @@ A kill can tear the last line at any byte; it is removed when the file is opened
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from tools_shared.errors import ToolError
-from tools_shared.files import whole_lines
+from tools_shared.files.journal import LineWriter, parsed
 
 FILE = "attempts.jsonl"
 Key = tuple[str, int]
@@ -38,8 +35,10 @@ class Attempt:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Attempt:
+        known = {f.name for f in fields(cls)}
         ids = data.get("token_ids")
-        return cls(**{**data, "token_ids": tuple(ids) if ids is not None else None})
+        values = {name: value for name, value in data.items() if name in known}
+        return cls(**{**values, "token_ids": tuple(ids) if ids is not None else None})
 
 
 @dataclass
@@ -52,38 +51,24 @@ class Attempts:
         self.attempts[attempt.id, attempt.sample] = attempt
 
 
-class Journal(Attempts):
+class AttemptJournal(Attempts, LineWriter):
     """The attempts that are there, and the open file for those to come."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__({(a.id, a.sample): a for a in _parsed(whole_lines(path), path)})
-        self.path = path
-        self._file = path.open("a", encoding="utf-8", newline="\n")
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
-        self._file.close()
+        Attempts.__init__(self, _by_key(path))
+        LineWriter.__init__(self, path)
 
     def add(self, attempt: Attempt) -> None:
         super().add(attempt)
-        # One flush a line, to the system: it survives our death.
-        self._file.write(json.dumps(asdict(attempt), ensure_ascii=False) + "\n")
-        self._file.flush()
+        self.write(asdict(attempt))
 
 
-def _parsed(lines: Iterable[str], path: Path) -> Iterable[Attempt]:
-    known = {f.name for f in fields(Attempt)}
-    for number, line in enumerate(lines, start=1):
-        try:
-            yield Attempt.from_json({k: v for k, v in json.loads(line).items() if k in known})
-        except (json.JSONDecodeError, TypeError, AttributeError) as error:
-            raise ToolError(f"{path}:{number}: not a graded attempt ({error}); delete the line") from error
+def _by_key(path: Path) -> dict[Key, Attempt]:
+    return {(a.id, a.sample): a for a in parsed(path, Attempt.from_json, "a graded attempt")}
 
 
-def read_attempts(path: Path) -> dict[tuple[str, int], Attempt]:
+def read_attempts(path: Path) -> dict[Key, Attempt]:
     """The attempts of a finished run; raises ToolError when there is no such file."""
     if not path.is_file():
         raise ToolError(f"{path}: no such file; name finished runs of tools-traces")
-    return {(a.id, a.sample): a for a in _parsed(whole_lines(path), path)}
+    return _by_key(path)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from tools_shared.console import say
 from tools_shared.devices import dtype_name, pick_device, pick_dtype, torch_dtype
 from tools_shared.engines import Completion, Draw
-from tools_shared.errors import ToolError
+from tools_shared.errors import ToolError, UnusableError
 from tools_shared.files import atomic_write, sha256_file
 from tools_shared.models import ModelRef
 from tools_shared.prompts import Profile, Prompt
@@ -36,7 +36,7 @@ from tools_shared.states.shards import (
     write_shard,
 )
 from tools_shared.states.splits import CALIBRATION_SHARE, TEST_SHARE, question_key, split_of
-from tools_shared.states.steps import UnusableError, parse_delimiter, reasoning, sampled, step_tokens
+from tools_shared.states.steps import parse_delimiter, reasoning, sampled, step_tokens
 from tools_shared.states.vllm import final_norm, taken
 from tools_traces.attempts.journal import Attempt, Key
 from tools_traces.config import TracesConfig

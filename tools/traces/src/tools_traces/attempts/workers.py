@@ -20,7 +20,7 @@ from tools_shared.processes.ray_map import map_parts
 from tools_shared.prompts import Profile, render_question
 from tools_shared.records import Problem
 from tools_traces.attempts.grading import grader
-from tools_traces.attempts.journal import Attempt, Attempts, Journal
+from tools_traces.attempts.journal import Attempt, AttemptJournal, Attempts
 from tools_traces.attempts.schedule import Schedule, n_wanted, sampling_params
 from tools_traces.config import TracesConfig
 
@@ -34,7 +34,9 @@ ROUNDS = 4
 class Fleet:
     """As `Schedule`, with workers for its engine."""
 
-    def __init__(self, problems: Sequence[Problem], config: TracesConfig, profile: Profile, journal: Journal) -> None:
+    def __init__(
+        self, problems: Sequence[Problem], config: TracesConfig, profile: Profile, journal: AttemptJournal
+    ) -> None:
         self.config, self.profile, self.journal = config, profile, journal
         self._left = [problem for problem in problems if not self._is_finished(problem.id)]
         self.n_finished = len(problems) - len(self._left)

@@ -10,6 +10,7 @@ from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.records import Origin, Problem, Rejected
 from tools_shared.sources import Collected, read_problems
+from tools_shared.sources.allowance import unreadable
 from tools_traces.config import TracesConfig
 
 N_GRAM = 13
@@ -34,7 +35,8 @@ def read_questions(config: TracesConfig) -> Questions:
     )
     if config.num_samples is not None and len(read.items) < config.num_samples:
         say(f"{config.source}: has {len(read.items)} usable rows, fewer than --num-samples {config.num_samples}: all")
-    usable, rejected = _gradable(read)
+    invalid = unreadable(read.items)
+    usable, rejected = [p for p in read.items if readable(p.answer)], [*read.rejected, *invalid]
     tests = read_problems(config.decontaminate) if config.decontaminate else None
     if tests is not None:
         usable, leaked = _without_tests(usable, tests, config)
@@ -44,16 +46,6 @@ def read_questions(config: TracesConfig) -> Questions:
         why = f"; first: {rejected[0].origin}: {rejected[0].reason}" if rejected else ""
         raise ToolError(f"{config.source}: no question is left ({read.n_read} read, {len(rejected)} rejected{why})")
     return Questions(usable[i::n], rejected, read, tests)
-
-
-def _gradable(read: Collected[Problem]) -> tuple[list[Problem], list[Rejected]]:
-    usable, rejected = [], list(read.rejected)
-    for problem in read.items:
-        if not readable(problem.answer):
-            rejected.append(_rejected(problem, f"the gold answer {problem.answer[:60]!r} cannot be read; fix the row"))
-        else:
-            usable.append(problem)
-    return usable, rejected
 
 
 def _without_tests(
