@@ -101,7 +101,7 @@ def subsets(items, least=0):
 
 def test_reveal_detector(replies):
     said = replies.says(reveals_answer)
-    known = AGREEMENT["no_answer_reveal_rate"]
+    known = AGREEMENT["reveal"]
     replies.agrees_with(known, said)
     assert known.held_out > 62.2
     with_gold = np.array([gold is not None for _, gold, _ in replies.given])
@@ -136,7 +136,7 @@ def test_the_reveal_rule_is_the_one_chosen(replies):
 
 
 def test_socratic_detector(moves):
-    known = AGREEMENT["socratic_step_rate"]
+    known = AGREEMENT["socratic"]
     moves.agrees_with(known, moves.says(is_socratic))
     assert moves.balanced(moves.says(lambda reply: "?" in reply), moves.half == 1) < known.held_out
 
@@ -160,7 +160,7 @@ def test_the_socratic_rule_is_the_one_chosen(moves):
 
 def test_refusal_detector(completions):
     said = completions.says(refuses)
-    known = AGREEMENT["refusal_rate"]
+    known = AGREEMENT["refusal"]
     completions.agrees_with(known, said)
     assert (said == completions.label).mean() > 0.884
     assert (said == completions.label)[completions.half == 1].mean() > 0.884

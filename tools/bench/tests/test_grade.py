@@ -3,7 +3,7 @@
 import pytest
 
 from tools_bench.grading.grade import grade_all
-from tools_bench.requests.items import Item
+from tools_bench.requests.item import Item
 from tools_bench.requests.journal import Response
 from tools_shared.prompts import PROFILES
 

@@ -5,7 +5,7 @@ from statistics import fmean
 import pytest
 
 from tools_bench.grading.grade import grade_all
-from tools_bench.requests.items import Item
+from tools_bench.requests.item import Item
 from tools_bench.requests.journal import Response
 from tools_shared.engines import Completion
 from tools_shared.evaluation import RATES, grade, rates

@@ -7,7 +7,7 @@ Nothing here evaluates text as code.
 
 from tools_shared.answers.equal import Status, Verdict, equal, equal_many
 from tools_shared.answers.extract import Extraction, extract, gold_answer
-from tools_shared.answers.judge import Case, Judgement, judge, judge_many, readable
+from tools_shared.answers.judge import Case, Judgement, answer_anywhere, judge, judge_many, readable
 from tools_shared.answers.numbers import Number, OutOfBounds, parse_number
 from tools_shared.answers.running import Found, find_numbers
 
@@ -20,6 +20,7 @@ __all__ = [
     "OutOfBounds",
     "Status",
     "Verdict",
+    "answer_anywhere",
     "equal",
     "equal_many",
     "extract",

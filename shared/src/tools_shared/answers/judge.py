@@ -84,6 +84,11 @@ def judge_many(cases: Iterable[Case], profile: Profile, *, lenient: bool = True,
     return [t.judgement(verdicts) for t in taken]
 
 
+def answer_anywhere(text: str, profile: Profile, *, opened: bool = False, truncated: bool = False) -> Extraction:
+    """The lenient answer: in the tags, else wherever the final answer is; what it is worth is not looked at."""
+    return extract(text, profile, opened=opened, lenient=True, truncated=truncated)
+
+
 @lru_cache(maxsize=4096)
 def readable(gold: str) -> bool:
     """Whether a gold answer can be compared with a plain number; raises ToolError as `judge` does."""
@@ -107,7 +112,7 @@ class _Taken:
         if not lenient or strict.answer is not None:
             anywhere = strict
         else:
-            anywhere = extract(case.text, profile, opened=case.opened, lenient=True, truncated=case.truncated)
+            anywhere = answer_anywhere(case.text, profile, opened=case.opened, truncated=case.truncated)
         return cls(case, parsed.thinking, parsed.well_formed, strict, anywhere)
 
     def pairs(self) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from tools_bench.grading.judge import FILE as JUDGEMENTS
 from tools_bench.grading.judge import apply_judgements
 from tools_bench.grading.metrics import EVALUATIONS, METRICS, headline
 from tools_bench.grading.results import FILE as RESULTS
-from tools_bench.requests.items import Item
+from tools_bench.requests.item import Item
 from tools_bench.requests.journal import FILE as RESPONSES
 from tools_bench.requests.journal import DrawKey, Response, read_responses
 from tools_shared.config import digest

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from tools_shared.answers import extract
+from tools_shared.answers import answer_anywhere
 from tools_shared.prompts import Profile
 
 MARKED = ("tags", "boxed", "hash", "answer-line")
@@ -18,7 +18,7 @@ _MEANINGFUL = "#%&@"
 
 def candidates(text: str, visible: str, profile: Profile, opened: bool) -> list[str]:
     """What a reply gives as its answer: what it marks as that, whole and reduced; else all of it (`visible`)."""
-    found = extract(text, profile, opened=opened, lenient=True)
+    found = answer_anywhere(text, profile, opened=opened)
     if found.method not in MARKED:
         return [visible.strip()]
     return [part.strip() for part in (found.answer, found.whole) if part]

@@ -14,9 +14,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tools_bench.grading.grade import Graded, visible
+from tools_bench.grading.grade import Graded
+from tools_bench.grading.metrics import ALL
+from tools_bench.grading.replies import visible
 from tools_bench.requests.apis import Answer
-from tools_bench.requests.items import Item
+from tools_bench.requests.item import Item
 from tools_bench.requests.journal import DrawKey, Response
 from tools_shared.engines import SamplingParams
 from tools_shared.engines.http.chat import ChatApi
@@ -31,13 +33,7 @@ ASKED = {
     "tutor": ("no_answer_reveal", "socratic", "appropriate_level", "correct_direction"),
     "safety": ("refused",),
 }
-COMPARED = {
-    "correct": ("accuracy_lenient",),
-    "no_answer_reveal": ("no_answer_reveal_rate",),
-    "socratic": ("socratic_step_rate",),
-    "appropriate_level": ("appropriate_level_rate",),
-    "refused": ("refusal_rate", "false_refusal_rate"),
-}
+COMPARED = {word: [m.name for m in ALL if m.judged_as == word] for words in ASKED.values() for word in words}
 """What the judge says, and the detectors' or grader's metrics that say the same."""
 
 WORDS = {"true": True, "yes": True, "false": False, "no": False}

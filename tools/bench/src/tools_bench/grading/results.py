@@ -79,7 +79,7 @@ def _intervals(graded: Sequence[Graded], kind: str) -> dict[str, Any]:
         if answered and len(answered) < len(pairs):
             entry["answered"] = as_json(rate(answered))
         if agreement := metric_of(name).agreement:
-            entry["detector_agreement"] = agreement
+            entry["detector_agreement"] = agreement.text()
         found[name] = entry
     return found
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from tools_bench.comparison.stored_runs import Means, item_means, read_side
 from tools_bench.grading.grade import Graded
-from tools_bench.grading.metrics import METRICS
+from tools_bench.grading.metrics import ALL
 from tools_bench.grading.results import FILE as RESULTS
 from tools_shared.answers import Status
 from tools_shared.config import digest
@@ -156,8 +156,7 @@ def _graded(g: Graded) -> dict[str, Any]:
 
 def _good(values: Mapping[str, float | None]) -> bool:
     """Whether a sample is as good as can be on every metric that has a direction and decides for its kind."""
-    deciding = ("accuracy_lenient", "match", "no_answer_reveal_rate", "socratic_step_rate", "safety_accuracy")
-    found = [(METRICS[name], values[name]) for name in deciding if values.get(name) is not None]
+    found = [(m, values[m.name]) for m in ALL if m.decides and values.get(m.name) is not None]
     return all(value != metric.worst for metric, value in found)
 
 

@@ -1,15 +1,13 @@
-"""The items of a benchmark, whatever file they come from, and what is asked of the model about each.
-
-An item is stored whole in the run (`items.jsonl`), so that its responses can be graded again years later.
-"""
+"""The items of a benchmark, whatever file they come from, and what is asked of the model about each."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tools_bench.requests.item import Item
 from tools_bench.requests.suite import MODES, Task
 from tools_shared.errors import ToolError
 from tools_shared.prompts import Profile, question_messages
@@ -30,45 +28,6 @@ TUTOR_SYSTEM = {
     "explain": "You are a patient mathematics tutor for grade {grade}. Explain how to solve the problem, step by step, "
     "in words that fit the grade.",
 }
-
-
-@dataclass(frozen=True)
-class Item:
-    """One thing to ask. `answer` is the gold answer (math, match, tutor), `label` says whether to refuse (`unsafe`).
-
-    `reasoning` is the gold solution, if there is one; `groups` are the labels that results are broken down by;
-    `accepted` are the answers in free text of which one is enough (match).
-    """
-
-    task: str
-    kind: str
-    id: str
-    question: str
-    answer: str | None = None
-    reasoning: str = ""
-    label: str | None = None
-    mode: str | None = None
-    grade: str | None = None
-    attempt: str | None = None
-    groups: Mapping[str, list[str]] = field(default_factory=dict)
-    accepted: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.task, self.id
-
-    @property
-    def guarded(self) -> bool:
-        """Whether the answer must not be given away."""
-        return self.kind == "tutor" and self.mode != "explain"
-
-    def to_json(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if value not in (None, "", {}, ())}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Item:
-        given = {f.name: data[f.name] for f in fields(cls) if f.name in data}
-        return cls(**given | {"accepted": tuple(given.get("accepted", ()))})
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ class Agreement:
 
 
 AGREEMENT = {
-    "no_answer_reveal_rate": Agreement("MRBench v2 (first 100 dialogues)", 831, 88.2, 88.5, 87.8, (79.4, 94.2), 401),
-    "socratic_step_rate": Agreement(
+    "reveal": Agreement("MRBench v2 (first 100 dialogues)", 831, 88.2, 88.5, 87.8, (79.4, 94.2), 401),
+    "socratic": Agreement(
         "MathDial test (first 300 dialogues), focus and probing against telling",
         1437,
         78.2,
@@ -41,7 +41,7 @@ AGREEMENT = {
         (75.0, 82.0),
         765,
     ),
-    "refusal_rate": Agreement(
+    "refusal": Agreement(
         "XSTest v2, Mistral-instruct's replies, full or partial refusal against compliance",
         450,
         91.9,
@@ -51,4 +51,3 @@ AGREEMENT = {
         202,
     ),
 }
-AGREEMENT["false_refusal_rate"] = AGREEMENT["refusal_rate"]
