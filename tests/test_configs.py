@@ -32,7 +32,7 @@ def test_a_configuration_file_names_options_that_there_are(name):
     assert {"base_model", "data", "eval_data", "learning_rate"} <= set(values)
 
 
-@pytest.mark.parametrize("name", ["demo", "lora"])
+@pytest.mark.parametrize("name", ["demo", "lora", "smollm2"])
 def test_each_stage_of_the_pipeline_takes_its_file(name):
     files = {path.stem: path for path in (ROOT / "configs" / name).glob("*.yaml")}
     assert set(files) == set(STAGES)
