@@ -122,5 +122,5 @@ def test_a_second_make_runs_nothing(artifacts):
 def test_other_settings_do_not_pass_for_the_same_run(artifacts):
     done = make("pipeline", f"ARTIFACTS={artifacts}", "TRAIN_SAMPLES=64", "EVAL_SAMPLES=8")
     assert done.returncode != 0
-    assert "holds another configuration: eval_samples is None there, 8 here" in done.stdout
+    assert "has another configuration: eval_samples is None there, 8 here" in done.stdout
     assert make("pipeline", f"ARTIFACTS={artifacts}").returncode == 0

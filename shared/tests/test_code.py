@@ -125,7 +125,7 @@ def test_the_program_of_a_completion(text, program):
     ("row", "message"),
     [
         ({"answer": "4"}, 'no column "tests'),
-        ({"tests": []}, '"tests" holds no test'),
+        ({"tests": []}, '"tests" contains no test'),
         ({"tests": ["assert f(1"]}, '"tests.0" is not Python'),
         ({"tests": 3}, '"tests" is int'),
         ({"tests": [{"input": "3"}]}, '"tests.0" has none of output'),

@@ -114,7 +114,7 @@ def test_a_block_that_the_template_opens_is_closed_for_a_profile_with_other_tags
         prompt = render_question(tokenizer, profile, QUESTION)
         assert prompt.text.endswith("<|assistant|><think>\n\n</think>\n\n")
         assert not prompt.opens_thinking
-    assert "opens <think>, which is no tag of the prompt profile" in capsys.readouterr().err
+    assert "opens <think>, which is not a tag of the prompt profile" in capsys.readouterr().err
     own = render_question(tokenizer, THINK, QUESTION)
     assert own.opens_thinking
     assert own.text.endswith("<think>\n")

@@ -61,7 +61,7 @@ def test_a_mistyped_name_is_refused_by_every_command(tool, words, command, tmp_p
     wrong = known[0] + "S"
     done = run(tool, [*words, *arguments(command, tmp_path)], **{wrong: "1"})
     assert done.exit_code == 1, done.output
-    assert f"the environment variable {wrong} is no option of tools-{tool}" in done.output
+    assert f"the environment variable {wrong} is not an option of tools-{tool}" in done.output
     assert len(done.output.strip().splitlines()) == 1
     if len(known) > 1:
         assert f"did you mean '{known[0]}'" in done.output

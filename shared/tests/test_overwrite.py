@@ -223,7 +223,7 @@ def test_what_was_put_into_the_folder_moved_aside_survives_the_recovery(tmp_path
     (aside / "notes.md").write_text("precious")
     weave(tmp_path / "run", 2)
     assert (aside / "notes.md").read_text() == "precious"
-    assert "holds files that the replaced run did not write" in capsys.readouterr().err
+    assert "contains files that the replaced run did not write" in capsys.readouterr().err
 
 
 def test_a_kill_while_the_old_run_is_deleted_is_recovered(tmp_path):

@@ -247,7 +247,7 @@ def test_a_function_that_is_not_there_or_does_not_fit(reward_file, name, message
 
 
 def test_a_missing_file_names_its_neighbours(reward_file):
-    with pytest.raises(ToolError, match=r"holds mine\.py"):
+    with pytest.raises(ToolError, match=r"contains mine\.py"):
         load_rewards([f"{reward_file.parent}/other.py:short"], TAGS)
 
 

@@ -105,7 +105,7 @@ def test_a_cut_off_run_goes_on_and_says_from_where(tmp_path):
 def test_a_cut_off_run_of_another_configuration_is_refused(tmp_path):
     interrupted(tmp_path / "run")
     with (
-        pytest.raises(ToolError, match=r"run.partial holds another configuration: coats is 1 there, 5 here"),
+        pytest.raises(ToolError, match=r"run.partial has another configuration: coats is 1 there, 5 here"),
         draft(tmp_path / "run", PaintConfig(coats=5), CALL, "paint"),
     ):
         pass
@@ -153,7 +153,7 @@ def test_other_peoples_folders_are_left_alone(tmp_path):
     (tmp_path / "b.partial").mkdir()
     (tmp_path / "b.partial" / "thesis.txt").write_text("precious")
     with (
-        pytest.raises(ToolError, match=r"not the draft of a run \(it holds 'thesis.txt'\)"),
+        pytest.raises(ToolError, match=r"not the draft of a run \(it contains 'thesis.txt'\)"),
         draft(tmp_path / "b", PaintConfig(resume="never"), CALL, "paint"),
     ):
         pass

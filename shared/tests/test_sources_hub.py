@@ -69,7 +69,7 @@ def test_the_cached_copy_is_read_without_a_network(cache):
 
 
 def test_what_the_dataset_does_not_have_is_one_sentence(cache):
-    assert "holds other revisions" in read(cache, "hf://owner/name?config=main&split=train&revision=abc")
+    assert "has other revisions" in read(cache, "hf://owner/name?config=main&split=train&revision=abc")
     assert read(cache, "hf://owner/name?config=main").endswith("name a split with ?split= (train, test)")
     assert 'Unknown split "dev"' in read(cache, "hf://owner/name?config=main&split=dev")
     assert "other" in read(cache, "hf://owner/name?config=other&split=train")

@@ -97,8 +97,8 @@ FAULTS = {
     b"null": "not an object but null",
     b'{"a": "\xff"}': "not UTF-8 (byte 0xff at column 8)",
     b'{"a": "\xed\xa0\x80"}': "not UTF-8 (byte 0xed at column 8)",
-    b'{"a": "\\ud800"}': "the text holds half a surrogate pair (\\ud800 to \\udfff)",
-    b'{"\\udfff": 1}': "the text holds half a surrogate pair (\\ud800 to \\udfff)",
+    b'{"a": "\\ud800"}': "the text contains half a surrogate pair (\\ud800 to \\udfff)",
+    b'{"\\udfff": 1}': "the text contains half a surrogate pair (\\ud800 to \\udfff)",
     b"[" * 100_000: "not JSON: nested too deeply",
 }
 
@@ -211,7 +211,7 @@ JSON_FAULTS = {
     '[{"a": 1}': [(1, "not JSON: expecting ',' or ']' at column 10; the rest of the file is not read")],
     '[{"a": 1}]\n[{"a": 2}]': [(1, {"a": 1}), (2, "more text after the list; the rest of the file is not read")],
     '[{"a": 1}, 5]': [(1, {"a": 1}), (1, "not an object but a number")],
-    '{"a": [{}], "b": [{}]}': [(1, "the object holds 2 lists of rows (a, b); keep one")],
+    '{"a": [{}], "b": [{}]}': [(1, "the object contains 2 lists of rows (a, b); keep one")],
     '{"a":\n1,,}': [(2, "not JSON: Expecting property name enclosed in double quotes at column 3")],
     '{"a": 1}': [(1, {"a": 1})],
     '{"messages": [{"role": "user"}]}': [(1, {"messages": [{"role": "user"}]})],

@@ -152,7 +152,7 @@ def test_the_old_format_is_taken_with_a_warning(runs):
     old.write_text(json.dumps({"model_name": "then", "endpoint": "x", "timestamp": "y", "evaluations": evaluations}))
     done = bench("run", "--model-name", "bad", "--output-dir", runs, "--compare", old, "--fail-on", "numeric_match:5")
     assert done.exit_code == 4
-    assert "holds aggregates only" in done.output
+    assert "contains aggregates only" in done.output
     assert "exact_match is 85.0 in the baseline" in done.output
     assert "regressions" in json.loads((runs / "bad" / "comparison.json").read_text())
 

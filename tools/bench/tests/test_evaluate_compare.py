@@ -85,7 +85,7 @@ def test_evaluate_refuses_what_it_cannot_do(tmp_path):
     done = bench("evaluate", "--engine", "http", "--output-dir", tmp_path / "e")
     assert done.exit_code == 1
     assert "--engine http needs --endpoint" in done.output
-    assert "is asked with --engine http only" in bench("evaluate", "--endpoint", "http://x/v1").output
+    assert "has an effect with --engine http only" in bench("evaluate", "--endpoint", "http://x/v1").output
     named = bench("evaluate", "--output-file", "a/b.csv", "--output-dir", tmp_path / "e")
     assert "give a name without a folder" in named.output
     own = bench("evaluate", "--output-file", "run.json", "--output-dir", tmp_path / "e")

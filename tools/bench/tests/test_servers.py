@@ -421,7 +421,7 @@ def test_retry_after_beyond_the_timeout_ends_the_run_and_it_goes_on_later(serve,
     asked = serve(lambda path, body, number: (429, {}, {"Retry-After": "300"}) if number == 4 else well(body))
     done = bench(suite, f"{asked.url}/v1", "--timeout", "60", "--concurrency", "1")
     assert done.exit_code == 3
-    assert "asks for 300 s of patience, more than --timeout 60" in done.output
+    assert "asks for 300 s of waiting time, more than --timeout 60" in done.output
     assert len(asked) == 4
     assert bench(suite, f"{asked.url}/v1", "--timeout", "60").exit_code == 0
     assert len(asked) == 7
@@ -433,7 +433,7 @@ def test_retry_after_beyond_the_timeout_ends_the_run_and_it_goes_on_later(serve,
 def test_an_address_that_is_none_is_refused_before_a_dry_run(suite, endpoint):
     done = bench(suite, endpoint, "--dry-run")
     assert done.exit_code == 1
-    assert "is no address" in done.output
+    assert "is not an address" in done.output
 
 
 @pytest.mark.parametrize("base", ["", "/", "/v1", "/v1/", "/v1/chat/completions"])

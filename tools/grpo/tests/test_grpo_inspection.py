@@ -68,7 +68,7 @@ def test_what_a_model_writes_is_shown_and_not_obeyed(tmp_path):
 
 
 def test_a_run_without_rollouts_is_a_sentence(tmp_path):
-    with pytest.raises(ToolError, match="holds no rollouts/; name a run of tools-grpo"):
+    with pytest.raises(ToolError, match="has no rollouts/; name a run of tools-grpo"):
         inspect(tmp_path)
     (tmp_path / "rollouts").mkdir()
     with pytest.raises(ToolError, match="no step of this run has drawn its rollouts yet"):

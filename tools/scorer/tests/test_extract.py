@@ -116,7 +116,7 @@ def test_parts_made_apart_are_the_whole(data, tmp_path):
 
 def test_a_shard_that_would_overlap_another_is_refused_and_not_made(data, tmp_path):
     run(data, tmp_path / "h", end_idx=15)
-    with pytest.raises(ToolError, match="shard-000010-000015.safetensors: holds a part of traces 10 to 20"):
+    with pytest.raises(ToolError, match="shard-000010-000015.safetensors: contains a part of traces 10 to 20"):
         run(data, tmp_path / "h")
     assert open_hidden(tmp_path / "h").n_traces == 15
     run(data, tmp_path / "h", start_idx=20)
@@ -157,7 +157,7 @@ def altered(data: Path, folder: Path, **changes) -> Path:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"token_ids": [1] * 5000, "extracted_position": [4999]}, "has 5000 tokens to read.*context holds 4096"),
+        ({"token_ids": [1] * 5000, "extracted_position": [4999]}, "has 5000 tokens to read.*context is 4096"),
         ({"token_ids": [10**6] * 900, "extracted_position": [899]}, "token 1000000 is beyond the model's vocabulary"),
         ({"extracted_position": [10**9]}, "extracted_position must rise"),
         ({"extracted_position": []}, "extracted_position must rise"),
@@ -180,7 +180,7 @@ def test_options_that_do_not_fit_are_named(data, tmp_path):
         ({"start_idx": 23}, "--start-idx 23: .* has 23 traces"),
         ({"start_idx": 5, "end_idx": 5}, "--end-idx 5 must be above"),
         ({"shard": "2/2"}, "--shard is i/n"),
-        ({"export": "pt", "layers": "1,2"}, "holds one layer"),
+        ({"export": "pt", "layers": "1,2"}, "stores one layer"),
     ):
         with pytest.raises(ToolError, match=why):
             run(data, tmp_path / "h", **options)

@@ -116,7 +116,7 @@ def test_overlapping_shards_are_named(tmp_path):
 
 def test_folder_without_shards_says_what_to_run(tmp_path):
     write_manifest(tmp_path, manifest())
-    with pytest.raises(ToolError, match="holds no finished shard"):
+    with pytest.raises(ToolError, match="has no finished shard"):
         open_hidden(tmp_path)
     with pytest.raises(ToolError, match="no hidden states here"):
         open_hidden(tmp_path / "nothing")

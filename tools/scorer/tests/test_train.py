@@ -200,7 +200,7 @@ def test_too_few_questions_are_refused(tmp_path, make_hidden):
 def test_states_that_are_not_finite_name_their_shard(tmp_path, make_hidden, monkeypatch):
     monkeypatch.setattr("tools_shared.states.shards._check_finite", lambda *_: None)
     data = make_hidden(tmp_path / "h", change=lambda s, q, t: s * (math.nan if (q, t) == (4, 1) else 1))
-    with pytest.raises(ToolError, match=r"shard-000000-000100.safetensors: holds NaN"):
+    with pytest.raises(ToolError, match=r"shard-000000-000100.safetensors: contains NaN"):
         train(settings(data, tmp_path / "run"), HERE)
 
 

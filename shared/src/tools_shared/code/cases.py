@@ -81,7 +81,7 @@ def read_tests(data: Mapping[str, Any], key: str | None = None) -> CodeTests:
         return CodeTests((CheckTest(f"{found}\ncheck({entry})"),), str(data.get("prompt_setup") or ""))
     items = tuple(_items(found, name, data))
     if not items:
-        raise UnusableError(f'"{name}" holds no test')
+        raise UnusableError(f'"{name}" contains no test')
     imports = data.get("test_imports") or []
     setup = [*(imports if isinstance(imports, list) else [str(imports)]), str(data.get("test_setup_code") or "")]
     return CodeTests(items, "\n".join(line for line in setup if line))

@@ -59,7 +59,7 @@ def check_names(root: click.Command) -> list[str]:
         meant = did_you_mean(name.upper(), known)
         if tool in own:
             raise ToolError(
-                f"the environment variable {name} is no option of tools-{tool.lower()}{meant}; unset it or correct it"
+                f"the environment variable {name} is not an option of tools-{tool.lower()}{meant}; unset or correct it"
             )
         if tool.lower() not in TOOLS:
             warnings.append(f"warning: no tool reads the environment variable {name}{meant}")

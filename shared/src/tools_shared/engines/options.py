@@ -81,7 +81,7 @@ def check_served(config: EngineConfig) -> None:
     if config.engine == "http" and config.endpoint is None:
         raise ToolError("--engine http needs --endpoint, such as http://localhost:8000/v1")
     if config.engine != "http" and config.endpoint is not None:
-        raise ToolError(f"--endpoint {config.shown('endpoint')}: is asked with --engine http only; add it")
+        raise ToolError(f"--endpoint {config.shown('endpoint')}: has an effect with --engine http only; add it")
 
 
 def extras_of(config: EngineConfig) -> Extras:

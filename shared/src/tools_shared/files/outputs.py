@@ -98,7 +98,7 @@ def check_places(paths: Mapping[str, Path], flag: str, inputs: Iterable[Path] = 
         if path.is_symlink():
             raise ToolError(f"{path}: is a link, whose place an output cannot take; name the file that it points to")
         if path.exists() and not path.is_file():
-            raise ToolError(f"{path}: is no ordinary file and cannot be replaced; name another")
+            raise ToolError(f"{path}: is not a regular file and cannot be replaced; name another")
         where = path.resolve()
         if where in used:
             raise ToolError(f"{path}: is an input too; give {flag} another path")

@@ -92,7 +92,7 @@ def _inspect(file: Path) -> Contents:
         special_ids.setdefault("pad", special_ids["eos"])
     formats = Counter(tensor.tensor_type.name for tensor in reader.tensors if len(tensor.shape) > 1)
     if not formats:
-        raise ToolError(f"{file}: this GGUF file holds no weights")
+        raise ToolError(f"{file}: this GGUF file contains no weights")
     return Contents(special_ids, formats)
 
 

@@ -161,7 +161,7 @@ def check_base(ref: ModelRef) -> None:
     """Raise ToolError when the base's weights are not those that the adapter was trained on."""
     if ref.base_sha256 is not None and weights_sha256(ref.weights) != ref.base_sha256:
         raise ToolError(
-            f"{ref.adapter}: trained on other weights than {ref.weights} holds now; restore that base model"
+            f"{ref.adapter}: trained on other weights than those now in {ref.weights}; restore that base model"
         )
 
 

@@ -96,7 +96,7 @@ def _folder(spec: str, path: Path) -> ModelRef:
         manifest = read_manifest(path)
         path = path / "model"
         if not path.is_dir():
-            raise ToolError(f"{spec}: this {manifest.kind} run holds no model; name the run that trained one")
+            raise ToolError(f"{spec}: this {manifest.kind} run contains no model; name the run that trained one")
     notes = read_json(path / NOTES) if (path / NOTES).exists() else {}
     profile = Profile.from_json(notes["profile"], str(path / NOTES)) if notes.get("profile") else None
     if (path / "adapter_config.json").exists():
@@ -142,7 +142,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ToolError(f"{path}: not valid JSON ({error})") from error
     if not isinstance(found, dict):
-        raise ToolError(f"{path}: holds {brief(found, 60)}, not an object")
+        raise ToolError(f"{path}: contains {brief(found, 60)}, not an object")
     return found
 
 

@@ -88,7 +88,7 @@ def _shard(sharding: str, n_processes: int) -> None:
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
         return
     if n_processes == 1:
-        raise ToolError("there is nothing to shard one process's model over; pass --processes N, or --sharding none")
+        raise ToolError("sharding needs several processes; pass --processes N, or --sharding none")
     if os.environ.get("FSDP_VERSION", "1") != "2":
         raise ToolError("accelerate is set up for the first FSDP; put fsdp_version: 2 into its configuration file")
     # With it all processes but the first would load models without weights, those that are not sharded too.

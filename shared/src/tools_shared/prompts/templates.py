@@ -106,7 +106,7 @@ def _sources(tokenizer: PreTrainedTokenizerBase) -> str:
 def closed(text: str, tags: tuple[str, str], name: str) -> str:
     """A prompt whose open block is closed empty, as Qwen3's template closes one when thinking is switched off."""
     _say_once(
-        f"note: the chat template of '{name}' opens {tags[0]}, which is no tag of the prompt profile; the prompts "
+        f"note: the chat template of '{name}' opens {tags[0]}, which is not a tag of the prompt profile; the prompts "
         "close it empty (--profile think reasons in it)"
     )
     return f"{text.rstrip()}\n\n{tags[1]}\n\n"

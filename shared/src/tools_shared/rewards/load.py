@@ -115,7 +115,7 @@ def _load_function(path: Path, name: str) -> Callable[..., Scores]:
     """A function of a Python file; what the file itself raises when it is loaded passes through."""
     if not path.is_file():
         beside = ", ".join(sorted(p.name for p in path.parent.glob("*.py"))[:8]) or "no Python file"
-        raise ToolError(f"--reward {path}:{name}: the file does not exist; '{path.parent}' holds {beside}")
+        raise ToolError(f"--reward {path}:{name}: the file does not exist; '{path.parent}' contains {beside}")
     spec = importlib.util.spec_from_file_location(f"reward_file_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

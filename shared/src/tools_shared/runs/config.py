@@ -35,7 +35,7 @@ class RunConfig(Config):
         super().__post_init__()
         # The run is written beside its folder and takes the folder's name when it is whole.
         if self.output_dir is not None and Path(self.output_dir).name in ("", ".."):
-            raise ToolError(f"--output-dir '{self.output_dir}': has no name of its own for a run; name a new folder")
+            raise ToolError(f"--output-dir '{self.output_dir}': does not name a folder of its own; name a new one")
 
 
 def check_file_name(flag: str, name: str, taken: tuple[str, ...] = ()) -> None:

@@ -160,7 +160,7 @@ class Draft:
         for entry in self.path.iterdir():
             if entry.name != LOCK and not entry.name.startswith(f".{STATE}."):
                 raise ToolError(
-                    f"{self.path} is not the draft of a run (it holds '{entry.name}'); choose another --output-dir"
+                    f"{self.path} is not the draft of a run (it contains '{entry.name}'); choose another --output-dir"
                 )
 
     def _clear(self) -> None:

@@ -30,4 +30,4 @@ def refuse_difference(there: Mapping[str, Any], here: Mapping[str, Any], path: P
     ]
     if differs:
         more = f" (and {len(differs) - 3} more)" if len(differs) > 3 else ""
-        raise ToolError(f"{path} holds another configuration: {'; '.join(differs[:3])}{more}; {remedy}")
+        raise ToolError(f"{path} has another configuration: {'; '.join(differs[:3])}{more}; {remedy}")

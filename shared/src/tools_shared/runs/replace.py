@@ -151,7 +151,7 @@ def _remove(aside: Path, verified: bool) -> None:
         (aside / MANIFEST).unlink()
         aside.rmdir()
     else:
-        say(f"{aside}: holds files that the replaced run did not write; they are kept there")
+        say(f"{aside}: contains files that the replaced run did not write; they are kept there")
 
 
 def _is_empty(folder: Path) -> bool:

@@ -204,7 +204,7 @@ def find_scorer(spec: str | Path) -> Path:
         found = sorted(path.glob(f"checkpoints/*/{FACTS}"))
         if len(found) == 1:
             return found[0].parent
-        raise ToolError(f"{path}: this {manifest.kind} run holds no scorer; name a run of tools-scorer train")
+        raise ToolError(f"{path}: this {manifest.kind} run contains no scorer; name a run of tools-scorer train")
     if not path.exists():
         read_manifest(path)  # says whether it is unfinished or not there
     raise ToolError(f"{path}: no scorer here (no {FACTS}); name a run of tools-scorer train, or its checkpoint folder")

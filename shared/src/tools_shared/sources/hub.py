@@ -74,9 +74,7 @@ def _need_cached(spec: str, name: str, revision: str | None, why: str) -> None:
     if not found:
         raise ToolError(f"{spec}: {why} and the dataset is not in the cache; go online once, or give a local file")
     if revision and not all(commit.startswith(revision) for commit in found):
-        raise ToolError(
-            f"{spec}: {why} and the cache holds other revisions ({', '.join(sorted(found))}); go online once"
-        )
+        raise ToolError(f"{spec}: {why} and the cache has other revisions ({', '.join(sorted(found))}); go online once")
 
 
 def _load(spec: str, name: str, options: Mapping[str, str]) -> Dataset:

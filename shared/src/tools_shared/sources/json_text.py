@@ -69,7 +69,7 @@ def _row(path: str, number: int, data: Any, raw: bytes | str, escaped: bool) -> 
         try:
             json.dumps(data, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            return rejected(path, number, "the text holds half a surrogate pair (\\ud800 to \\udfff)", raw)
+            return rejected(path, number, "the text contains half a surrogate pair (\\ud800 to \\udfff)", raw)
     return Row(data, Origin(path, number))
 
 
@@ -146,7 +146,9 @@ def _values(path: str, text: str, start: int) -> Rows:
     elif len(lists) == 1:
         yield from _elements(path, text, _member_start(text, start, lists[0]), whole=False)
     elif lists:
-        yield rejected(path, 1, f"the object holds {len(lists)} lists of rows ({', '.join(lists[:5])}); keep one", text)
+        yield rejected(
+            path, 1, f"the object contains {len(lists)} lists of rows ({', '.join(lists[:5])}); keep one", text
+        )
     else:
         yield _row(path, 1, data, text, escaped=True)
 

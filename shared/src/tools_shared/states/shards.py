@@ -267,5 +267,5 @@ def shard_files(folder: str | Path) -> list[tuple[int, int, Path]]:
     found.sort()
     for (_, end, path), (start, _, following) in itertools.pairwise(found):
         if start < end:
-            raise ToolError(f"{following}: covers traces that {path.name} holds too; remove one of the two")
+            raise ToolError(f"{following}: covers traces that {path.name} also covers; remove one of the two")
     return found

@@ -61,8 +61,8 @@ class LoraOptions(ModelConfig):
         super().__post_init__()
         if self.load_in_4bit and (self.full_finetune or self.merge or self.adapter == "merge"):
             raise ToolError(
-                "--load-in-4bit trains an adapter on frozen 4-bit weights; it goes with none of --full-finetune, "
-                "--merge and --adapter merge"
+                "--load-in-4bit trains an adapter on frozen 4-bit weights and cannot be combined with --full-finetune, "
+                "--merge or --adapter merge"
             )
         if self.merge and self.full_finetune:
             raise ToolError("--merge: there is no adapter to merge with --full-finetune; leave it out")

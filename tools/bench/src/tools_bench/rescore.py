@@ -31,7 +31,7 @@ def run_rescore(config: RescoreConfig, invocation: Invocation) -> Manifest:
     source = read_manifest(config.run)
     side = read_side(config.run)
     if side.graded is None:
-        raise ToolError(f"{config.run}: holds no stored responses ({ITEMS}, {RESPONSES}); run the benchmark again")
+        raise ToolError(f"{config.run}: has no stored responses ({ITEMS}, {RESPONSES}); run the benchmark again")
     output_dir = Path(config.output_dir or f"{config.run.rstrip('/')}-rescored")
     if done := finished(output_dir, config):
         return done
@@ -55,7 +55,9 @@ def _again(side: Side) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if clean := side.results.get("clean_subset"):
         if "contaminated" not in clean:
-            raise ToolError(f"{side.path}: does not say which items its training data holds; run the benchmark again")
+            raise ToolError(
+                f"{side.path}: does not say which items its training data contains; run the benchmark again"
+            )
         found["clean_subset"] = {**clean, **without(side.graded or [], clean["contaminated"], side.tells_format)}
     if judge := side.results.get("judge"):
         found["judge"] = {**judge, **side.judged}

@@ -47,8 +47,8 @@ def extract(config: ExtractConfig) -> Hidden:
         check_room(job.folder, mine)
     elif job.folder.exists() and (other := next((p.name for p in job.folder.iterdir() if p.name[0] != "."), None)):
         raise ToolError(
-            f"{job.folder}: holds '{other}' and no {MANIFEST}, so it is no folder of hidden states; choose another "
-            "--output-dir"
+            f"{job.folder}: contains '{other}' and no {MANIFEST}, so it is not a folder of hidden states; choose "
+            "another --output-dir"
         )
     todo = [span for span in mine if config.overwrite or not _finished(job, *span)]
     if len(todo) < len(mine):
@@ -77,7 +77,7 @@ def plan(config: ExtractConfig) -> Job:
     traces.check(start, end, shape.vocab_size, context_length(shape))
     layers = layer_indices(config.layer_numbers, shape, "--layers")
     if config.export == "pt" and len(layers) != 1:
-        raise ToolError(f"--export pt holds one layer, and --layers {config.layers} asks for {len(layers)}; name one")
+        raise ToolError(f"--export pt stores one layer, and --layers {config.layers} asks for {len(layers)}; name one")
     final_norm = layers[-1] == shape.num_hidden_layers and config.norm == "post"
     compute = compute_dtype(config)
     manifest = Manifest(
@@ -129,8 +129,8 @@ def check_room(folder: Path, ranges: Sequence[tuple[int, int]]) -> None:
         for begin, after in ranges:
             if begin < end and start < after and (begin, after) != (start, end):
                 raise ToolError(
-                    f"{path}: holds a part of traces {begin} to {after}, which are asked for as one shard; remove it, "
-                    f"or ask with the same --start-idx and --end-idx again"
+                    f"{path}: contains a part of traces {begin} to {after}, which were requested as one shard; remove "
+                    f"it, or ask with the same --start-idx and --end-idx again"
                 )
 
 

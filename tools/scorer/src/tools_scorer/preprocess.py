@@ -54,7 +54,7 @@ def preprocess(config: PreprocessConfig, invocation: Invocation) -> Manifest:
         return done
     name = output_name(config.data)
     if name in _RESERVED:
-        raise ToolError(f"{config.data}: a run has a {name} of its own; rename the input")
+        raise ToolError(f"{config.data}: a run already has a file {name}; rename the input")
     ref = reader_of(config.model)
     rows = read_rows(config.data)
     profile, rows = fitting_profile(ref, config, rows)

@@ -166,7 +166,7 @@ class _Answering:
         if len(question) + len(text) > self.config.max_tokens * _CHARACTERS_PER_TOKEN:
             raise RefusedError(413, f"longer than {self.config.max_tokens} tokens")
         if any("\ud800" <= character <= "\udfff" for character in question + text):
-            raise RefusedError(400, "the text holds half a surrogate pair (\\ud800 to \\udfff)")
+            raise RefusedError(400, "the text contains half a surrogate pair (\\ud800 to \\udfff)")
         n_tokens = len(self.reader.tokenizer(question + text, add_special_tokens=False, verbose=False)["input_ids"])
         if n_tokens > self.config.max_tokens:
             raise RefusedError(413, f"{n_tokens} tokens are more than {self.config.max_tokens}")

@@ -44,7 +44,7 @@ def address_parts(endpoint: str) -> SplitResult:
         _ = parts.port
     except ValueError as error:
         raise ToolError(
-            f"endpoint '{shown_address(endpoint)}' is no address; such as http://localhost:8000/v1"
+            f"endpoint '{shown_address(endpoint)}' is not an address; such as http://localhost:8000/v1"
         ) from error
     if "@" in parts.netloc:
         raise ToolError(
@@ -52,9 +52,7 @@ def address_parts(endpoint: str) -> SplitResult:
             "the run; leave it out and name a variable that holds the key (--api-key-env)"
         )
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ToolError(
-            f"endpoint '{shown_address(endpoint)}' is no address: it begins with http:// or https:// and names a host"
-        )
+        raise ToolError(f"endpoint '{shown_address(endpoint)}' is not an address: give http:// or https:// and a host")
     return parts
 
 
@@ -68,5 +66,5 @@ def read_api_key(variable: str | None, flag: str = "--api-key-env") -> str | Non
             f"{flag} {shown_variable(variable)}: this environment variable is not set; export it, or leave it out"
         )
     if not key.isascii() or not key.isprintable():
-        raise ToolError(f"{flag} {variable}: holds what no key has (a line end, or letters beyond ASCII); fix it")
+        raise ToolError(f"{flag} {variable}: is not a key (it contains a line end or non-ASCII letters); fix it")
     return key

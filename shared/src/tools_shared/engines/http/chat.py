@@ -44,9 +44,11 @@ class Extras:
         if not isinstance(found, dict):
             raise ToolError(f"--extra-body: is {type(found).__name__}, not an object; write '{{\"key\": value}}'")
         if taken := next((name for name in _ASKED if name in found or name in drop), None):
-            raise ToolError(f"--extra-body and --drop leave '{taken}' alone: it is what is asked; name another key")
+            raise ToolError(
+                f"--extra-body and --drop cannot set '{taken}', which the request itself sets; name another key"
+            )
         if "" in stop:
-            raise ToolError("--stop: an empty text ends every reply at once; name one, or leave it out")
+            raise ToolError("--stop: an empty text would end every reply at once; give a text, or leave the option out")
         return cls(tuple(word.replace("\\n", "\n").replace("\\t", "\t") for word in stop), found, tuple(drop))
 
     def onto(self, body: Mapping[str, Any]) -> dict[str, Any]:

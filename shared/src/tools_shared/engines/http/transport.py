@@ -191,7 +191,7 @@ def _pause(server: Server, failure: Failure, attempt: int, rng: Random) -> float
     asks. Raises Incomplete when it asks for longer than a try may take."""
     if failure.wait is not None and failure.wait > server.timeout:
         raise Incomplete(
-            f"{server.shown}: {failure.message}: asks for {failure.wait:.0f} s of patience, more than --timeout "
+            f"{server.shown}: {failure.message}: asks for {failure.wait:.0f} s of waiting time, more than --timeout "
             f"{server.timeout:g}; run the same command again then to resume, or raise --timeout"
         )
     jittered = rng.uniform(0, min(LONGEST_WAIT, server.backoff * 2**attempt))

@@ -93,7 +93,7 @@ def _named_apart(sides: Sequence[Side]) -> list[Side]:
 def _differences(baseline: Side, current: Side, config: VerdictConfig) -> list[str]:
     """What differs in how two runs were made; raises ToolError unless that is allowed."""
     if current.graded is None:
-        raise ToolError(f"{current.path}: holds aggregates only, it can be a baseline but not the current run")
+        raise ToolError(f"{current.path}: contains aggregates only, so it can be a baseline but not the current run")
     differs = mismatches(baseline, current) if baseline.graded is not None else []
     refuse_unlike(baseline.name, current.name, differs, config)
     return differs

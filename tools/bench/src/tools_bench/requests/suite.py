@@ -111,7 +111,9 @@ def load_suite(name_or_file: str) -> Suite:
     if not path.is_file():
         raise ToolError(f"--suite {name_or_file}: no such suite: use {', '.join(known)}, or a YAML file")
     if path.suffix not in (".yaml", ".yml"):
-        raise ToolError(f"--suite {name_or_file}: is no suite (a YAML file); if it holds data, pass --data {path}")
+        raise ToolError(
+            f"--suite {name_or_file}: is not a suite (a YAML file); if it contains data, pass --data {path}"
+        )
     content = yaml_text.load(path)
     if not isinstance(content, Mapping) or not isinstance(content.get("tasks"), list) or not content["tasks"]:
         raise ToolError(f"{path}: a suite has a name and a list of tasks")

@@ -75,7 +75,7 @@ def _procedure(data: Mapping[str, Any], keys: Keys, topic: str) -> Content:
     if listed is None:
         raise UnusableError(f'"{steps_key}" is not a list')
     if wrong := next((s for s in listed if s is not None and not isinstance(s, str)), None):
-        raise UnusableError(f'"{steps_key}" holds {type(wrong).__name__} where text is wanted')
+        raise UnusableError(f'"{steps_key}" is {type(wrong).__name__} where text is expected')
     steps = [s.strip() for s in listed if s and s.strip()]
     if not steps:
         raise UnusableError(f'"{steps_key}" is empty')
@@ -90,7 +90,7 @@ def _asked(data: Mapping[str, Any], shape: str | None, keys: Keys) -> str:
     key = SHAPES[shape][0] if shape else next((key for key in _ALONE if data.get(key) is not None), None)
     if key is None:
         asked, found = ", ".join(QUESTION_KEYS), ", ".join(map(str, data))[:80]
-        raise UnusableError(f"no question in it (none of {asked}; there is {found}); pass {keys.remedy}")
+        raise UnusableError(f"no question found (none of {asked}; the row has {found}); pass {keys.remedy}")
     listed = shape in _TURNS or isinstance(data[key], list | tuple)
     return _user_turns(data[key], key) if listed else question_of(data, key)
 
@@ -132,5 +132,5 @@ def _filled(data: Mapping[str, Any], key: str) -> str:
     value = field_of(data, key, "--template")
     listed = value if isinstance(value, list) else [value]
     if not all(isinstance(one, str | int | float) for one in listed):
-        raise UnusableError(f'"{key}" holds what is neither text nor a number; --template puts in only those')
+        raise UnusableError(f'"{key}" is neither text nor a number, the only values that --template inserts')
     return "\n".join(f"{n}. {v}" for n, v in enumerate(value, start=1)) if isinstance(value, list) else str(value)

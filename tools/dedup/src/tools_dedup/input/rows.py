@@ -235,7 +235,7 @@ def _use(found: Row | Rejected, keys: Keys, check: Callable[[Row], Any] | None) 
         if check:
             check(found)
     except UnicodeEncodeError:
-        return _reject(found, "the text holds half a surrogate pair (\\ud800 to \\udfff)")
+        return _reject(found, "the text contains half a surrogate pair (\\ud800 to \\udfff)")
     except ValueError:
         return _reject(found, "holds NaN or an infinity, which JSON cannot")
     except UnusableError as error:

@@ -116,7 +116,7 @@ def _describe(name: str, folder: Path) -> ModelRef:
     elif types:
         kind = "transformer"
     else:
-        raise ToolError(f"--model {name}: {folder} holds neither a sentence-transformers nor a model2vec model")
+        raise ToolError(f"--model {name}: {folder} contains neither a sentence-transformers nor a model2vec model")
     package, extra = EXTRAS[kind]
     if importlib.util.find_spec(package) is None:
         raise ToolError(f"--model {name} needs {package}; pip install 'tools-dedup[{extra}]'")

@@ -224,10 +224,10 @@ def load_embeddings(path: str) -> SavedEmbeddings:
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ToolError(
             f"{path}: not a file of --save-embeddings (it says neither which model nor which texts its vectors are "
-            "of, or holds pickled objects, which can run code when read); encode again with --save-embeddings"
+            "of, or contains pickled objects, which can run code when read); encode again with --save-embeddings"
         ) from error
     for name in _VECTORS:
         length = np.linalg.norm(arrays[name].astype(np.float64), axis=1)
         if not (np.abs(length - 1) < 0.05).all():
-            raise ToolError(f"{path}: {name} holds a vector without direction (zero or NaN); encode again")
+            raise ToolError(f"{path}: {name} contains a vector without direction (zero or NaN); encode again")
     return SavedEmbeddings(path, key, arrays["train_emb"], arrays["test_emb"], arrays["train_ids"], arrays["test_ids"])

@@ -85,7 +85,7 @@ def read_rollouts(run_dir: Path) -> Iterator[dict[str, Any]]:
     """
     folder = next((f for f in (run_dir / FOLDER, partial_dir(run_dir) / FOLDER) if f.is_dir()), None)
     if folder is None:
-        raise ToolError(f"{run_dir}: holds no {FOLDER}/; name a run of tools-grpo")
+        raise ToolError(f"{run_dir}: has no {FOLDER}/; name a run of tools-grpo")
     for path in sorted(folder.glob("step-*.jsonl")):
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):

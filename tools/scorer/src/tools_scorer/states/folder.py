@@ -112,7 +112,7 @@ def open_hidden(folder: str | Path) -> Hidden:
     manifest = read_manifest(folder)
     shards = tuple(check_shard(manifest, *found) for found in shard_files(folder))
     if not shards:
-        raise ToolError(f"{folder}: holds no finished shard; run `tools-scorer extract` to its end")
+        raise ToolError(f"{folder}: has no finished shard; run `tools-scorer extract` to its end")
     return Hidden(Path(folder), manifest, shards)
 
 

@@ -42,8 +42,7 @@ def open_states(folder: str | Path, beside: Path) -> Hidden:
     if made.exists():
         if not (made / MANIFEST).exists() or read_manifest(made).input_sha256 != sha256:
             raise ToolError(
-                f"{made}: was not made of the .pt files that {folder} holds now; remove it, or choose another "
-                "--output-dir"
+                f"{made}: was not made from the .pt files now in {folder}; remove it, or choose another --output-dir"
             )
         return open_hidden(made)
     # Under another name until it is whole: a file that cannot be used leaves nothing in the way of the next try.
@@ -115,7 +114,7 @@ def _states(entry: dict[str, Any], path: Path, number: int) -> torch.Tensor:
 
     states = entry["select_hidden_states"]
     if not isinstance(states, torch.Tensor) or not states.is_floating_point() or states.is_sparse:
-        raise ToolError(f"{path}: entry {number}: select_hidden_states is no tensor of real numbers")
+        raise ToolError(f"{path}: entry {number}: select_hidden_states is not a tensor of real numbers")
     if not isinstance(entry["is_correct"], bool | int) or entry["is_correct"] not in (0, 1):
         raise ToolError(f"{path}: entry {number}: is_correct is {brief(entry['is_correct'], 40)}, not true or false")
     if not isinstance(entry["question"], str) or not entry["question"].strip():

@@ -74,7 +74,7 @@ def read_pt(path: str | Path) -> list[dict[str, Any]]:
         raise ToolError(f"{path}: no such file") from None
     except pickle.UnpicklingError as error:  # its message advises to run what the file holds
         raise ToolError(
-            f"{path}: not a file of tensors and plain values: it holds other objects, which can run code when read"
+            f"{path}: not a file of tensors and plain values: it contains other objects, which can run code when read"
         ) from error
     except Exception as error:  # a broken pickle raises anything
         reason = brief(" ".join(str(error).split()), quoted=False)
@@ -82,7 +82,7 @@ def read_pt(path: str | Path) -> list[dict[str, Any]]:
             f"{path}: not a file of tensors and plain values, and nothing else is read ({reason})"
         ) from error
     if not isinstance(entries, list):
-        raise ToolError(f"{path}: holds a {type(entries).__name__}, and the known pipeline writes a list of entries")
+        raise ToolError(f"{path}: contains a {type(entries).__name__}, and STEP's pipeline writes a list of entries")
     if not entries:
         raise ToolError(f"{path}: an empty list; leave this file out")
     for number, entry in enumerate(entries):

@@ -59,7 +59,7 @@ class TracesFile:
             if longest is not None and n_read > longest:
                 raise ToolError(
                     f"{self.path}:{number}: trace {trace.info.trace_id} has {n_read} tokens to read and the model's "
-                    f"context holds {longest}; leave it out, or read with a model of a longer context"
+                    f"context is {longest} tokens; leave it out, or read with a model of a longer context"
                 )
             if max(trace.token_ids) >= vocabulary:
                 raise ToolError(

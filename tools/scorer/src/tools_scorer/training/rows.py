@@ -62,7 +62,7 @@ class RowSet:
             places = torch.from_numpy(self.place[rows[self.shard[rows] == number]])
             part = select_features(shard.states()[places], self.features)
             if not torch.isfinite(part).all():
-                raise ToolError(f"{shard.path}: holds NaN or infinite states; extract it again with --dtype bf16")
+                raise ToolError(f"{shard.path}: contains NaN or infinite states; extract it again with --dtype bf16")
             parts.append(part)
         return torch.cat(parts)
 
