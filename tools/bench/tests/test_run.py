@@ -191,7 +191,7 @@ def test_the_budget_stops_before_it_is_spent(serve, tmp_path):
         (["--model-name", "m"], "give --endpoint or --model-path"),
         (["--endpoint", "http://x/v1"], "--model-name is missing"),
         (["--endpoint", "http://x/v1", "--model-path", "demo"], "not both"),
-        (["--model-name", "m", "--endpoint", "x/v1"], "is not an address"),
+        (["--model-name", "m", "--endpoint", "x/v1"], "is no address"),
         (["--model-name", "m", "--endpoint", "http://x/v1", "--suite", "qick"], "no such suite: use comprehensive"),
         (["--model-name", "m", "--endpoint", "http://x/v1", "--datasets", "maths=x"], "did you mean 'math'?"),
         (["--model-name", "m", "--endpoint", "http://x/v1", "--ids", "math-99"], "no item 'math-99'"),

@@ -44,7 +44,7 @@ def address_parts(endpoint: str) -> SplitResult:
         _ = parts.port
     except ValueError as error:
         raise ToolError(
-            f"endpoint '{shown_address(endpoint)}' is not an address; such as http://localhost:8000/v1"
+            f"endpoint '{shown_address(endpoint)}' is no address; such as http://localhost:8000/v1"
         ) from error
     if "@" in parts.netloc:
         raise ToolError(
@@ -52,7 +52,7 @@ def address_parts(endpoint: str) -> SplitResult:
             "the run; leave it out and name a variable that holds the key (--api-key-env)"
         )
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ToolError(f"endpoint '{shown_address(endpoint)}' is not an address: give http:// or https:// and a host")
+        raise ToolError(f"endpoint '{shown_address(endpoint)}' is no address: give http:// or https:// and a host")
     return parts
 
 

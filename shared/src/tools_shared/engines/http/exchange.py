@@ -87,7 +87,7 @@ async def once(session: aiohttp.ClientSession, server: Server, body: bytes) -> t
     except (TimeoutError, aiohttp.ServerTimeoutError):
         return None, Failure("timeout", f"no answer within {server.timeout:g} s", may_pass=True)
     except aiohttp.InvalidURL as error:
-        raise ToolError(f"endpoint '{server.shown}' is not an address") from error
+        raise ToolError(f"endpoint '{server.shown}' is no address") from error
     except (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError) as error:
         return None, Failure("connection", f"TLS: {brief(error)}")
     except (aiohttp.ClientError, OSError) as error:
