@@ -1,7 +1,13 @@
 import ast
+import contextlib
+import fcntl
 import json
+import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import click
@@ -89,3 +95,41 @@ def test_only_the_console_prints():
 
 def test_a_command_is_one_of_ours():
     assert issubclass(ToolGroup.command_class, ToolCommand)
+
+
+PROGRAM = """
+import sys, time
+from tools_shared.console import progress, say
+with progress(total=40, initial=20, label="evaluating", unit="problem", every=0.05) as bar:
+    time.sleep(0.3)
+    bar.update(10)
+    bar.note("loss 0.3")
+    say("a line")
+    time.sleep(0.3)
+print(sum(progress(range(5), label="counting")), bar.line())
+"""
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then_also_while_nothing_is_finished():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("evaluating: 20 of 40 problems, 00:00 elapsed")
+    assert any(line.startswith("evaluating: 30 of 40 problems") and line.endswith("loss 0.3") for line in lines)
+    assert "a line" in lines
+    assert "\r" not in done.stderr
+    assert done.stdout.startswith("10 evaluating: 30 of 40 problems")
+
+
+def test_progress_on_a_terminal_is_a_bar_with_the_time_left_below_what_is_said():
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.DEVNULL, stderr=terminal):
+        os.close(terminal)
+        seen = b""
+        with contextlib.suppress(OSError):  # the terminal's end
+            while part := os.read(controller, 4096):
+                seen += part
+    os.close(controller)
+    assert b"evaluating:" in seen
+    assert b"30/40" in seen
+    assert b"a line\r\n" in seen

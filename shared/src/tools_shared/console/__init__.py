@@ -17,11 +17,12 @@ import click
 
 from tools_shared import processes
 from tools_shared.addresses import shown_text
-from tools_shared.console.progress import above_bars, progress
+from tools_shared.console.progress import Progress, above_bars, progress
 from tools_shared.console.text import STEERING, printable, shown, tell
 
 __all__ = [
     "LogFormatter",
+    "Progress",
     "printable",
     "progress",
     "say",

@@ -21,8 +21,12 @@ class LocalEngineConfig(ModelConfig):
     PANEL: ClassVar[str] = "Model"
 
     engine: Literal["transformers", "vllm"] = option("transformers", "Engine that samples completions.", identity=False)
-    tensor_parallel: int = option(1, "GPUs per copy of the model, for --engine vllm.", minimum=1, identity=False)
-    data_parallel: int = option(1, "Copies of the model, for --engine vllm.", minimum=1, identity=False)
+    tensor_parallel: int = option(
+        1, "GPUs per copy of the model, for --engine vllm (untested beyond 1).", minimum=1, identity=False
+    )
+    data_parallel: int = option(
+        1, "Copies of the model, for --engine vllm (untested beyond 1).", minimum=1, identity=False
+    )
     max_model_len: int | None = option(
         None,
         "Longest prompt and completion together, in tokens, for --engine vllm. Default: the model's own.",

@@ -11,7 +11,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_callback import PrinterCallback
 
 from tools_shared import processes
-from tools_shared.console import say
+from tools_shared.console import Progress, progress, say
 from tools_shared.processes.stopping import StopRequest
 from tools_shared.runs import Draft
 from tools_shared.training.checkpoints import seal
@@ -27,9 +27,15 @@ class RunCallback(TrainerCallback):
         self.began = time.monotonic()
         self.first_step = 0
         self.counted = (self.began, 0.0)
+        self.bar: Progress[int] | None = None
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.began, self.first_step = time.monotonic(), state.global_step
+        self.bar = progress(total=state.max_steps, initial=self.first_step, label="training", unit="step").__enter__()
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.bar is not None:
+            self.bar.close()
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
@@ -40,6 +46,8 @@ class RunCallback(TrainerCallback):
         values |= self._speed(values.get("num_tokens"))
         self.run.log({"step": state.global_step, "seconds": round(time.monotonic() - self.began, 2), **values})
         words = [f"{name} {shown_value(values[key])}" for key, name in self.shown.items() if key in values]
+        if self.bar is not None:
+            self.bar.note("  ".join(words[:2]))
         say(f"step {state.global_step}/{state.max_steps}  " + "  ".join([*words, *self._left(state)]))
 
     def _speed(self, n_tokens: float | None) -> dict[str, float]:
@@ -60,6 +68,8 @@ class RunCallback(TrainerCallback):
         return [f"left {duration((time.monotonic() - self.began) / done * to_do)}"]
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.bar is not None:
+            self.bar.update(state.global_step - self.bar.n)
         # A run killed while it is evaluated then has nothing to train again; the last step's figures are the run's.
         last = state.global_step >= state.max_steps
         control.should_save |= last

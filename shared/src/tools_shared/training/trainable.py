@@ -40,22 +40,26 @@ class LoraOptions(ModelConfig):
 
     adapter: Literal["continue", "merge", "new"] = option(
         "continue",
-        "What to do with the base model's adapter: train it further; fold it into the weights and train a new one on "
-        "them; or leave it out and train a new one on its base.",
+        "What to do with the adapter of the base model. continue: train it; merge: merge it into the weights and train "
+        "a new one; new: drop it and train a new one on its base.",
     )
     full_finetune: bool = option(False, "Train every weight instead of a LoRA adapter.")
     lora_r: int = option(8, "Rank of a new LoRA adapter.", minimum=1)
     lora_alpha: int = option(16, "Scale of a new LoRA adapter: its output is multiplied by alpha / r.", minimum=1)
     lora_dropout: float = option(0.0, "Dropout before a new LoRA adapter.", minimum=0, maximum=1)
-    lora_target: tuple[str, ...] = option(("all-linear",), "Layers that a new LoRA adapter goes on; repeatable.")
-    merge: bool = option(False, "Also save the merged weights, in merged/, and verify them.")
+    lora_target: tuple[str, ...] = option(("all-linear",), "Layers of a new LoRA adapter. Repeatable.")
+    merge: bool = option(False, "Also save the merged weights in merged/, and verify them.")
     attention: Literal["auto", "sdpa", "flash_attention_2", "eager"] = option(
         "auto",
-        "How attention is computed. auto: flash-attn in half precision on a GPU where it is installed, else sdpa; "
-        "eager for models that cap their scores (Gemma 2).",
+        "Attention kernel. auto: flash-attn (untested) in half precision on a GPU where it is installed, eager for "
+        "models that cap their scores (Gemma 2), else sdpa.",
     )
-    load_in_4bit: bool = option(False, "Keep the frozen weights in 4 bits under the LoRA adapter (QLoRA); needs a GPU.")
-    liger: bool = option(False, "Use Liger's kernels for normalisation, rotation and SwiGLU; needs a GPU.")
+    load_in_4bit: bool = option(
+        False, "Keep the frozen weights in 4 bits under the LoRA adapter (QLoRA); needs a GPU (untested)."
+    )
+    liger: bool = option(
+        False, "Use Liger's kernels for normalisation, rotary embeddings and SwiGLU; needs a GPU (untested)."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

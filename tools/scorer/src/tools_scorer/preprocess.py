@@ -16,7 +16,7 @@ from tools_scorer.traces.groups import read_groups
 from tools_scorer.traces.thinking import fitting_profile, remedy
 from tools_shared.answers import equal_many, readable
 from tools_shared.cli import Invocation
-from tools_shared.console import say
+from tools_shared.console import progress, say
 from tools_shared.errors import ToolError, UnusableError
 from tools_shared.files import write_jsonl
 from tools_shared.models import ModelRef, resolve
@@ -67,7 +67,7 @@ def preprocess(config: PreprocessConfig, invocation: Invocation) -> Manifest:
         run.add_input("attempts", config.data, source_sha256(config.data) or "")
         sha256 = tokenizer_sha256(maker.tokenizer)
         run.add_input("tokenizer", config.model, sha256, profile=maker.profile.to_json())
-        write_jsonl(run.path / name, maker.rows(rows))
+        write_jsonl(run.path / name, progress(maker.rows(rows), label="preprocessing", unit="trace"))
         if not maker.counts["n_traces"]:
             raise _nothing_usable(maker)
         run.reject(sorted(maker.rejected, key=lambda found: (found.origin.path, found.origin.line)))

@@ -22,8 +22,12 @@ from tools_bench.requests.item import Item
 from tools_bench.requests.journal import DrawKey, Response
 from tools_shared.answers import Case, Judgement, Status, judge_many
 from tools_shared.answers.voting import elected, number_answers
+from tools_shared.console import progress
 from tools_shared.prompts import Profile
 from tools_shared.stats import pass_at_k
+
+AT_ONCE = 500
+"""Replies that are graded together; the bar moves on after each such part."""
 
 Values = dict[str, float | None]
 
@@ -63,7 +67,11 @@ def grade_all(items: Sequence[Item], responses: Mapping[DrawKey, Response], prof
 
 def _grade_math(pairs: Sequence[tuple[Item, Response]], profile: Profile) -> list[Graded]:
     cases = [Case(r.text, item.answer or "", r.opens_thinking, r.finish_reason == "length") for item, r in pairs]
-    judged = judge_many(cases, profile)
+    judged: list[Judgement] = []
+    with progress(total=len(cases), label="grading", unit="reply") as bar:
+        for start in range(0, len(cases), AT_ONCE):
+            judged += judge_many(cases[start : start + AT_ONCE], profile)
+            bar.update(min(AT_ONCE, len(cases) - start))
     return [_math(item, response, one) for (item, response), one in zip(pairs, judged, strict=True)]
 
 

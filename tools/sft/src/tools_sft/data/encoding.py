@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tools_shared.console import progress
 from tools_shared.errors import ToolError, brief
 from tools_shared.prompts import Example, Profile, check_written, encode_example, render_question, render_turn
 from tools_shared.prompts.chat_template import TemplateRefusedError
