@@ -48,7 +48,7 @@ def encode(
     limit = min(config.max_length, context_length or config.max_length)
     bound, raised = ("--max-length", "raise it, or pass") if limit == config.max_length else ("the model's", "pass")
     check_written(tokenizer, profile)
-    for record in records:
+    for record in progress(records, label="tokenising", unit="row"):
         try:
             example = encode_record(tokenizer, profile, record, config.loss_on)
         except TemplateRefusedError as error:
