@@ -1,7 +1,7 @@
 # The matrix of images: docker buildx bake -f docker/docker-bake.hcl grpo-cpu
 # `make images` and `make image-grpo` call it with the versions that stand in the packages.
 
-variable "VERSIONS" { default = "" }            # "dedup:0.1.0 sft:0.1.0 ..."
+variable "VERSIONS" { default = "" }            # "dedup:0.2.0 sft:0.2.0 ..."
 variable "REVISION" { default = "unknown" }
 variable "SOURCE" { default = "unknown" }
 variable "BASE_IMAGE" { default = "python:3.11-slim-bookworm" }

@@ -69,9 +69,9 @@ def release(root: Path, *words: str) -> subprocess.CompletedProcess:
 def test_a_dry_release_shows_all_and_changes_nothing(checkout):
     done = release(checkout, "grpo", "minor")
     assert done.returncode == 0, done.stderr
-    assert '+__version__ = "0.2.0"' in done.stdout
-    assert re.search(r"^\+## 0\.2\.0 \(\d{4}-\d\d-\d\d\)$", done.stdout, re.MULTILINE)
-    assert "would commit this and tag grpo-v0.2.0" in done.stdout
+    assert '+__version__ = "0.3.0"' in done.stdout
+    assert re.search(r"^\+## 0\.3\.0 \(\d{4}-\d\d-\d\d\)$", done.stdout, re.MULTILINE)
+    assert "would commit this and tag grpo-v0.3.0" in done.stdout
     assert git(checkout, "status", "--porcelain") == ""
     assert git(checkout, "tag") == ""
 
@@ -82,13 +82,13 @@ def test_an_applied_release_commits_and_tags_what_it_showed(checkout):
     git(checkout, "commit", "-qam", "Sample faster")
     done = release(checkout, "grpo", "patch", "--apply")
     assert done.returncode == 0, done.stderr
-    assert git(checkout, "tag").split() == ["grpo-v0.1.1"]
-    assert '__version__ = "0.1.1"' in git(checkout, "show", "grpo-v0.1.1:tools/grpo/src/tools_grpo/__init__.py")
-    assert re.search(r"## 0\.1\.1 \(.+\)\n\n- Sample faster\.\n\n## 0\.1\.0", log.read_text())
+    assert git(checkout, "tag").split() == ["grpo-v0.2.1"]
+    assert '__version__ = "0.2.1"' in git(checkout, "show", "grpo-v0.2.1:tools/grpo/src/tools_grpo/__init__.py")
+    assert re.search(r"## 0\.2\.1 \(.+\)\n\n- Sample faster\.\n\n## 0\.2\.0", log.read_text())
     assert git(checkout, "status", "--porcelain") == ""
     again = release(checkout, "grpo", "current")
     assert again.returncode == 1
-    assert again.stderr == "Error: the tag grpo-v0.1.1 is there already\n"
+    assert again.stderr == "Error: the tag grpo-v0.2.1 is there already\n"
 
 
 def test_commits_since_the_last_tag_are_proposed(checkout):
@@ -129,7 +129,7 @@ def test_a_commit_that_git_refuses_changes_nothing(checkout):
 
 def test_a_core_that_leaves_tools_behind_says_which(checkout):
     assert "left behind" not in release(checkout, "shared", "patch").stdout
-    assert "tools-grpo (wants >=0.1,<0.2)" in release(checkout, "shared", "minor").stdout
+    assert "tools-grpo (wants >=0.2,<0.3)" in release(checkout, "shared", "minor").stdout
 
 
 @pytest.mark.parametrize("words", [[], ["TOOL=grpo"], ["TOOL=nothing", "PART=minor"]])

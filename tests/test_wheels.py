@@ -149,7 +149,7 @@ def test_another_range_of_the_core_fails_at_install(dist, empty, tmp_path):
     newer = tmp_path / "shared"
     shutil.copytree(ROOT / "shared", newer, ignore=shutil.ignore_patterns("__pycache__", "tests", "model"))
     init = newer / "src" / "tools_shared" / "__init__.py"
-    init.write_text(re.sub(r'__version__ = ".+"', '__version__ = "0.2.0"', init.read_text()))
+    init.write_text(re.sub(r'__version__ = ".+"', '__version__ = "0.3.0"', init.read_text()))
     links = tmp_path / "links"
     run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", links, newer)
     (tool,) = dist.glob("tools_dedup-*.whl")
@@ -157,14 +157,14 @@ def test_another_range_of_the_core_fails_at_install(dist, empty, tmp_path):
 
     refused = empty.install("--find-links", links, "tools-dedup", check=False)
     assert refused.returncode != 0
-    assert re.search(r"No matching distribution found for tools-shared\S*<0\.2,>=0\.1", refused.stderr)
+    assert re.search(r"No matching distribution found for tools-shared\S*<0\.3,>=0\.2", refused.stderr)
 
     empty.install("--find-links", dist, "tools-dedup")
     empty.pip("check")
     empty.install("--no-deps", *links.glob("tools_shared-*.whl"))
     checked = empty.pip("check", check=False)
     assert checked.returncode == 1
-    assert re.search(r"tools-dedup .* has requirement tools-shared.*<0\.2,>=0\.1, but you have tools-shared 0\.2\.0",
+    assert re.search(r"tools-dedup .* has requirement tools-shared.*<0\.3,>=0\.2, but you have tools-shared 0\.3\.0",
                      checked.stdout)  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def test_version_changelog_and_readme_agree(name):
 def test_a_tool_names_its_range_of_the_core_and_no_other_tool(tool):
     project = metadata(PACKAGES[tool])
     (core,) = [d for d in project["dependencies"] if d.startswith("tools-")]
-    assert re.fullmatch(r"tools-shared(\[[a-z,]+\])?>=0\.1,<0\.2", core)
+    assert re.fullmatch(r"tools-shared(\[[a-z,]+\])?>=0\.2,<0\.3", core)
     assert project["scripts"] == {f"tools-{tool}": f"tools_{tool}.cli:main"}
     sources = (PACKAGES[tool] / "src").rglob("*.py")
     others = "|".join(other for other in TOOLS if other != tool)

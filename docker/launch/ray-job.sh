@@ -2,7 +2,7 @@
 # One stage on a Ray cluster whose nodes have Docker and share /artifacts (Ray's own container environments want Ray
 # inside the image, at the cluster's version; ours have none):
 #
-#   RAY_ADDRESS=http://head:8265 IMAGE=REGISTRY/tools-grpo:0.1.0-cuda docker/launch/ray-job.sh --base-model /artifacts/prep_sft
+#   RAY_ADDRESS=http://head:8265 IMAGE=REGISTRY/tools-grpo:0.2.0-cuda docker/launch/ray-job.sh --base-model /artifacts/prep_sft
 #
 # GPUS=0 asks for none. Run with Ray 2.60.0 on a cluster of one node, with GPUS=0 and a CPU image; checked with bash -n
 # and shellcheck 0.11.0; not yet run on several nodes or with a GPU.

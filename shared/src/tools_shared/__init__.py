@@ -6,6 +6,6 @@ inside the functions that need them, so that `--help` answers at once on any mac
 
 from tools_shared.errors import Incomplete, ToolError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["Incomplete", "ToolError", "__version__"]

@@ -1,3 +1,3 @@
 """Evaluate models and compare runs with intervals."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

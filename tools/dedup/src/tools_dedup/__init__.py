@@ -1,3 +1,3 @@
 """Remove training rows that repeat a test question."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,3 +1,3 @@
 """Train with GRPO from verifiable rewards."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

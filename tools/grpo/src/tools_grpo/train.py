@@ -1,4 +1,17 @@
-"""GRPO: rewards checked first, then TRL's trainer on our sampler, then the same questions as before, paired."""
+"""GRPO: rewards are checked first, then TRL's trainer runs on our sampler, then the same questions as before, paired.
+
+One step, for a reader of TRL's GRPOTrainer, with the file of each part:
+
+1. `trainer` asks the policy for the current weights (`rollouts.policy`: in this process, vLLM beside it, or a server).
+2. `rollouts.sampler` samples `--num-generations` completions of each prompt; sample k of prompt p at step s depends on
+   the seed and (s, p, k) alone. With `--dynamic-sampling`, `rollouts.dynamic_sampling` replaces zero-variance groups.
+3. TRL calls the rewards of `tools_shared.rewards` and takes from each its group's mean: the advantages.
+4. `ledgers.rollouts` writes every completion with its rewards and advantage before it is trained on; `ledgers.prompts`
+   counts how often each problem was solved.
+5. `losses.shared_prefix` computes log-probabilities, each prompt read once a group (`losses.packing`), and gives them
+   to TRL's own loss; `losses.importance_sampling` weights what another engine sampled.
+6. The optimiser steps; `tools_shared.training` logs, guards against runs that learn nothing, and seals checkpoints.
+"""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
 """Learn from hidden states how likely a trace is to be right."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

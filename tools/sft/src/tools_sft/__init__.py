@@ -1,3 +1,3 @@
 """Supervised fine-tuning: teach the answer format, then the task."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,3 +1,3 @@
 """Sample verified reasoning traces from a trained model."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

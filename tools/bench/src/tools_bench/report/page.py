@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
-import json
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from tools_bench.grading.metrics import METRICS
 from tools_bench.report.entries import Entry, find_runs, read_entries
 from tools_bench.report.graph import budgets, lineage
 from tools_shared.errors import ToolError
-from tools_shared.files import atomic_write
+from tools_shared.files import atomic_write, html
 from tools_shared.files.outputs import output_files
 
 HERE = Path(__file__).parent
@@ -112,16 +111,8 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
 
 
 def render(data: dict[str, Any], title: str) -> str:
-    """One self-contained HTML file: nothing is fetched, and the policy in its head forbids that anything is."""
-    # In a script element only "<" can end the element, and U+2028 a line of older scripts.
-    payload = json.dumps(data, ensure_ascii=False, allow_nan=False)
-    payload = payload.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-    parts = {
-        "TITLE": html.escape(title),
-        "STYLE": (HERE / "page.css").read_text(encoding="utf-8"),
-        "DATA": payload,
-        "SCRIPT": "".join((HERE / name).read_text(encoding="utf-8") for name in ("draw.js", "browse.js")),
-    }
-    template = (HERE / "page.html").read_text(encoding="utf-8")
-    pieces = template.split("@@")
-    return "".join(parts[piece] if i % 2 else piece for i, piece in enumerate(pieces))
+    """One self-contained HTML file."""
+    body, style, *scripts = (
+        (HERE / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "draw.js", "browse.js")
+    )
+    return html.page(title, body.replace("@@TITLE@@", escape(title)), style, "".join(scripts), data)

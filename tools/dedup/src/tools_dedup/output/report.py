@@ -18,7 +18,7 @@ from typing import Any
 from tools_dedup.lexical.words import marks
 from tools_dedup.output import chart
 from tools_dedup.output.paths import OutputPaths
-from tools_shared.files import atomic_write
+from tools_shared.files import atomic_write, html
 from tools_shared.sources import procedure_text
 
 MOST_REMOVED = 2000
@@ -147,12 +147,10 @@ def _label(rule: Mapping[str, Any]) -> str:
 
 
 def render(content: Mapping[str, Any]) -> str:
-    """The page with its data. `<`, `>` and `&` are escaped in the JSON, so no text can end the script element."""
-    data = json.dumps(content, ensure_ascii=True)
-    for sign in "<>&":
-        data = data.replace(sign, f"\\u{ord(sign):04x}")
-    page = (files("tools_dedup.output") / "report.html").read_text(encoding="utf-8")
-    return page.replace("/*DATA*/null", data)
+    """The page with its data."""
+    folder = files("tools_dedup.output")
+    body, style, script = ((folder / f"report.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js"))
+    return html.page("dedup report", body, style, script, content)
 
 
 def _histogram(scores: Sequence[float], threshold: float | None, n_bins: int = 50) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from html import escape
 
 from tools_grpo.inspect import Inspection, Shown, Step, mean, spans
 from tools_grpo.reports.text import TITLES, facts, printable
+from tools_shared.files.html import page
 
 WIDTH, HEIGHT, MARGIN = 480, 170, 56
 CHARTS = {
@@ -15,38 +16,28 @@ CHARTS = {
     "truncated": "Share truncated",
 }
 STYLE = """
-:root { color-scheme: light dark; --ink: #1a1d21; --soft: #5c6670; --paper: #fff; --box: #f4f6f8; --rule: #d8dee4;
-  --line: #0b62c4; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e9ec; --soft: #9aa5b0; --paper: #14171a; --box: #1e2328; --rule: #343b43; --line: #6cb2ff; }
-}
-body { margin: 2rem auto; padding: 0 1rem; max-width: 70rem; color: var(--ink); background: var(--paper);
-  font: 15px/1.5 system-ui, sans-serif; }
+body { margin: 2rem auto; padding: 0 1rem; max-width: 70rem; }
 h1 { font-size: 1.4rem; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margin-top: 2.5rem; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1.5rem; }
 figure { margin: 0; } figcaption, .facts { color: var(--soft); font-size: 13px; overflow-wrap: anywhere; }
 svg { width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 13px; }
-.axis { stroke: var(--rule); } .curve { fill: none; stroke: var(--line); stroke-width: 2; } .dot { fill: var(--line); }
-article { border: 1px solid var(--rule); border-radius: 6px; padding: .75rem 1rem; margin: 1rem 0; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--box); padding: .6rem .8rem; border-radius: 4px;
+.axis { stroke: var(--line); } .curve { fill: none; stroke: var(--accent); stroke-width: 2; }
+.dot { fill: var(--accent); }
+article { border: 1px solid var(--line); border-radius: 6px; padding: .75rem 1rem; margin: 1rem 0; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--card); padding: .6rem .8rem; border-radius: 4px;
   font: 13px/1.45 ui-monospace, monospace; margin: .5rem 0 0; }
 """
 
 
 def as_html(found: Inspection) -> str:
-    title = f"Rollouts of {escape(str(found.path))}"
+    title = f"Rollouts of {found.path}"
     charts = "".join(_chart(found.steps, name, label) for name, label in CHARTS.items())
     lists = "".join(
         f"<section><h2>{escape(label)}</h2>{''.join(map(_article, getattr(found, name)))}</section>"
         for name, label in TITLES.items()
     )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>{title}</title><style>{STYLE}</style></head>
-<body><h1>{title}</h1><p>{len(found.steps)} steps, {found.n_rollouts} rollouts</p>
-<div class="charts">{charts}</div>{lists}</body></html>
-"""
+    head = f"<h1>{escape(title)}</h1><p>{len(found.steps)} steps, {found.n_rollouts} rollouts</p>"
+    return page(title, f'{head}<div class="charts">{charts}</div>{lists}', STYLE)
 
 
 def _article(shown: Shown) -> str:

@@ -1,7 +1,4 @@
-"""`report.html`: the verdict, the tables and the figures in one file that fetches nothing.
-
-All text is escaped; the policy in the head forbids scripts and every address.
-"""
+"""`report.html`: the verdict, the tables and the figures in one file that fetches nothing."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tools_scorer.evaluation.figures import draw
 from tools_shared.files import atomic_write
+from tools_shared.files.html import page as shell
 from tools_shared.scorers.scorer import ScorerFacts
 from tools_shared.stats import Interval
 
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from tools_scorer.evaluation.replay import Point
     from tools_scorer.evaluation.results import Results
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 CAPTIONS = {
     "auroc_by_fraction": "How early it knows: AUROC within a question after a share of the trace, 95 % intervals.",
     "auroc_by_tokens": "The same after this many tokens.",
@@ -61,12 +58,7 @@ def page(results: Results, said: Sequence[str], facts: ScorerFacts, svg: dict[st
             f'<h2>Figures</h2><div class="grid">{pictures}</div>',
         ]
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Scorer report</title>'
-        f"<style>{style}</style></head><body><main>{body}</main></body></html>\n"
-    )
+    return shell("Scorer report", f"<main>{body}</main>", style)
 
 
 def _subtitle(results: Results, facts: ScorerFacts) -> str:
