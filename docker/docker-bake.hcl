@@ -1,5 +1,5 @@
 # The matrix of images: docker buildx bake -f docker/docker-bake.hcl grpo-cpu
-# `make images` and `make image-grpo` call it with the versions that stand in the packages.
+# `make images` and `make image-grpo` call it with the versions in the packages.
 
 variable "VERSIONS" { default = "" }            # "dedup:0.2.0 sft:0.2.0 ..."
 variable "REVISION" { default = "unknown" }

@@ -1,9 +1,11 @@
 """What the documents tell a reader to type is understood, and what they point to is there."""
 
 import importlib
+import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -85,3 +87,17 @@ def test_make_targets_and_links_are_there(document, targets):
     assert [target for target, _ in linked if not (document.parent / target).exists()] == []
     pages = [(document.parent / target if target else document, anchor[1:]) for target, anchor in linked if anchor]
     assert [(page, anchor) for page, anchor in pages if anchor not in anchors(page)] == []
+
+
+def test_the_site_builds_without_a_dead_link_and_loads_nothing_from_elsewhere(tmp_path):
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(
+        words, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, text=True, capture_output=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = {str(page.relative_to(tmp_path / "site")): page.read_text() for page in (tmp_path / "site").rglob("*.html")}
+    assert {"index.html", "tools/grpo.html", "tutorials/first-run.html", "not-run-yet.html"} <= set(pages)
+    loaded = re.compile(
+        r'<(?:script|img|iframe|link rel="(?:stylesheet|preconnect|preload)")[^>]*(?:src|href)="(?:https?:)?//'
+    )
+    assert [name for name, page in pages.items() if loaded.search(page)] == []
