@@ -34,8 +34,8 @@ CONFIGS = {
         ("dedup", "config", "DedupConfig"),
         ("bench", "config", "BenchConfig"),
         ("bench", "config", "EvaluateConfig"),
-        ("scorer", "learning_config", "TrainConfig"),
-        ("scorer", "learning_config", "ServeConfig"),
+        ("scorer", "config.scorer", "TrainConfig"),
+        ("scorer", "config.scorer", "ServeConfig"),
     )
 }
 SECONDS, MEMORY = 5, 1 << 20  # processor time, and KiB as getrusage counts them

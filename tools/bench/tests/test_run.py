@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from tools_bench.cli import main
 
-QUICK = Path(__file__).parents[1] / "src" / "tools_bench" / "suites"
+QUICK = Path(__file__).parents[1] / "src" / "tools_bench" / "requests" / "suites"
 GOLD = {
     row["question"]: row["answer"].rsplit("#### ")[-1]
     for row in map(json.loads, (QUICK / "quick_math.jsonl").read_text().splitlines())
