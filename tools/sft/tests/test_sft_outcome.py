@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import get_scheduler
 
 from tools_shared.runs import read_manifest, read_metrics
-from tools_shared.training.schedule import rate, warmup_steps
+from tools_shared.training.rates import rate, warmup_steps
 
 CAPITALS = [("Chile", "Santiago"), ("Norway", "Oslo"), ("Kenya", "Nairobi"), ("Peru", "Lima")] * 4
 

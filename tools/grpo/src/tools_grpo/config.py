@@ -12,7 +12,11 @@ from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
 from tools_shared.runs import RunConfig
 from tools_shared.training.options import TrainingOptions
+from tools_shared.training.tinker.options import BackendOptions
 from tools_shared.training.trainable import LoraOptions
+
+REMOTE_LOSSES = ("dapo", "bnpo", "grpo", "dr_grpo")
+"""The losses that a Tinker service's clipped policy loss can be made into by the weights of the tokens."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +96,19 @@ class LossOptions(Config):
 
 
 @dataclass(frozen=True)
-class GrpoConfig(DataOptions, RolloutOptions, LossOptions, TrainingOptions, LoraOptions, EvalConfig, RunConfig):
+class GrpoConfig(
+    BackendOptions, DataOptions, RolloutOptions, LossOptions, TrainingOptions, LoraOptions, EvalConfig, RunConfig
+):
     """Group relative policy optimisation of `base_model` with verifiable rewards."""
 
     TOOL: ClassVar[str] = "grpo"
+    NEEDS_LOCAL: ClassVar[tuple[tuple[str, Any], ...]] = (
+        ("beta", 0.0),
+        ("importance_sampling", "token"),
+        ("temperature", 1.0),
+        ("top_p", 1.0),
+        ("top_k", 0),
+    )
     FIRST: ClassVar[tuple[str, ...]] = (
         "data",
         "train_samples",
@@ -208,6 +221,10 @@ class GrpoConfig(DataOptions, RolloutOptions, LossOptions, TrainingOptions, Lora
             raise ToolError(
                 f"--batch-size {self.batch_size} does not divide the {self.n_completions} completions of a step "
                 f"({self.prompts_per_step} prompts x {self.num_generations}); take a divisor of it"
+            )
+        if self.backend == "tinker" and self.loss not in REMOTE_LOSSES:
+            raise ToolError(
+                f"--loss {self.loss} is not possible with --backend tinker, whose losses are {', '.join(REMOTE_LOSSES)}"
             )
         if self.engine != "transformers":
             self._check_vllm()

@@ -16,7 +16,7 @@ One step, for a reader of TRL's GRPOTrainer, with the file of each part:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from tools_grpo.rollouts.sampler import Sampler
 from tools_shared import processes
 from tools_shared.cli import Invocation
 from tools_shared.console import say
-from tools_shared.engines import check_engine, prompts_of
+from tools_shared.engines import Engine, check_engine, prompts_of
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import evaluate_in_run, read_csv, read_test_problems
 from tools_shared.models import choose_profile, resolve
@@ -44,6 +44,7 @@ from tools_shared.sources import Collected, read_problems
 from tools_shared.stats import paired_difference
 from tools_shared.training.save import save
 from tools_shared.training.sharded import whole
+from tools_shared.training.tinker.base import RemoteBase, base_sha256, remote_base
 from tools_shared.training.trainable import check_trainable, load_trainable, saves_full_weights
 
 if TYPE_CHECKING:
@@ -65,8 +66,9 @@ class Prepared:
 def prepare(config: GrpoConfig) -> Prepared:
     processes.passes(config.prompts_per_step, 1, "prompts", config.processes)  # a group stays on one process
     processes.passes(config.n_completions, config.batch_size, "completions", config.processes)
-    ref = resolve(config.base_model)
-    check_trainable(ref, config)
+    ref = base_of(config).ref
+    if config.backend == "local":
+        check_trainable(ref, config)
     profile = choose_profile(ref, config.profile)
     problems = read_problems(
         config.data, question_key=config.question_key, answer_key=config.answer_key, limit=config.train_samples
@@ -80,8 +82,13 @@ def prepare(config: GrpoConfig) -> Prepared:
     return Prepared(ref, profile, problems, prompts, tests, rewards)
 
 
+def base_of(config: GrpoConfig) -> RemoteBase:
+    """The base model, here or on a service."""
+    return remote_base(config.base_model) if config.backend == "tinker" else RemoteBase(resolve(config.base_model))
+
+
 def train(config: GrpoConfig, invocation: Invocation) -> Manifest:
-    """Train, save and evaluate; returns the finished run's manifest.
+    """Train here, save and evaluate; returns the finished run's manifest. On a service: `tools_grpo.remote.train`.
 
     Raises Incomplete where a signal, a guard or a full disk ended it: the same call resumes.
     """
@@ -92,13 +99,14 @@ def train(config: GrpoConfig, invocation: Invocation) -> Manifest:
             return done
         given = prepare(config)
         with draft(output_dir, config, invocation, "grpo") as run:
-            _note_inputs(run, config, given)
+            note_inputs(run, config, given)
             return _train_and_evaluate(run, config, given, stop)
 
 
-def _note_inputs(run: Draft, config: GrpoConfig, given: Prepared) -> None:
+def note_inputs(run: Draft, config: GrpoConfig, given: Prepared) -> None:
     ref, problems, tests = given.ref, given.problems, given.tests
-    run.add_input("base_model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
+    sha256 = base_sha256(ref) if config.backend == "tinker" else weights_sha256(ref.weights)
+    run.add_input("base_model", ref.spec, sha256, run_sha256=ref.run and ref.run.sha256)
     run.add_sources("train", problems)
     run.reject([*problems.rejected, *(tests.rejected if tests else [])])
     if tests:
@@ -112,7 +120,7 @@ def _train_and_evaluate(run: Draft, config: GrpoConfig, given: Prepared, stop: S
     before = _correct_before(run, config, given.ref, profile, tests.items) if tests else []
     loaded, metrics = _fit(run, config, given, stop)
     if tests:
-        metrics |= _after(run, config, loaded, profile, tests.items, before)
+        metrics |= compare(run, config, loaded, profile, tests.items, before)
     if config.merge:
         metrics |= merged(run, loaded, profile, metrics)
     return run.finish(metrics, seed=config.seed, profile=profile.name)
@@ -155,9 +163,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
     for line in [*([memory] if memory else []), *vllm_memory(config)]:
         say(str(line))
     torch.manual_seed(config.seed)
-    pairs = list(zip(given.prompts, given.problems.items, strict=True))
-    by_text = {prompt.text: (problem.id, prompt) for prompt, problem in pairs}
-    rows = [{"prompt": p.text, "answer": problem.answer, "opens_thinking": p.opens_thinking} for p, problem in pairs]
+    rows = training_rows(given)
     guards = [
         NotANumber(config.learning_rate),
         Truncated(config.max_truncated, config.guard_steps),  # first: truncated completions often have no variance
@@ -169,7 +175,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
         if processes.is_main():
             forget_after(run.path / FOLDER, step_of(checkpoint))
         with open_policy(run, loaded, config, given.prompts) as policy:
-            sampler = Sampler(by_text, config, policy)
+            sampler = Sampler(prompts_by_text(given), config, policy)
             trainer = make_trainer(run, config, loaded, rows, given.rewards, sampler, step_of(checkpoint))
             start = Start(loaded.model)
             if checkpoint is None:
@@ -181,14 +187,28 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
         learned = outcome(trainer.state.log_history, start, loaded)  # before an adapter is merged into what is saved
         if processes.is_main():
             save(loaded, run.model_dir, run.final / "model", given.profile, saves_full_weights(loaded, config))
-    logged = [entry["reward"] for entry in trainer.state.log_history if "reward" in entry]
+    figures = reward_figures(trainer.state.log_history)
+    return loaded, {"n_train": len(rows), "steps": trainer.state.global_step, **figures, **learned}
+
+
+def prompts_by_text(given: Prepared) -> dict[str, tuple[str, Prompt]]:
+    """A prompt's text to its problem's id and its tokens."""
+    return {p.text: (problem.id, p) for p, problem in zip(given.prompts, given.problems.items, strict=True)}
+
+
+def training_rows(given: Prepared) -> list[dict[str, Any]]:
+    """Each problem as rewards see it."""
+    pairs = zip(given.prompts, given.problems.items, strict=True)
+    return [{"prompt": p.text, "answer": problem.answer, "opens_thinking": p.opens_thinking} for p, problem in pairs]
+
+
+def reward_figures(history: Iterable[Mapping[str, Any]]) -> dict[str, float | None]:
+    """The reward of the first logged step, and its mean over the last tenth of them."""
+    logged = [entry["reward"] for entry in history if "reward" in entry]
     tail = logged[-max(1, len(logged) // 10) :]
-    return loaded, {
-        "n_train": len(pairs),
-        "steps": trainer.state.global_step,
+    return {
         "first_reward": logged[0] if logged else None,
         "last_reward": sum(tail) / len(tail) if tail else None,
-        **learned,
     }
 
 
@@ -213,11 +233,16 @@ def _show_spread(trainer: LedgerTrainer, rows: Sequence[dict[str, Any]], config:
         say("every group has zero variance: the model solves all of these problems or none; such steps teach nothing")
 
 
-def _after(
-    run: Draft, config: GrpoConfig, loaded: Loaded, profile: Profile, tests: Sequence[Problem], before: list[bool]
+def compare(
+    run: Draft,
+    config: GrpoConfig,
+    trained: Loaded | Engine,
+    profile: Profile,
+    tests: Sequence[Problem],
+    before: list[bool],
 ) -> dict[str, Any]:
     """The rates after training, and the paired difference of strict accuracy to before."""
-    evaluation = evaluate_in_run(run, loaded, tests, profile, config)
+    evaluation = evaluate_in_run(run, trained, tests, profile, config)
     after = [graded.correct for graded in evaluation.graded]
     gain = paired_difference(before, after)
     say(

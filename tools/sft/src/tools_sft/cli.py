@@ -23,13 +23,17 @@ def main(as_json: bool, **options) -> None:
     tools-sft --stage full --base-model artifacts/prep_sft --output-dir artifacts/full_sft
     tools-sft --config configs/sft.yaml
     """
+    from tools_sft.remote.train import train_remotely
     from tools_sft.reports.preview import dry_run
     from tools_sft.train import train
 
     config, invocation = resolve(SftConfig, options, __version__)
-    config = settled(config, config.base_model, invocation.origins)
+    if config.backend == "local":
+        config = settled(config, config.base_model, invocation.origins)
     if config.dry_run:
         show(dry_run(config))
         return
-    if not launched("sft", config.processes):
+    if config.backend == "tinker":
+        show_run(train_remotely(config, invocation), as_json)
+    elif not launched("sft", config.processes):
         show_run(train(config, invocation), as_json)

@@ -10,6 +10,7 @@ from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
 from tools_shared.runs import RunConfig
 from tools_shared.training.options import TrainingOptions
+from tools_shared.training.tinker.options import BackendOptions
 from tools_shared.training.trainable import LoraOptions
 
 DISTILLING = {"divergence": "forward", "temperature": 1.0, "alpha": 1.0, "on_policy": False}
@@ -74,10 +75,11 @@ class DistillationOptions(Config):
 
 
 @dataclass(frozen=True)
-class SftConfig(DataOptions, DistillationOptions, TrainingOptions, LoraOptions, EvalConfig, RunConfig):
+class SftConfig(BackendOptions, DataOptions, DistillationOptions, TrainingOptions, LoraOptions, EvalConfig, RunConfig):
     """Supervised fine-tuning of `base_model` on one data set."""
 
     TOOL: ClassVar[str] = "sft"
+    NEEDS_LOCAL: ClassVar[tuple[tuple[str, Any], ...]] = (("objective", "sft"), ("packing", False))
     FIRST: ClassVar[tuple[str, ...]] = (
         "data",
         "traces_file",

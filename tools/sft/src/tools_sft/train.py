@@ -26,6 +26,7 @@ from tools_shared.runs.read import Manifest
 from tools_shared.sources import Collected, read_examples
 from tools_shared.training.save import save
 from tools_shared.training.sharded import whole
+from tools_shared.training.tinker.base import RemoteBase, base_sha256, remote_base
 from tools_shared.training.trainable import check_trainable, load_trainable, saves_full_weights
 
 if TYPE_CHECKING:
@@ -49,8 +50,9 @@ class Prepared:
 
 def prepare(config: SftConfig) -> Prepared:
     processes.passes(config.step_examples, config.batch_size, "examples", config.processes)
-    ref = resolve(config.base_model)
-    check_trainable(ref, config)
+    ref = base_of(config).ref
+    if config.backend == "local":
+        check_trainable(ref, config)
     profile = choose_profile(ref, config.profile)
     rows = read_examples(
         config.source, question_key=config.question_key, answer_key=config.answer_key, limit=config.n_train
@@ -65,8 +67,13 @@ def prepare(config: SftConfig) -> Prepared:
     return Prepared(ref, profile, rows, tests, tokenizer, teacher, encoded)
 
 
+def base_of(config: SftConfig) -> RemoteBase:
+    """The base model, here or on a service."""
+    return remote_base(config.base_model) if config.backend == "tinker" else RemoteBase(resolve(config.base_model))
+
+
 def train(config: SftConfig, invocation: Invocation) -> Manifest:
-    """Train, save and evaluate; returns the finished run's manifest.
+    """Train here, save and evaluate; returns the finished run's manifest. On a service: `tools_sft.remote.train`.
 
     Raises Incomplete where a signal, a guard or a full disk ended it: the same call resumes.
     """
@@ -77,15 +84,16 @@ def train(config: SftConfig, invocation: Invocation) -> Manifest:
             return done
         given = prepare(config)
         with draft(output_dir, config, invocation, config.run_name) as run:
-            _note_inputs(run, config, given)
-            _say_what_is_used(given.rows, given.encoded)
+            note_inputs(run, config, given)
+            say_what_is_used(given.rows, given.encoded)
             return _train_and_evaluate(run, config, given, stop)
 
 
-def _note_inputs(run: Draft, config: SftConfig, given: Prepared) -> None:
+def note_inputs(run: Draft, config: SftConfig, given: Prepared) -> None:
     for name, ref in (("base_model", given.ref), ("teacher", given.teacher)):
         if ref:
-            run.add_input(name, ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
+            sha256 = base_sha256(ref) if config.backend == "tinker" else weights_sha256(ref.weights)
+            run.add_input(name, ref.spec, sha256, run_sha256=ref.run and ref.run.sha256)
     rows, tests, encoded = given.rows, given.tests, given.encoded
     run.add_sources("train", rows, n_used=len(encoded.examples))
     run.reject([*rows.rejected, *encoded.rejected, *(tests.rejected if tests else [])])
@@ -93,7 +101,7 @@ def _note_inputs(run: Draft, config: SftConfig, given: Prepared) -> None:
         run.add_sources("eval", tests)
 
 
-def _say_what_is_used(rows: Collected, encoded: Encoded) -> None:
+def say_what_is_used(rows: Collected, encoded: Encoded) -> None:
     n_rejected = len(rows.rejected) + len(encoded.rejected)
     cut = f", {encoded.n_truncated} cut" if encoded.n_truncated else ""
     say(f"{rows.n_read} rows read, {len(encoded.examples)} used{cut}, {n_rejected} rejected; {encoded.n_tokens} tokens")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from tools_shared.addresses import shown_address, shown_variable
+from tools_shared.config.dotenv import secret
 from tools_shared.errors import ToolError
 
 Dialect = Literal["chat", "text", "ollama"]
@@ -57,13 +57,14 @@ def address_parts(endpoint: str) -> SplitResult:
 
 
 def read_api_key(variable: str | None, flag: str = "--api-key-env") -> str | None:
-    """The key that an environment variable holds; raises ToolError when it holds none."""
+    """The key that an environment variable, or a line of `.env`, holds; raises ToolError when there is none."""
     if variable is None:
         return None
-    key = os.environ.get(variable, "").strip()
+    key = secret(variable)
     if not key:
         raise ToolError(
-            f"{flag} {shown_variable(variable)}: this environment variable is not set; export it, or leave it out"
+            f"{flag} {shown_variable(variable)}: this environment variable is not set; export it, write it into "
+            ".env, or leave it out"
         )
     if not key.isascii() or not key.isprintable():
         raise ToolError(f"{flag} {variable}: is not a key (it contains a line end or non-ASCII letters); fix it")

@@ -60,14 +60,14 @@ def write_rollouts(
     parts = processes.gather(rows)
     if processes.is_main():
         folder.mkdir(exist_ok=True)
-        write_jsonl(_path(folder, step), [row for part in parts for row in part])
+        write_jsonl(step_path(folder, step), [row for part in parts for row in part])
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _path(folder: Path, step: int) -> Path:
+def step_path(folder: Path, step: int) -> Path:
     return folder / f"step-{step:06d}.jsonl"
 
 

@@ -18,6 +18,8 @@ def expected_memory(config: GrpoConfig, ref: ModelRef, prompts: Sequence[Prompt]
     """Reckoned with completions of full length; without vLLM's, see `vllm_memory`."""
     from tools_shared.training.memory import estimate, expected
 
+    if config.backend != "local":
+        return None
     longest = max(len(prompt.token_ids) for prompt in prompts) + config.max_completion_length
     sampled = config.n_completions * longest if config.engine == "transformers" else 0
     checkpointing = config.gradient_checkpointing

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 
 def expected_memory(config: SftConfig, ref: ModelRef, encoded: Encoded) -> Memory | None:
+    if config.backend != "local":
+        return None
     from tools_shared.training.memory import expected
 
     return expected(lambda: _reckoned(config, ref, encoded))

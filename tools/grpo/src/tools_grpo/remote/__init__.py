@@ -1,0 +1,1 @@
+"""GRPO with weights that are on a Tinker-compatible service."""

@@ -1,0 +1,1 @@
+"""Supervised fine-tuning of weights that are on a Tinker-compatible service."""
