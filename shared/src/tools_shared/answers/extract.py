@@ -19,6 +19,7 @@ from tools_shared.answers.numbers import plain_number
 from tools_shared.answers.phrases import Found, answer_in, reduced
 from tools_shared.answers.plain import ANSWER_LINE, ASIDE, BARE_A, has_hints, plain_answer
 from tools_shared.answers.spans import Piece, delimited
+from tools_shared.answers.structure import after
 from tools_shared.prompts import Parsed, Profile
 from tools_shared.prompts.blocks import BOXED, Span, blocks, last_filled, said
 
@@ -92,7 +93,7 @@ def _without_calculations(text: str) -> str:
 
 def in_tags(text: str, profile: Profile, parsed: Parsed) -> Extraction:
     """The strict answer of a completion that the profile has parsed."""
-    if not parsed.answer:
+    if not parsed.answer or parsed.answer_span is None:
         return NONE
     return _of_block(text, parsed.answer_span, "boxed" if profile.answer == BOXED else "tags")
 
@@ -223,7 +224,7 @@ def _sentences(text: str, start: int, pieces: Sequence[Piece]) -> Iterator[Span]
         begin = max(start, begin)
         if piece := _around(pieces, begin):
             begin = max(start, text.rfind("\n", start, piece.outer[0]) + 1)
-        at = _BULLET.match(text, begin, end).end()
+        at = after(_BULLET, text, begin, end)
         edges = [at, *(m.end() for m in _ends(text, (at, end), pieces)), end]
         yield from reversed(list(itertools.pairwise(edges)))
         end = begin - 1
@@ -250,7 +251,7 @@ def _line(text: str, begin: int, pieces: Sequence[Piece]) -> Span:
 
 def _next_line(text: str, end: int) -> int:
     """Where the next line that is not empty begins, bullets left out."""
-    return _BULLET.match(text, end + len(text[end : end + MAX_LINE]) - len(text[end : end + MAX_LINE].lstrip())).end()
+    return after(_BULLET, text, end + len(text[end : end + MAX_LINE]) - len(text[end : end + MAX_LINE].lstrip()))
 
 
 def _undecorated(text: str, begin: int, end: int) -> Span:

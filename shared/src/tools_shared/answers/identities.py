@@ -9,7 +9,7 @@ expressions with variables at points, at which two different functions differ. W
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -95,8 +95,8 @@ def _rational(e: Any, at: Mapping[Any, Fraction]) -> Fraction | None:
         e, (sympy.Add, sympy.Mul, sympy.Pow, sympy.factorial, sympy.binomial, sympy.UnevaluatedExpr, sympy.Abs)
     ):
         return None
-    values = [_rational(arg, at) for arg in e.args]
-    if any(value is None for value in values):
+    values = _all_rational(e.args, at)
+    if values is None:
         return None
     if isinstance(e, sympy.Add):
         return sum(values, Fraction(0))
@@ -112,6 +112,12 @@ def _rational(e: Any, at: Mapping[Any, Fraction]) -> Fraction | None:
         return None
     whole = [int(value) for value in values]
     return Fraction(math.factorial(*whole) if isinstance(e, sympy.factorial) else math.comb(*whole))
+
+
+def _all_rational(args: Iterable[Any], at: Mapping[Any, Fraction]) -> list[Fraction] | None:
+    found = [_rational(arg, at) for arg in args]
+    values = [value for value in found if value is not None]
+    return values if len(values) == len(found) else None
 
 
 def _power(base: Fraction, exponent: Fraction) -> Fraction | None:
@@ -131,8 +137,9 @@ def _finite(e: Any, at: Mapping[Any, Fraction]) -> Fraction | None:
     begin, end = _rational(first, at), _rational(last, at)
     if begin is None or end is None or begin.denominator != 1 or end.denominator != 1 or end - begin > MAX_TERMS:
         return None
-    terms = [_rational(e.function, {**at, index: Fraction(i)}) for i in range(int(begin), int(end) + 1)]
-    if any(term is None for term in terms):
+    found = [_rational(e.function, {**at, index: Fraction(i)}) for i in range(int(begin), int(end) + 1)]
+    terms = [term for term in found if term is not None]
+    if len(terms) < len(found):
         return None
     return sum(terms, Fraction(0)) if isinstance(e, sympy.Sum) else math.prod(terms, start=Fraction(1))
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from tools_shared.answers.numbers import OutOfBounds, parse_number, plain_number
 from tools_shared.answers.running import Found, find_numbers
 from tools_shared.answers.spans import Piece, runs
+from tools_shared.answers.structure import after
 from tools_shared.prompts.blocks import Span
 
 _LABEL = re.compile(
@@ -75,7 +76,7 @@ def items_of(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: b
         if piece.outer[1] <= end and piece.outer[0] >= at:
             inside.append(piece)
     numbers = list(find_numbers(text[begin:end]))
-    for piece in [*inside, None]:
+    for piece in (*inside, None):
         for run in runs(text, at, piece.outer[0] if piece else end):
             _add_run(text, found, run, _within(numbers, run, begin), begin, marked)
         if piece:
@@ -151,7 +152,7 @@ def _is_computed(side: str) -> bool:
 def _is_no_quantity(text: str, run: Piece, begin: int, marked: bool) -> bool:
     """A number that counts or names something else: `step 3`, `2 decimal places`, `the 3rd`, a date, part of a word."""
     if text[run.end : run.end + 1].isalpha() and text[run.end - 1] not in "°%" and not _COUNTED.match(text, run.end):
-        unit = _ATTACHED.match(text, run.end)[0]
+        unit = text[run.end : after(_ATTACHED, text, run.end)]
         return unit.isascii() and not is_number(f"1 {unit}")
     before = text[max(begin, run.begin - 16) : run.begin]
     if _OPERAND.search(before) and "=" not in text[run.begin : run.end]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from tools_shared.answers.clean import SUPERSCRIPT, THIN, VULGAR, clean
+from tools_shared.answers.structure import after
 
 MAX_LENGTH = 1000
 MAX_EXPONENT = 1000
@@ -131,10 +132,10 @@ def plain_number(text: str) -> tuple[int, int] | None:
 
 def parse_clean(text: str) -> Number | None:
     """As `parse_number`, of a text that `clean` has been through."""
-    start = _PREAMBLE.match(text).end()
+    start = after(_PREAMBLE, text)
     name = _NAME.match(text, start)
     if name:
-        start = _PREAMBLE.match(text, name.end()).end()
+        start = after(_PREAMBLE, text, name.end())
     match = NUMBER.match(text, start)
     if match is None:
         return None

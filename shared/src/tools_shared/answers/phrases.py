@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from tools_shared.answers.items import Item, is_number, items_of, names_something
 from tools_shared.answers.spans import Piece, delimited
+from tools_shared.answers.structure import after
 from tools_shared.prompts.blocks import Span
 
 _LEAD_IN = re.compile(
@@ -80,7 +81,7 @@ def answer_in(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: 
 
 
 def _in_range(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: bool) -> Found | None:
-    start = min(_LEAD_IN.match(text, begin, end).end(), end)
+    start = min(after(_LEAD_IN, text, begin, end), end)
     items = items_of(text, begin, end, pieces, marked)
     if not items:
         return None

@@ -78,7 +78,7 @@ def runs(text: str, begin: int, end: int) -> Iterator[Piece]:
     """The runs of mathematics in prose, in order, without blanks and punctuation around them."""
     run = _Run()
     for match in _TOKEN.finditer(text, begin, end):
-        kind = match.lastgroup
+        kind = match.lastgroup or ""
         if kind == "blank":
             run.blank = True
             continue

@@ -8,6 +8,7 @@ which.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -162,10 +163,16 @@ def _split(text: str, mark: str) -> Iterator[str]:
 _GROUPED = re.compile(r"(?<![0-9,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,])")
 
 
+def after(pattern: re.Pattern[str], text: str, start: int = 0, end: int = sys.maxsize) -> int:
+    """Where that ends which the pattern finds at `start`; `start` when it finds nothing there."""
+    found = pattern.match(text, start, end)
+    return start if found is None else found.end()
+
+
 def _groups_digits(text: str, token: re.Match[str]) -> bool:
     if token[0] != "," or not text[token.end() : token.end() + 1].isdigit():
         return False
     begin = token.start()
     while begin > 0 and (text[begin - 1].isdigit() or text[begin - 1] == ","):
         begin -= 1
-    return bool(_GROUPED.match(text, begin)) and _GROUPED.match(text, begin).end() > token.start()
+    return after(_GROUPED, text, begin) > token.start()

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import IO
 
 from tools_shared.errors import ToolError
 
@@ -36,6 +37,8 @@ class _Worker:
     """One process and what it has sent so far of its next line."""
 
     process: subprocess.Popen[bytes]
+    stdin: IO[bytes]
+    stdout: IO[bytes]
     buffer: bytearray = field(default_factory=bytearray)
 
     @classmethod
@@ -43,7 +46,9 @@ class _Worker:
         # -P keeps the current folder off the module path: a user's sympy.py or random.py is not imported.
         command = [sys.executable, "-P", "-m", "tools_shared.answers.worker", str(memory_bytes), str(cpu_s)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
-        worker = cls(process)
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("the symbolic grader has no pipes")
+        worker = cls(process, process.stdin, process.stdout)
         if worker.read(START_S) is None:
             worker.kill()
             raise ToolError(f"the symbolic grader did not start ({' '.join(command[1:4])}); its error is printed above")
@@ -52,7 +57,7 @@ class _Worker:
     def ask(self, question: dict[str, str], patience_s: float) -> dict[str, str] | None:
         """The answer to one question, or None when the process died or did not answer."""
         try:
-            os.write(self.process.stdin.fileno(), json.dumps(question).encode() + b"\n")
+            os.write(self.stdin.fileno(), json.dumps(question).encode() + b"\n")
         except BrokenPipeError:
             return None
         return self.read(patience_s)
@@ -60,12 +65,12 @@ class _Worker:
     def read(self, timeout_s: float) -> dict[str, str] | None:
         end = time.monotonic() + timeout_s
         poll = select.poll()
-        poll.register(self.process.stdout, select.POLLIN | select.POLLHUP)
+        poll.register(self.stdout, select.POLLIN | select.POLLHUP)
         while b"\n" not in self.buffer:
             left = end - time.monotonic()
             if left <= 0 or not poll.poll(left * 1000):
                 return None
-            chunk = os.read(self.process.stdout.fileno(), 65536)
+            chunk = os.read(self.stdout.fileno(), 65536)
             if not chunk:
                 return None
             self.buffer += chunk
@@ -76,8 +81,8 @@ class _Worker:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        self.stdin.close()
+        self.stdout.close()
 
 
 class Pool:
@@ -88,6 +93,7 @@ class Pool:
 
     def __init__(self, size: int, deadline_s: float = DEADLINE_S, memory_bytes: int = MEMORY_BYTES) -> None:
         self.size, self.deadline_s, self.memory_bytes = size, deadline_s, memory_bytes
+        self._idle: list[_Worker] = []
         self._forget()
         os.register_at_fork(after_in_child=self._forget)
         atexit.register(self.close)
@@ -120,7 +126,7 @@ class Pool:
     def _forget(self) -> None:
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(self.size)
-        self._idle: list[_Worker] = []
+        self._idle = []
 
 
 _pool: Pool | None = None

@@ -27,7 +27,14 @@ import sys
 from typing import Any
 
 _LITERAL = re.compile(r"(?:[0-9]{1,500}(?:\.[0-9]{0,500})?|\.[0-9]{1,500})(?:[eE][-+]?[0-9]{1,3})?")
-_LATE = ("sympy.physics.units", "sympy.solvers", "sympy.simplify", "sympy.series", "sympy.integrals", "sympy.concrete")
+_LATE: tuple[str, ...] = (
+    "sympy.physics.units",
+    "sympy.solvers",
+    "sympy.simplify",
+    "sympy.series",
+    "sympy.integrals",
+    "sympy.concrete",
+)
 _LATE += ("sympy.calculus", "sympy.sets", "sympy.functions", "sympy.matrices", "sympy.polys", "sympy.ntheory")
 """Packages that sympy imports from inside its functions, each with all its modules."""
 WARM_UP = (

@@ -24,6 +24,7 @@ from tools_shared.errors import ToolError
 
 C = TypeVar("C", bound=Config)
 T = TypeVar("T")
+Decorator = Callable[[Callable[..., T]], Callable[..., T]]
 
 ORIGINS = {
     ParameterSource.COMMANDLINE: "flag",
@@ -101,7 +102,7 @@ def _max_row_bytes(config_class: type[Config]) -> Callable[[Callable[..., T]], C
     )
 
 
-def _own_first(config_class: type[Config]) -> list[dataclasses.Field]:
+def _own_first(config_class: type[Config]) -> list[dataclasses.Field[Any]]:
     """The fields of `FIRST`, then the class's own, then those that it shares with other tools."""
     order = [*config_class.FIRST, *inspect.get_annotations(config_class)]
     fields = dataclasses.fields(config_class)
@@ -117,7 +118,9 @@ def _load_defaults(ctx: click.Context, path: Path | None, config_class: type[Con
         raise Failure(error, ctx) from error
 
 
-def _click_option(field: dataclasses.Field, config_class: type[Config]) -> Callable:
+def _click_option(
+    field: dataclasses.Field[Any], config_class: type[Config]
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
     meta = field.metadata
     hint = configs.without_none(config_class.hints()[field.name])
     flag = configs.flag_of(field.name)

@@ -80,7 +80,7 @@ def source_option(default: str | None, help: str, **more: Any) -> Any:
     return dataclasses.field(default=given, metadata={**field.metadata, "sources": True})
 
 
-def _as_sources(field: dataclasses.Field, value: Any) -> Sources:
+def _as_sources(field: dataclasses.Field[Any], value: Any) -> Sources:
     sources = Sources((value,) if isinstance(value, str) else value or ())
     if doubled := next((one for i, one in enumerate(sources) if one in sources[:i]), None):
         raise ToolError(f"{flag_of(field.name)} {doubled}: is given twice; name each source once")
@@ -171,7 +171,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def check_value(field: dataclasses.Field, value: Any, hint: Any) -> None:
+def check_value(field: dataclasses.Field[Any], value: Any, hint: Any) -> None:
     """Raise ToolError naming the flag, the value and what is allowed."""
     if value is None:
         return

@@ -58,8 +58,14 @@ class Progress(Generic[T]):
         from tqdm import tqdm
 
         _bars.append(self)
-        settings = {"total": self.total, "initial": self._initial, "desc": self._label, "unit": f" {self._unit}"}
-        return tqdm(**settings, leave=False, dynamic_ncols=True)
+        return tqdm(
+            total=self.total,
+            initial=self._initial,
+            desc=self._label,
+            unit=f" {self._unit}",
+            leave=False,
+            dynamic_ncols=True,
+        )
 
     def __enter__(self) -> Progress[T]:
         self._began = time.monotonic()
@@ -102,7 +108,7 @@ class Progress(Generic[T]):
 
         meter: str = tqdm.format_meter(
             self.n,
-            self.total,
+            self.total,  # type: ignore[arg-type]  # None where it is not known, which the stub does not say
             time.monotonic() - self._began,
             prefix=self._label,
             unit=self._unit,

@@ -34,7 +34,8 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # "x" and not a mkstemp file: the result then has the usual permissions, not 0600.
-        file = temporary.open(mode.replace("w", "x"), **({} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}))
+        encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
+        file = temporary.open(mode.replace("w", "x"), encoding=encoding, newline=newline)
     except OSError as error:
         raise unwritable(target, error) from error
     try:

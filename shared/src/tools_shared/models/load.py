@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tools_shared.config import Config, option
 from tools_shared.console import say
@@ -165,7 +165,7 @@ def check_base(ref: ModelRef) -> None:
         )
 
 
-def _from_pretrained(auto_class: type, source: str, ref: ModelRef, **options: object):
+def _from_pretrained(auto_class: Any, source: str, ref: ModelRef, **options: object) -> Any:
     try:
         return auto_class.from_pretrained(source, trust_remote_code=False, **options)
     except MemoryError:

@@ -230,7 +230,7 @@ def announce(message: dict[str, Any]) -> None:
 def announced() -> dict[str, Any]:
     """What rank 0 has announced; ends this process when rank 0 has nothing for it to do (it has said why)."""
     global _announced
-    message = share({})
+    message: dict[str, Any] = share({})
     _announced = True
     if "exit" in message:
         raise SystemExit(message["exit"])

@@ -60,7 +60,8 @@ def gold_text(gold: Any) -> str:
     if isinstance(gold, str):
         return gold
     if isinstance(gold, Real):
-        return str(int(gold)) if not isinstance(gold, bool) and gold == int(gold) else str(gold)
+        whole = math.trunc(gold)
+        return str(whole) if not isinstance(gold, bool) and gold == whole else str(gold)
     raise ToolError(f"a gold answer is {_shown(gold)}; give one text or number a row, a list of answers as '2, 3'")
 
 

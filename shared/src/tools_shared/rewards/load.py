@@ -117,6 +117,8 @@ def _load_function(path: Path, name: str) -> Callable[..., Scores]:
         beside = ", ".join(sorted(p.name for p in path.parent.glob("*.py"))[:8]) or "no Python file"
         raise ToolError(f"--reward {path}:{name}: the file does not exist; '{path.parent}' contains {beside}")
     spec = importlib.util.spec_from_file_location(f"reward_file_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ToolError(f"--reward {path}:{name}: not a Python file; name one that ends with .py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     found = {n: f for n, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module.__name__}

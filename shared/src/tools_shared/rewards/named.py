@@ -98,7 +98,7 @@ def _tiered_answer(sample: Sample, reward: NamedReward) -> float | None:
     gold, given = _value(sample.gold), _value(judged.strict.answer)
     if gold is not None and given is not None:
         return _by_distance(gold, given)
-    return -2.5 if judged.strict_verdict.status is Status.WRONG else -4.5
+    return -2.5 if judged.strict_verdict is not None and judged.strict_verdict.status is Status.WRONG else -4.5
 
 
 def _answered_twice(sample: Sample, profile: Profile) -> bool:

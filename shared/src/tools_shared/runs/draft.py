@@ -83,7 +83,7 @@ class Draft:
         self._save_state()
         processes.share(sha256)
 
-    def add_sources(self, name: str, read: Collected, n_used: int | None = None) -> None:
+    def add_sources(self, name: str, read: Collected[Any], n_used: int | None = None) -> None:
         """Note the data that the run is made from, each source with its hash; `n_used` where less is used than was
         read."""
         for told, one in read.named(name).items():

@@ -53,6 +53,12 @@ class Follower(Draft):
     def rewind(self, step: int) -> None:
         pass
 
-    def finish(self, metrics: Mapping[str, Any], seed: int | None = None, profile: str | None = None) -> Manifest:
+    def finish(
+        self,
+        metrics: Mapping[str, Any],
+        seed: int | None = None,
+        profile: str | None = None,
+        keep_checkpoints: bool = False,
+    ) -> Manifest:
         """Rank 0's manifest, once it has published the run."""
         return Manifest.from_json(processes.share({}))

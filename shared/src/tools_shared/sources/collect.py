@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tools_shared.errors import ToolError, UnusableError
 from tools_shared.records import Conversation, Problem, Rejected, Row
@@ -93,7 +93,7 @@ def read_examples(
     return _collect(spec, make, limit)
 
 
-def _collect(spec: Spec, make: Callable[[Row], Found | Conversation], limit: int | None) -> Collected:
+def _collect(spec: Spec, make: Callable[[Row], Found | Conversation], limit: int | None) -> Collected[Any]:
     if limit is not None and limit < 1:
         raise ToolError(f"the limit for {spec} must be 1 or more, got {limit}")
     items: list[Problem | Conversation] = []

@@ -47,8 +47,7 @@ def _read(data: Mapping[str, Any], shape: str) -> tuple[list[Message], set[str]]
         said = Message("assistant", text_of(data["output"], "output"))
         return [Message("user", asked), said], {"instruction", "input", "output"}
     reply = "response" if shape == "prompt-response" else "completion"
-    asked, said = _part(data["prompt"], "prompt", "user"), _part(data[reply], reply, "assistant")
-    return [*asked, *said], {"prompt", reply}
+    return [*_part(data["prompt"], "prompt", "user"), *_part(data[reply], reply, "assistant")], {"prompt", reply}
 
 
 def _part(value: Any, key: str, role: str) -> list[Message]:

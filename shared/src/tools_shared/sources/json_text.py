@@ -111,7 +111,7 @@ def read_json(path: str, stream: IO[bytes]) -> Rows:
             yield from read_jsonl(path, io.BytesIO(content))
             return
         text = content.decode("utf-8")
-        yield from _values(path, text, _SPACE.match(text).end())
+        yield from _values(path, text, _after_space(text, 0))
     except BrokenStreamError as error:
         yield rejected(path, 1, str(error))
     except UnicodeDecodeError as error:
@@ -160,15 +160,20 @@ def _lists_of_rows(data: Any) -> list[str]:
     return [k for k, v in data.items() if isinstance(v, list) and v and all(isinstance(e, dict) for e in v)]
 
 
+def _after_space(text: str, start: int) -> int:
+    found = _SPACE.match(text, start)
+    return start if found is None else found.end()
+
+
 def _member_start(text: str, start: int, wanted: str) -> int:
     """Where the value of the key `wanted` begins in the object at `start`; the text has been decoded before."""
     position, found = start + 1, -1
     while text[position - 1] != "}":
-        key, position = _DECODER.raw_decode(text, _SPACE.match(text, position).end())
-        value = _SPACE.match(text, text.index(":", position) + 1).end()
+        key, position = _DECODER.raw_decode(text, _after_space(text, position))
+        value = _after_space(text, text.index(":", position) + 1)
         found = value if key == wanted else found  # the last one of equal keys, as the decoder takes it
         _, position = _DECODER.raw_decode(text, value)
-        position = _SPACE.match(text, position).end() + 1
+        position = _after_space(text, position) + 1
     return found
 
 
@@ -177,14 +182,14 @@ def _elements(path: str, text: str, start: int, whole: bool) -> Rows:
 
     `whole`: the list is all that the text may hold.
     """
-    line, counted, position = 1, 0, _SPACE.match(text, start + 1).end()
+    line, counted, position = 1, 0, _after_space(text, start + 1)
     closed = text.startswith("]", position)
     while not closed:
         line, counted = line + text.count("\n", counted, position), position
         raw = text[position : position + 200]
         try:
             data, end = _DECODER.raw_decode(text, position)
-            position = _SPACE.match(text, end).end()
+            position = _after_space(text, end)
             if text[position : position + 1] not in (",", "]"):
                 raise json.JSONDecodeError("expecting ',' or ']'", text, position)
         except (ValueError, RecursionError) as error:
@@ -193,7 +198,7 @@ def _elements(path: str, text: str, start: int, whole: bool) -> Rows:
             return
         yield _row(path, line, data, raw, escaped="\\u" in text[counted:end])
         closed = text[position] == "]"
-        position = position if closed else _SPACE.match(text, position + 1).end()
+        position = position if closed else _after_space(text, position + 1)
     if whole and (more := text[position + 1 :].strip()):
         number = text.count("\n", 0, text.index(more[:200], position + 1)) + 1
         yield rejected(path, number, "more text after the list; the rest of the file is not read", more)

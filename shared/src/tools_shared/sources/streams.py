@@ -85,7 +85,7 @@ class _ZstdFile(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: Any) -> int:
         while not self._ready:
             step = self._frame.unused_data if self._frame.eof else b""
             if self._frame.eof:

@@ -8,8 +8,8 @@ kind. Batches hold sequences of nearly one length, so little of them is padding.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tools_shared.devices import torch_dtype
 from tools_shared.errors import ToolError
@@ -106,8 +106,8 @@ class StateReader:
         self._model.layers = blocks[:last]
         self._model.config.num_hidden_layers = last
 
-    def _listener(self, layer: int):
-        def listen(module: nn.Module, args: tuple, kwargs: dict) -> None:
+    def _listener(self, layer: int) -> Callable[..., None]:
+        def listen(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             states = args[0] if args else kwargs["hidden_states"]
             self._kept[layer] = states[self._at]
 

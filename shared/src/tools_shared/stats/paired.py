@@ -48,8 +48,8 @@ def paired_difference(
     import numpy as np
 
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    options = {"confidence": confidence, "n_resamples": n_resamples, "seed": seed}
-    return paired_differences(a[None], b[None], clusters, **options)[0]
+    (found,) = paired_differences(a[None], b[None], clusters, confidence=confidence, n_resamples=n_resamples, seed=seed)
+    return found
 
 
 def paired_differences(

@@ -101,7 +101,7 @@ def settled(options: T, spec: str, origins: Mapping[str, str]) -> T:
         return options
     config = read_json(ref.adapter / CONFIG)
     layers = config.get("target_modules") or options.lora_target
-    values = {"lora_r": config.get("r"), "lora_alpha": config.get("lora_alpha")}
+    values: dict[str, Any] = {"lora_r": config.get("r"), "lora_alpha": config.get("lora_alpha")}
     values["lora_dropout"] = config.get("lora_dropout", 0.0)
     values["lora_target"] = (layers,) if isinstance(layers, str) else tuple(sorted(layers))
     for name, own in values.items():

@@ -16,7 +16,7 @@ from tools_shared.engines.http.replies import ChatReply, read_chat
 from tools_shared.engines.http.reply_cache import ReplyCache
 from tools_shared.engines.http.transport import Reply, Request, Server, post_stream
 from tools_shared.engines.stream import StreamingEngine
-from tools_shared.engines.types import Completion, Draw, OnDraw, SamplingParams, Take, draw_key
+from tools_shared.engines.types import Completion, Draw, FinishReason, OnDraw, SamplingParams, Take, draw_key
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.prompts import Prompt, plain_text
 from tools_shared.records import Message
@@ -154,7 +154,7 @@ class HttpEngine(StreamingEngine):
     `Completion.token_ids` are empty; `n_told` is what the server counted."""
 
     tokenizer = None
-    context_length = None
+    context_length: int | None = None
 
     def __init__(
         self,
@@ -203,7 +203,7 @@ class HttpEngine(StreamingEngine):
         if read.is_empty and not self._said_empty:
             self._said_empty = True
             say(f"{self.server.shown}: prompt {name} has an empty reply: {read.why_empty} (only the first is said)")
-        ending = "length" if read.finish_reason == "length" else "stop"
+        ending: FinishReason = "length" if read.finish_reason == "length" else "stop"
         return Completion(whole_text(read, prompt.think), (), ending, n_told=read.tokens_out)
 
 

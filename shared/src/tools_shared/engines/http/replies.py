@@ -201,8 +201,8 @@ def _reasoning(message: Mapping[str, Any]) -> str:
 
 def _tools(message: Mapping[str, Any]) -> Iterator[str]:
     """The names of the tools that a message calls: OpenAI's `tool_calls` and `function_call`, Anthropic's parts."""
-    calls = message.get("tool_calls") if isinstance(message.get("tool_calls"), list) else []
-    content = message.get("content") if isinstance(message.get("content"), list) else []
+    lists = {name: found for name in ("tool_calls", "content") if isinstance(found := message.get(name), list)}
+    calls, content = lists.get("tool_calls", []), lists.get("content", [])
     parts = [part for part in content if isinstance(part, Mapping) and part.get("type") == "tool_use"]
     older = [message["function_call"]] if isinstance(message.get("function_call"), Mapping) else []
     for call in [*calls, *parts, *older]:
@@ -227,7 +227,7 @@ def _tokens(usage: Mapping[str, Any]) -> tuple[int | None, int | None]:
         n_in, n_out = _count(usage.get(name_in)), _count(usage.get(name_out))
         if n_in is not None or n_out is not None:
             total = _count(usage.get("total_tokens", usage.get("totalTokenCount")))
-            hidden = 0 if None in (total, n_in, n_out) else max(0, total - n_in - n_out)
+            hidden = 0 if total is None or n_in is None or n_out is None else max(0, total - n_in - n_out)
             return n_in, None if n_out is None else n_out + hidden
     return None, None
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from transformers import AttentionInterface, DynamicCache, PreTrainedConfig, PreTrainedModel
@@ -58,7 +59,9 @@ class SlotLayer(DynamicLayer):
             new[:, :, : states.shape[2]] = states
         self.is_initialized = True
 
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs):
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         rows = torch.arange(len(key_states), device=key_states.device)
         self.keys[rows, :, self.frame.positions] = key_states[:, :, 0]
         self.values[rows, :, self.frame.positions] = value_states[:, :, 0]
@@ -228,7 +231,15 @@ def _grouped(model: PreTrainedModel) -> Iterator[None]:
         config._attn_implementation = usual
 
 
-def _attend(module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask, scaling=None, **_):
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
     """Attention of one token a row, (slots, heads, 1, head size): the query heads that share a key-value head go as
     that many queries. The library's copies keys and values for each of them at every step when there is a mask."""
     n_rows, n_heads, _, head_size = query.shape

@@ -63,7 +63,7 @@ class TransformersEngine(StreamingEngine):
             _check_fit(wave, self.context_length, params)
             self._static(wave, params, on_draw)
 
-    def _stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int, read: Reader):
+    def _stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int, read: Reader) -> None:
         may_shrink = isinstance(read, Ahead)  # else the number of slots is what a sample's bits depend on
         with self._drawing():
             batch = SlotBatch(self.model, n_slots, params, self.stop_ids, self.tokenizer.pad_token_id, read)

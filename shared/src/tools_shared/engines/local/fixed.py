@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from tools_shared.engines.local.cache import reserved_cache
 from tools_shared.engines.local.continuous import Row
@@ -66,7 +66,7 @@ class StaticBatches:
             mask = torch.cat([mask, mask.new_ones((len(active), 1))], dim=1)
             logits = self._forward(tokens[:, None], mask, cache)
 
-    def _read_prompts(self, rows: list[Row]):
+    def _read_prompts(self, rows: list[Row]) -> tuple[Cache, torch.Tensor, torch.Tensor]:
         """Run each different prompt once, left-padded; returns cache, mask and next-token logits, one row a sample."""
         wanted = list(dict.fromkeys(row.draw.prompt.token_ids for row in rows))
         width = max(map(len, wanted))
@@ -82,7 +82,7 @@ class StaticBatches:
         cache.batch_select_indices(spread)
         return cache, mask[spread], logits[spread]
 
-    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, cache) -> torch.Tensor:
+    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, cache: Cache) -> torch.Tensor:
         """Next-token logits, shape (rows, vocabulary)."""
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         output = self.model(

@@ -145,7 +145,7 @@ class VllmEngine(StreamingEngine):
         llm: LLM,
         tokenizer: PreTrainedTokenizerBase,
         lora: LoRARequest | None = None,
-        states: tempfile.TemporaryDirectory | None = None,
+        states: tempfile.TemporaryDirectory[str] | None = None,
     ) -> None:
         self.llm, self.tokenizer, self.lora, self.states = llm, tokenizer, lora, states
         self.asleep = False
@@ -232,7 +232,7 @@ class VllmEngine(StreamingEngine):
             self.bond.release()
         self.llm.llm_engine.engine_core.shutdown()
 
-    def _params(self, params: SamplingParams, draw: Draw):
+    def _params(self, params: SamplingParams, draw: Draw) -> Any:
         from vllm import SamplingParams as VllmParams
         from vllm.sampling_params import RequestOutputKind
 
