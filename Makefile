@@ -275,9 +275,10 @@ test-tinker: tinker-env ## The tests with a real Tinker-compatible server, on a 
 	TINKER_SERVER=$(TINKER_VENV)/server TINKER_NEWEST=$(TINKER_VENV)/newest $(TINKER_VENV)/client/bin/python -m pytest -m tinker tests/test_tinker.py
 
 .PHONY: lint
-lint: setup ## Check style and formatting
+lint: setup ## Check style, formatting and the types of the core
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 .PHONY: docs docs-serve
 docs docs-serve: export NO_MKDOCS_2_WARNING := 1

@@ -76,13 +76,13 @@ def items_of(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: b
         if piece.outer[1] <= end and piece.outer[0] >= at:
             inside.append(piece)
     numbers = list(find_numbers(text[begin:end]))
-    for piece in (*inside, None):
-        for run in runs(text, at, piece.outer[0] if piece else end):
+    for own in (*inside, None):
+        for run in runs(text, at, own.outer[0] if own else end):
             _add_run(text, found, run, _within(numbers, run, begin), begin, marked)
-        if piece:
-            if not _NAME.fullmatch(text, piece.begin, piece.end):
-                _add(text, found, piece, begin)
-            at = piece.outer[1]
+        if own:
+            if not _NAME.fullmatch(text, own.begin, own.end):
+                _add(text, found, own, begin)
+            at = own.outer[1]
     return found
 
 

@@ -26,7 +26,7 @@ class Failure(click.ClickException):
 
     def __init__(self, error: ToolError, ctx: click.Context) -> None:
         super().__init__(shown(with_sources(" ".join(str(error).split()), ctx)))
-        self.exit_code = error.exit_code
+        self.__dict__["exit_code"] = error.exit_code  # click's type says that a class has one code
         processes.leave(error.exit_code)
 
 
@@ -42,7 +42,7 @@ def _printable() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.message = shown(error.message)
+        vars(error)["message"] = shown(error.message)
         raise
 
 
@@ -60,7 +60,7 @@ class _EndsInOrder(click.Command):
             _refuse_repeated(order, given, self._our_name)
             return values, rest, order
 
-        parser.parse_args = parse_once
+        vars(parser)["parse_args"] = parse_once
         return parser
 
     def make_context(self, *args: Any, **settings: Any) -> click.Context:
@@ -156,8 +156,8 @@ class ToolGroup(_EndsInOrder, click.Group):
 class DefaultGroup(ToolGroup):
     """A tool whose verb may be left out: `tools-grpo --base-model ...` is `tools-grpo train --base-model ...`."""
 
-    def __init__(self, *args: Any, default: str, **settings: Any) -> None:
-        super().__init__(*args, no_args_is_help=False, **settings)
+    def __init__(self, name: str | None = None, *, default: str, **settings: Any) -> None:
+        super().__init__(name, **{"no_args_is_help": False, **settings})
         self.default = default
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from tools_shared import processes
 from tools_shared.console.text import shown, tell
@@ -52,9 +52,9 @@ class Progress(Generic[T]):
         self.n, self._initial, self._label, self._unit = initial, initial, shown(label), unit
         self._note, self._began, self._every = "", time.monotonic(), every
         self._over = threading.Event()
-        self._bar: tqdm[T] | None = None
+        self._bar: tqdm[Any] | None = None
 
-    def _open_bar(self) -> tqdm[T]:
+    def _open_bar(self) -> tqdm[Any]:
         from tqdm import tqdm
 
         _bars.append(self)
@@ -123,14 +123,38 @@ class Progress(Generic[T]):
             tell(self.line())
 
 
+@overload
 def progress(
-    items: Iterable[T] | None = None,
+    items: Iterable[T],
     *,
     total: int | None = None,
     label: str = "",
     unit: str = "item",
     initial: int = 0,
     every: float = SECONDS,
-) -> Progress[T]:
+) -> Progress[T]: ...
+
+
+@overload
+def progress(
+    items: None = None,
+    *,
+    total: int | None = None,
+    label: str = "",
+    unit: str = "item",
+    initial: int = 0,
+    every: float = SECONDS,
+) -> Progress[Any]: ...
+
+
+def progress(
+    items: Iterable[Any] | None = None,
+    *,
+    total: int | None = None,
+    label: str = "",
+    unit: str = "item",
+    initial: int = 0,
+    every: float = SECONDS,
+) -> Progress[Any]:
     """Show how far some work is; `initial` pieces were done before, and do not count for the time left."""
     return Progress(items, total, label, unit, initial, every)

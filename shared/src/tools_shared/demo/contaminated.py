@@ -96,10 +96,14 @@ def twin(test: dict[str, Any], rng: Random) -> dict[str, Any] | None:
     for _ in range(20):
         new = {old: str(int(old) + rng.choice((-6, -4, -2, 2, 4, 6, 10))) for old in numbers if int(old) > 2}
         answer = _solve(test["answer"], new) if all(int(value) > 2 for value in new.values()) else None
-        question = _NUMBER.sub(lambda found, new=new: new.get(found[0], found[0]), test["question"])
+        question = _with_numbers(test["question"], new)
         if answer and question != test["question"] and owner(question) == "train":
             return test | {"question": question, "answer": answer}
     return None
+
+
+def _with_numbers(question: str, new: dict[str, str]) -> str:
+    return _NUMBER.sub(lambda found: new.get(found[0], found[0]), question)
 
 
 def _solve(answer: str, new: dict[str, str]) -> str | None:
@@ -107,7 +111,10 @@ def _solve(answer: str, new: dict[str, str]) -> str | None:
     result is also a number of the question, so that it cannot be told which of the two a step means."""
     lines, known = [], dict(new)
     for line in answer.splitlines()[:-1]:
-        left, sign, right, result, unit = _STEP.fullmatch(line).groups()
+        step = _STEP.fullmatch(line)
+        if step is None:
+            return None
+        left, sign, right, result, unit = step.groups()
         if result in known:
             return None
         value = _compute(int(known.get(left, left)), sign, int(known.get(right, right)))

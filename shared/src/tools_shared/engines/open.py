@@ -40,8 +40,8 @@ def _http_engine(ref: ModelRef | None, config: EngineConfig) -> Engine:
     from tools_shared.cli import say
     from tools_shared.engines.http.address import chat_url, read_api_key
     from tools_shared.engines.http.chat import HttpEngine
+    from tools_shared.engines.http.exchange import Server
     from tools_shared.engines.http.habits import Habits
-    from tools_shared.engines.http.transport import Server
 
     if config.endpoint is None:
         raise ToolError("--engine http needs --endpoint, such as http://localhost:8000/v1")

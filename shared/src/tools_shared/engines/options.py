@@ -44,7 +44,7 @@ class EngineConfig(LocalEngineConfig):
 
     PANEL: ClassVar[str] = "Server"
 
-    engine: Literal["transformers", "vllm", "http"] = option(
+    engine: Literal["transformers", "vllm", "http"] = option(  # type: ignore[assignment]  # one choice more
         "transformers", "Engine that samples completions (http: the server at --endpoint).", identity=False
     )
     endpoint: str | None = option(

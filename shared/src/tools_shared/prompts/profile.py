@@ -71,9 +71,10 @@ class Profile:
         if self.think is None:
             thinking, rest_start, closed_once = None, 0, True
         else:
-            thinking, rest_start, closed_once = reasoning_block(text, *self.think, opened=opened)
-            if rest_start is None:
+            thinking, begins, closed_once = reasoning_block(text, *self.think, opened=opened)
+            if begins is None:
                 return Parsed(thinking, None, None, False)
+            rest_start = begins
         found = list(blocks(text, *self.answer, start=rest_start))
         span = last_filled(text, found)
         if span is None:

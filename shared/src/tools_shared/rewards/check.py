@@ -62,7 +62,8 @@ def check_rewards(
     texts = [text for problem in chosen for text in _probes(problem, profile, opens_thinking)]
     totals = _weighted_sum(rewards, chosen, texts, opens_thinking)
     rows = [totals[i : i + len(PROBES)] for i in range(0, len(totals), len(PROBES))]
-    judged = [(problem, row) for problem, row in zip(chosen, rows, strict=True) if None not in row]
+    scored = [(problem, [s for s in row if s is not None]) for problem, row in zip(chosen, rows, strict=True)]
+    judged = [(problem, row) for problem, row in scored if len(row) == len(PROBES)]
     if not judged:
         raise ToolError(f"none of {len(chosen)} gold answers can be judged, the first is '{chosen[0].answer[:60]}'")
     _refuse([r.name for r in rewards], judged)

@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from tools_shared.errors import ToolError
 
@@ -86,12 +86,12 @@ def run_program(
     out, report, ending = _shut_in(given, limits)
     if "refused" in report:
         raise ToolError(f"no sandbox can be made here ({report['refused']}): {_REMEDY}")
-    texts = [out[n].decode("utf-8", "replace") for n in ("stdout", "stderr")]
+    stdout, stderr = (out[n].decode("utf-8", "replace") for n in ("stdout", "stderr"))
     lines = _values(report.get("said", ""), nonce)
     if lines and "refused" in lines[0]:
         raise ToolError(f"no sandbox can be made here ({lines[0]['refused']}): {_REMEDY}")
     code = report.get("status")
-    return Outcome(ending or _ending(code, report.get("flooded", False)), code, *texts, tuple(lines))
+    return Outcome(ending or _ending(code, report.get("flooded", False)), code, stdout, stderr, tuple(lines))
 
 
 def _ending(code: int | None, flooded: bool) -> Ending:
@@ -174,7 +174,8 @@ def _shut_in(given: bytes, limits: Limits) -> tuple[dict[str, bytes], dict[str, 
         process.wait()
         for file in (process.stdin, process.stdout, process.stderr):
             with contextlib.suppress(BrokenPipeError):
-                file.close()
+                if file is not None:
+                    file.close()
         os.close(reading)
     try:
         return out, json.loads(out["report"]), ending
@@ -187,6 +188,8 @@ def _exchange(
 ) -> tuple[dict[str, bytes], Ending | None]:
     """Feed the jail and read its three outputs to their ends, or until a limit is reached."""
     out = {"stdout": bytearray(), "stderr": bytearray(), "report": bytearray()}
+    if process.stdin is None or process.stdout is None or process.stderr is None:
+        raise RuntimeError("the sandbox has no pipes")
     files = {process.stdout.fileno(): "stdout", process.stderr.fileno(): "stderr", report: "report"}
     end = time.monotonic() + limits.seconds * limits.patience
     into, view = process.stdin.fileno(), memoryview(given)
@@ -203,7 +206,7 @@ def _exchange(
                 break
             for key, _ in selector.select(left):
                 if key.fd == into:
-                    view = _feed(selector, process, view)
+                    view = _feed(selector, process.stdin, view)
                 elif chunk := os.read(key.fd, 65536):
                     out[files[key.fd]] += chunk
                 else:
@@ -214,14 +217,14 @@ def _exchange(
     return {name: bytes(data[: 2 * limits.output]) for name, data in out.items()}, ending
 
 
-def _feed(selector: selectors.BaseSelector, process: subprocess.Popen[bytes], view: memoryview) -> memoryview:
+def _feed(selector: selectors.BaseSelector, stdin: IO[bytes], view: memoryview) -> memoryview:
     try:
-        view = view[os.write(process.stdin.fileno(), view[:65536]) :]
+        view = view[os.write(stdin.fileno(), view[:65536]) :]
     except BrokenPipeError:  # it ended, or reads no more
         view = view[len(view) :]
     if not view:
-        selector.unregister(process.stdin)
-        process.stdin.close()
+        selector.unregister(stdin)
+        stdin.close()
     return view
 
 

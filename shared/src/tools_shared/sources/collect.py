@@ -131,7 +131,10 @@ def _read_one(
         rests_on = made.rests_on if isinstance(made, Found) else ("" if isinstance(made, Rejected) else "sure")
         n_plain, n_sure = n_plain + (rests_on == "plain"), n_sure + (rests_on in ("sure", "marked"))
         n_marked += rests_on == "marked"
-        read.append((made, _rejected(found, unvouched(made.name)) if rests_on == "plain" else None))
+        doubted = None
+        if isinstance(made, Found) and isinstance(found, Row) and rests_on == "plain":
+            doubted = _rejected(found, unvouched(made.name))
+        read.append((made, doubted))
         if limit is not None and n_sure + (0 if n_marked else n_plain) >= limit:
             break
     return *_settled(read, not n_marked, seen), sha256 or digest.hexdigest()

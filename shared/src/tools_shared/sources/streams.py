@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from tools_shared.errors import ToolError
 
@@ -54,8 +54,8 @@ def open_bytes(path: Path, compression: str) -> IO[bytes]:
         raw.close()
         return _LIBRARY[compression](path)
     if compression == ".zst":
-        return io.BufferedReader(_ZstdFile(raw), 1 << 17)
-    return _Gzip(raw) if compression == ".gz" else raw
+        return cast(IO[bytes], io.BufferedReader(_ZstdFile(raw), 1 << 17))
+    return cast(IO[bytes], _Gzip(raw)) if compression == ".gz" else raw
 
 
 _LIBRARY: dict[str, Callable[[Path], IO[bytes]]] = {".bz2": bz2.BZ2File, ".xz": lzma.LZMAFile}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator, Sequence
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tools_shared.errors import ToolError
 from tools_shared.stats.rates import Interval, z_of
@@ -69,11 +69,11 @@ def bootstrap_means(
     replicates = _replicates(sums - means[:, None] * counts, counts, n_resamples, seed)
     tails = np.broadcast_to([_tail(int(k), confidence) for k in n_clusters], means.shape)
     # NaN where a resample holds nothing that the metric applies to.
-    ends = [np.nanquantile(row, [tail, 1 - tail]) for row, tail in zip(replicates, tails, strict=True)]
+    ends: list[Any] = [np.nanquantile(row, [tail, 1 - tail]) for row, tail in zip(replicates, tails, strict=True)]
     n_items = np.broadcast_to(totals, means.shape)
     return [
-        Interval(float(mean), float(max(low, mean + ends_[0])), float(min(high, mean + ends_[1])), int(n))
-        for mean, ends_, n, low, high in zip(means, ends, n_items, *_range(sums, counts), strict=True)
+        Interval(float(mean), float(max(low, mean + below)), float(min(high, mean + above)), int(n))
+        for mean, (below, above), n, low, high in zip(means, ends, n_items, *_range(sums, counts), strict=True)
     ]
 
 
@@ -151,7 +151,7 @@ def _replicates(residuals: np.ndarray, counts: np.ndarray, n_resamples: int, see
     # Residuals, not values: in float32 a mean of 1000 +- 0.1 would lose its spread.
     scale = np.abs(residuals).max(axis=1, keepdims=True) + np.finfo(np.float64).tiny
     columns = (residuals / scale).T.astype(np.float32)
-    sizes = counts.T.astype(np.float32)
+    sizes: np.ndarray = counts.T.astype(np.float32)
     found = []
     for block in _weights(residuals.shape[1], n_resamples, seed):
         with np.errstate(invalid="ignore"):
@@ -165,7 +165,7 @@ def _weights(n: int, n_resamples: int, seed: int) -> Iterator[np.ndarray]:
 
     rng = np.random.default_rng(seed)
     rows = max(1, _COUNTED // n)
-    block = np.empty((max(rows, _BLOCK // n), n), dtype=np.float32)
+    block: np.ndarray = np.empty((max(rows, _BLOCK // n), n), dtype=np.float32)
     for start in range(0, n_resamples, len(block)):
         filled = block[: min(len(block), n_resamples - start)]
         for first in range(0, len(filled), rows):

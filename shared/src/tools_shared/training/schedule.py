@@ -17,6 +17,7 @@ class Scheduled(Trainer):
     `loss`, which is the mean over the steps since the last log."""
 
     losses: list[torch.Tensor]
+    lr_scheduler: LambdaLR | None
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> LambdaLR:
         if self.lr_scheduler is None:

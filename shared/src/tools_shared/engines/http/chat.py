@@ -10,11 +10,12 @@ from typing import Any
 
 from tools_shared.console import say
 from tools_shared.engines.http.address import dialect_of
+from tools_shared.engines.http.exchange import Server
 from tools_shared.engines.http.failures import Failure
 from tools_shared.engines.http.habits import NEUTRAL
 from tools_shared.engines.http.replies import ChatReply, read_chat
 from tools_shared.engines.http.reply_cache import ReplyCache
-from tools_shared.engines.http.transport import Reply, Request, Server, post_stream
+from tools_shared.engines.http.transport import Reply, Request, post_stream
 from tools_shared.engines.stream import StreamingEngine
 from tools_shared.engines.types import Completion, Draw, FinishReason, OnDraw, SamplingParams, Take, draw_key
 from tools_shared.errors import Incomplete, ToolError

@@ -45,6 +45,10 @@ class _Frame:
 class SlotLayer(DynamicLayer):
     """Keys and values of one layer, each (slots, heads, capacity, head size)."""
 
+    keys: torch.Tensor
+    values: torch.Tensor
+    is_initialized: bool
+
     def __init__(self, frame: _Frame) -> None:
         super().__init__()
         self.frame = frame
@@ -98,8 +102,8 @@ class SlotBatch:
         self.held: list[tuple[int, ...]] = [()] * n_slots
         self.n_drawn = torch.zeros(n_slots, dtype=torch.long, device=model.device)
         self.uniform = torch.zeros(n_slots, params.max_new_tokens, dtype=torch.float64, device=model.device)
-        self.logits: torch.Tensor | None = None
-        self.first_logits: torch.Tensor | None = None
+        # Their width is known with the first prompt's logits.
+        self.logits = self.first_logits = torch.empty(0, device=model.device)
         self.frame = _Frame(torch.zeros(n_slots, dtype=torch.long, device=model.device))
         self.cache = DynamicCache(config=model.config)
         self.cache.layers = [SlotLayer(self.frame) for _ in self.cache.layers]
@@ -141,7 +145,7 @@ class SlotBatch:
 
     def _store(self, prompt: ReadPrompt, slot: int) -> None:
         n_slots, length = len(self.rows), prompt.layers[0][0].shape[1]
-        if self.logits is None:
+        if not self.logits.numel():
             self.logits = prompt.logits.new_zeros(n_slots, len(prompt.logits))
             self.first_logits = torch.zeros_like(self.logits)
         for layer, (keys, values) in zip(self.cache.layers, prompt.layers, strict=True):

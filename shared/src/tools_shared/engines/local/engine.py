@@ -40,7 +40,8 @@ class TransformersEngine(StreamingEngine):
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.model, self.tokenizer = model, tokenizer
+        self.model = model
+        self.tokenizer: PreTrainedTokenizerBase = tokenizer
         self.stop_ids = stop_ids(tokenizer, model.generation_config.eos_token_id)
         self.context_length = context_length(model.config)
 

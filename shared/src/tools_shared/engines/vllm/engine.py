@@ -56,7 +56,7 @@ def open_vllm(ref: ModelRef, config: LocalEngineConfig, layers: Sequence[int] = 
     except (ValueError, RuntimeError) as error:
         raise ToolError(f"{ref.spec}: vLLM does not start: {' '.join(str(error).split())[:400]}") from error
     engine = VllmEngine(llm, load_tokenizer(ref), lora_request(ref), folder)
-    engine.bond = EndWithMe([process.pid for process in set(active_children()) - others])
+    engine.bond = EndWithMe([process.pid for process in set(active_children()) - others if process.pid is not None])
     return engine
 
 
@@ -121,6 +121,8 @@ def _lora_rank(ref: ModelRef) -> int:
     """The smallest of the ranks that vLLM has kernels for which holds the adapter's."""
     import json
 
+    if ref.adapter is None:
+        raise ValueError(f"{ref.spec} has no adapter")
     rank = json.loads((ref.adapter / "adapter_config.json").read_text(encoding="utf-8"))["r"]
     ranks = (8, 16, 32, 64, 128, 256, 320, 512)
     fitting = next((r for r in ranks if r >= rank), None)

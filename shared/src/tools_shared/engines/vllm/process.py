@@ -59,4 +59,5 @@ class EndWithMe:
         """Leave them alone: they are ended in order."""
         self.watcher.kill()
         self.watcher.wait()
-        self.watcher.stdin.close()
+        if self.watcher.stdin is not None:
+            self.watcher.stdin.close()

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_shared.engines.http.transport import Reply, Request, Server, post_plain, post_stream
+from tools_shared.engines.http.exchange import Server
+from tools_shared.engines.http.transport import Reply, Request, post_plain, post_stream
 from tools_shared.engines.stream import StreamingEngine
 from tools_shared.engines.types import Completion, OnDraw, SamplingParams, Take, check_fits, draw_key
 from tools_shared.errors import Incomplete, ToolError
