@@ -93,9 +93,10 @@ def _record(option: click.Option, ctx: click.Context) -> tuple[str, str] | None:
     extra = option.get_help_extra(ctx)
     notes = [f"env: {', '.join(extra['envvars'])}"] if full and extra.get("envvars") else []
     if extra.get("default") and not (option.is_bool_flag and not option.default):
-        notes.append(f"default: {extra['default']}".replace(" ", UNBROKEN))
+        notes.append(f"default: {extra['default']}")
     text = ". ".join(sentences) + "."
-    return click.style(names, fg="cyan"), f"{text} [{'; '.join(notes)}]" if notes else text
+    noted = "; ".join(note.replace(" ", UNBROKEN) for note in notes)
+    return click.style(names, fg="cyan"), f"{text} [{noted}]" if noted else text
 
 
 def write_more(command: click.Command, ctx: click.Context, formatter: click.HelpFormatter) -> None:

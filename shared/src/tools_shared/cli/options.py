@@ -96,6 +96,7 @@ def _max_row_bytes(config_class: type[Config]) -> Callable[[Callable[..., T]], C
         callback=limit,
         cls=EnvironmentOption,
         envvar=[f"TOOLS_{config_class.TOOL.upper()}_MAX_ROW_BYTES"],
+        shown_names=(f"TOOLS_{config_class.TOOL.upper()}_MAX_ROW_BYTES",),
         panel="Data",
         basic=not config_class.FIRST,
         help="Reject rows longer than this many bytes (after decompression).",

@@ -34,7 +34,8 @@ class Draft:
 
     def __init__(self, final: Path, path: Path, config: RunConfig, invocation: Invocation, kind: str) -> None:
         self.final, self.path, self.kind = final, path, kind
-        self.config, self.invocation = config, invocation
+        self.config: Any = config  # the command's own, with more options than every run has
+        self.invocation = invocation
         self._metrics_path = path / "metrics.jsonl"
         self._began = time.monotonic()
         self._state = self._take_up() or self._begin()

@@ -35,7 +35,7 @@ def fit(trainer: Trainer, run: Draft, checkpoint: Path | None, stop: StopRequest
     """
     trainer.add_callback(StopCallback(stop, guards))
     trainer.add_callback(SameOrder())
-    if getattr(run.config, "report_to", "none") == "tensorboard":
+    if run.config.report_to == "tensorboard":
         add_tensorboard(trainer, run, step_of(checkpoint))
     with stop.after_the_step():
         _train(trainer, checkpoint)

@@ -62,7 +62,7 @@ def _unpack(archive: Any, folder: Path, address: str) -> None:
                     missing.remove(name)
                     with (folder / name).open("wb") as file:
                         source = tar.extractfile(member)
-                        while block := source.read(1 << 20):
+                        while source is not None and (block := source.read(1 << 20)):
                             file.write(block)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise ToolError(f"{address}: the archive cannot be read ({error}); run the command again") from error
