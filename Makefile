@@ -48,7 +48,7 @@ TESTED := tools/dedup tools/sft tools/scorer
 EDITABLE := $(foreach package,$(PACKAGES),-e $(package)$(if $(filter $(package),$(TESTED)),[test]))
 OVER := $(if $(OVERWRITE),--overwrite)
 CLEAN = $(ARTIFACTS)/dedup/train.jsonl
-DATA = --train-path $(CLEAN) --eval-path '$(TEST)'
+DATA = --data $(CLEAN) --eval-data '$(TEST)'
 
 .PHONY: help
 help: ## List the targets
@@ -104,11 +104,11 @@ pipeline: $(ARTIFACTS)/report.html $(if $(SCORER),$(ARTIFACTS)/scorer_eval/run.j
 ALWAYS = $(SMOLLM2:%=models/%) $(ARTIFACTS)/.settings $(wildcard $(TRAIN)) $(wildcard $(TEST)) $(READY)
 
 $(ARTIFACTS)/base_eval/run.json: $(CONFIGS)/eval.yaml $(ALWAYS)
-	$(call tool,bench) evaluate --config $(CONFIGS)/eval.yaml --model-path $(BASE_MODEL) --eval-path '$(TEST)' --output-dir $(@D) --output-file base_model_eval.csv $(OVER)
+	$(call tool,bench) evaluate --config $(CONFIGS)/eval.yaml --model $(BASE_MODEL) --eval-data '$(TEST)' --output-dir $(@D) --output-file base_model_eval.csv $(OVER)
 	@touch $@
 
 $(CLEAN): $(CONFIGS)/dedup.yaml $(ALWAYS)
-	$(call tool,dedup) run --config $(CONFIGS)/dedup.yaml --train-path '$(TRAIN)' --test-path 'test=$(TEST)' --output-path $@
+	$(call tool,dedup) run --config $(CONFIGS)/dedup.yaml --data '$(TRAIN)' --test-data 'test=$(TEST)' --output-path $@
 
 $(ARTIFACTS)/prep_sft/run.json: $(CONFIGS)/prep_sft.yaml $(CLEAN)
 	$(call tool,sft) --config $(CONFIGS)/prep_sft.yaml --stage prep --base-model $(BASE_MODEL) $(DATA) --output-dir $(@D) $(OVER)
@@ -125,31 +125,31 @@ $(ARTIFACTS)/grpo/run.json: $(CONFIGS)/grpo.yaml $(ARTIFACTS)/prep_sft/run.json
 TRACES = $(ARTIFACTS)/traces/grpo_traces_train.jsonl
 
 $(ARTIFACTS)/traces/run.json: $(CONFIGS)/traces.yaml $(ARTIFACTS)/grpo/run.json
-	$(call tool,traces) --config $(CONFIGS)/traces.yaml --grpo-model $(ARTIFACTS)/grpo --data $(CLEAN) $(TRAIN_SAMPLES:%=--num-samples %) --output-dir $(@D) --output-file $(notdir $(TRACES)) $(OVER)
+	$(call tool,traces) --config $(CONFIGS)/traces.yaml --model $(ARTIFACTS)/grpo --data $(CLEAN) $(TRAIN_SAMPLES:%=--num-samples %) --output-dir $(@D) --output-file $(notdir $(TRACES)) $(OVER)
 	@touch $@
 
 $(ARTIFACTS)/sft_from_traces/run.json: $(CONFIGS)/full_sft.yaml $(ARTIFACTS)/prep_sft/run.json $(ARTIFACTS)/traces/run.json
-	$(call tool,sft) --config $(CONFIGS)/full_sft.yaml --stage full --base-model $(ARTIFACTS)/prep_sft --traces-file $(TRACES) --eval-path '$(TEST)' --output-dir $(@D) $(OVER)
+	$(call tool,sft) --config $(CONFIGS)/full_sft.yaml --stage full --base-model $(ARTIFACTS)/prep_sft --traces-file $(TRACES) --eval-data '$(TEST)' --output-dir $(@D) $(OVER)
 	@touch $@
 
 # ---- Which of a question's attempts is right: a scorer on the GRPO model's hidden states ------------------------
 
 $(ARTIFACTS)/scorer_attempts/run.json: $(CONFIGS)/scorer_attempts.yaml $(ARTIFACTS)/grpo/run.json
-	$(call tool,traces) --config $(CONFIGS)/scorer_attempts.yaml --grpo-model $(ARTIFACTS)/grpo --data $(CLEAN) --output-dir $(@D) $(OVER)
+	$(call tool,traces) --config $(CONFIGS)/scorer_attempts.yaml --model $(ARTIFACTS)/grpo --data $(CLEAN) --output-dir $(@D) $(OVER)
 	@touch $@
 
 $(ARTIFACTS)/scorer_data/run.json: $(CONFIGS)/scorer_data.yaml $(ARTIFACTS)/scorer_attempts/run.json $(ARTIFACTS)/grpo/run.json
-	$(call tool,scorer) preprocess --config $(CONFIGS)/scorer_data.yaml --input-file $(ARTIFACTS)/scorer_attempts/traces.graded.jsonl --tokenizer-path $(ARTIFACTS)/grpo --output-dir $(@D) $(OVER)
+	$(call tool,scorer) preprocess --config $(CONFIGS)/scorer_data.yaml --data $(ARTIFACTS)/scorer_attempts/traces.graded.jsonl --model $(ARTIFACTS)/grpo --output-dir $(@D) $(OVER)
 	@touch $@
 
 HIDDEN = $(ARTIFACTS)/scorer_hidden
 
 $(HIDDEN)/manifest.json: $(ARTIFACTS)/scorer_data/run.json $(ARTIFACTS)/grpo/run.json
-	$(call tool,scorer) extract --model-name $(ARTIFACTS)/grpo --input-path $(ARTIFACTS)/scorer_data/traces.graded.jsonl --output-path $(@D) $(OVER)
+	$(call tool,scorer) extract --model $(ARTIFACTS)/grpo --data $(ARTIFACTS)/scorer_data/traces.graded.jsonl --output-dir $(@D) $(OVER)
 	@touch $@
 
 $(ARTIFACTS)/scorer/run.json: $(CONFIGS)/scorer.yaml $(HIDDEN)/manifest.json
-	$(call tool,scorer) train --config $(CONFIGS)/scorer.yaml --train-dir $(HIDDEN) --output-dir $(@D) $(OVER)
+	$(call tool,scorer) train --config $(CONFIGS)/scorer.yaml --data $(HIDDEN) --output-dir $(@D) $(OVER)
 	@touch $@
 
 $(ARTIFACTS)/scorer_eval/run.json: $(ARTIFACTS)/scorer/run.json $(HIDDEN)/manifest.json
@@ -195,7 +195,7 @@ $(ARTIFACTS)/budgets/grpo/%/run.json: $(CONFIGS)/grpo.yaml $(ARTIFACTS)/prep_sft
 	@touch $@
 
 $(ARTIFACTS)/budgets/sft_from_traces/%/run.json: $(CONFIGS)/full_sft.yaml $(ARTIFACTS)/prep_sft/run.json $(ARTIFACTS)/traces/run.json
-	$(call tool,sft) --config $(CONFIGS)/full_sft.yaml --stage full --base-model $(ARTIFACTS)/prep_sft --traces-file $(TRACES) --eval-path '$(TEST)' $(ROWS_AND_SEED) --output-dir $(@D) $(OVER)
+	$(call tool,sft) --config $(CONFIGS)/full_sft.yaml --stage full --base-model $(ARTIFACTS)/prep_sft --traces-file $(TRACES) --eval-data '$(TEST)' $(ROWS_AND_SEED) --output-dir $(@D) $(OVER)
 	@touch $@
 
 # Rewritten only when a variable has changed, so that a stage is never taken for one with other settings.
