@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from tools_dedup.cli import main
@@ -104,3 +105,21 @@ def test_a_rewording_with_the_same_numbers_is_a_repetition(folder):
     assert call("data.jsonl", "--within", "--text-key", "text").exit_code == 0
 
     assert [row["text"] for row in read_rows(folder / "data.clean.removed.jsonl")] == [NEAR]
+
+
+TWINS = [
+    "Write a function that returns the length of the {} run of equal neighbours in a list of heights.",
+    "Give the index of the wanted value in a list that is sorted with the {} value first, and -1 if it is not there.",
+    "Name the planet of the solar system that has the {} mass of all and say how it was found.",
+]
+
+
+@pytest.mark.parametrize("model", [(), ("--model", "minilm")], ids=["words", "minilm"])
+def test_a_twin_that_differs_in_one_word_is_no_repetition(folder, request, model):
+    if model:
+        request.getfixturevalue("minilm")
+    texts = [twin.format(word) for twin in TWINS for word in ("largest", "smallest")]
+    write_rows(folder / "data.jsonl", [{"text": text} for text in (*texts, f"{texts[0]} Please.")])
+    assert call("data.jsonl", "--within", "--domain", "text", *model).exit_code == 0
+
+    assert [row["text"] for row in read_rows(folder / "data.clean.jsonl")] == texts

@@ -51,8 +51,8 @@ def decontaminate(train: Rows, tests: Rows | Mapping[str, Rows], config: DedupCo
     """
     config = config or DedupConfig()
     named = tests if isinstance(tests, Mapping) else {"test": tests}
-    if not named:
-        raise ToolError("no test set was given")
+    if not named and not config.within:
+        raise ToolError("no test set was given; or set within=True to remove repetitions inside the training set")
     analysis = _analyse(_source("train", train), {name: _source(name, rows) for name, rows in named.items()}, config)
     counts, kept, removed, matches = Tally(), [], [], []
     for outcome in outcomes(analysis):

@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from statistics import median
 
 from tools_dedup.lexical.foreign_numbers import has_decimal_comma, languages_of
 from tools_dedup.lexical.words import pieces, terms
 
 DOMAINS = ("mathematics", "code", "text")
-MANY = 400
+MANY = 200
 """Texts that are looked at, evenly spread."""
 MIXED = 0.2
 _LEAST_NUMBERS = 2
@@ -29,6 +30,7 @@ _TEX = re.compile(r"\\(?:frac|sqrt|sum|int|cdot|[a-z]+\{)|\$[^$]+\$|\w\^\w|[=<>]
 _OPTION = re.compile(r"(?:^|\s)[(]?([A-H]|[a-h]|[1-8])[).:]\s")
 
 
+@lru_cache(maxsize=2 * MANY)
 def domain_of(text: str) -> str:
     """One of DOMAINS, by the text's own signs."""
     if len(_CODE.findall(text)) >= 3:

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 SURE = 0.9
 SAME_WORDS, SAME_NUMBERS, SAME_MEANING = 0.85, 2, 0.93
 """A training set holds many more pairs than it has with a test set, and many of one template; so where no threshold is
-given a pair needs, beside a probability of SURE, one of: this weighted overlap of words; equal numbers, this many
-different ones; this cosine of a model."""
+given a pair needs, beside a probability of SURE and equal numbers, one of: this weighted overlap of words; this many
+different numbers; this cosine of a model. And it must not be a twin, in which a word stands for another ("longest" for
+"shortest"): each text has words that the other lacks, and those of the poorer weigh no more than one rare word."""
 _BLOCK = 1024
 _ROUNDING = 1e-4
 
@@ -160,10 +161,12 @@ class _Similar:
         import numpy as np
 
         n_numbers = np.minimum(self._terms.n_numbers[i], self._terms.n_numbers[others])
-        cosine, numbers, _, overlap, _ = figures.T
-        found = (overlap >= SAME_WORDS) & ((numbers == 1) | (numbers == NO_NUMBERS) & (n_numbers == 0))
-        found |= (numbers == 1) & (n_numbers >= SAME_NUMBERS)
-        return found | (cosine >= SAME_MEANING if self._rule.method == "semantic" else False)
+        cosine, numbers, containment, overlap, _ = figures.T
+        same_numbers = (numbers == 1) | (numbers == NO_NUMBERS) & (n_numbers == 0)
+        found = (overlap >= SAME_WORDS) | (n_numbers >= SAME_NUMBERS)
+        found |= cosine >= SAME_MEANING if self._rule.method == "semantic" else False
+        weight = np.minimum(self._terms.word_weight[i], self._terms.word_weight[others])
+        return found & same_numbers & ((containment == 1) | ((1 - containment) * weight > self._terms.rarity.max()))
 
     def _cosines(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         product = self._space[a] @ self._space[b].T

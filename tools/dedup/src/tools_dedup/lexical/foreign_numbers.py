@@ -25,8 +25,10 @@ FUNCTION_WORDS = {
     "ru": "сколько каждый каждая если в и на по из за",
 }
 """Of languages that write 1.500,50."""
-_SHARED = frozenset("a an as at am in is on or do no so to he me of die des per el del los las con van de en".split())
-"""Words that an English text may have, in names too; none of them tells a language by itself."""
+_SHARED = frozenset(
+    "a an as at am in is on or do no so to he me of die des per el del las los con van de en e y o os com di da".split()
+)
+"""Words that an English text may have, in names, signs and code too; none of them tells a language by itself."""
 
 _DE_UNITS = {w: n for n, w in enumerate("ein zwei drei vier fünf sechs sieben acht neun".split(), start=1)}
 _DE_UNITS |= {"eins": 1, "eine": 1, "zwo": 2}
