@@ -45,10 +45,10 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A question with a checkable answer.
+    """A question, with a checkable answer where it is asked for one.
 
-    `answer` is the final answer alone ("72"); `reasoning` is the worked solution without it, and may be
-    empty. `extra` keeps the row's other fields (topic tags, grade, labels).
+    `answer` is the final answer alone ("72"), empty where the row has none; `reasoning` is the worked solution without
+    it, and may be empty. `extra` keeps the row's other fields (topic tags, grade, labels), `row` all of them as read.
     """
 
     id: str
@@ -57,6 +57,7 @@ class Problem:
     reasoning: str = ""
     origin: Origin | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    row: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

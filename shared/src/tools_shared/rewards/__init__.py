@@ -1,9 +1,10 @@
 """Rewards by name, in TRL's signature, graded with `answers`.
 
 A reward is called as `reward(prompts, completions, **columns)` and returns a float for each completion, or None
-for a row that cannot be judged (TRL leaves it out). `columns` hold `answer` (the gold answers) and, where
-prompts open the reasoning themselves, `opens_thinking`; TRL adds `completion_ids`, `trainer_state`, `log_extra`
-and `log_metric`. Weights are the trainer's to apply (TRL's `reward_weights`): a reward returns its own scale.
+for a row that cannot be judged (TRL leaves it out). `columns` hold every column of the row, `question`, `answer` (the
+gold answers), `id` and, where prompts open the reasoning themselves, `opens_thinking`; TRL adds `completion_ids`,
+`trainer_state`, `log_extra` and `log_metric`. Weights are the trainer's to apply (TRL's `reward_weights`): a reward
+returns its own scale.
 
 | name | value of a completion |
 | --- | --- |
@@ -23,7 +24,8 @@ no reward (None).
 Nothing here catches an exception: a reward that fails stops the training instead of scoring 0.
 """
 
-from tools_shared.rewards.check import RewardCheck, check_rewards
+from tools_shared.rewards.check import Mode, RewardCheck, check_rewards
+from tools_shared.rewards.columns import check_row, reward_arguments, reward_rows
 from tools_shared.rewards.inputs import completion_text
 from tools_shared.rewards.load import DEFAULT_REWARD, FileReward, load_rewards
 from tools_shared.rewards.named import DEFAULT_LENGTH_LIMIT, PRESETS, SCORES, NamedReward, Reward
@@ -34,10 +36,14 @@ __all__ = [
     "PRESETS",
     "SCORES",
     "FileReward",
+    "Mode",
     "NamedReward",
     "Reward",
     "RewardCheck",
     "check_rewards",
+    "check_row",
     "completion_text",
     "load_rewards",
+    "reward_arguments",
+    "reward_rows",
 ]

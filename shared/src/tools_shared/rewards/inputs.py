@@ -26,12 +26,14 @@ class Sample:
     n_tokens: int
 
 
-def read_samples(name: str, completions: Sequence[Completion], columns: Mapping[str, Any]) -> list[Sample]:
+def read_samples(
+    name: str, completions: Sequence[Completion], columns: Mapping[str, Any], needs_answer: bool = True
+) -> list[Sample]:
     """The completions with their gold answers, for the reward `name`; raises ToolError where one cannot be read."""
-    if "answer" not in columns:
+    if needs_answer and "answer" not in columns:
         raise ToolError(f"the reward '{name}' needs the gold answers in a column 'answer', got {sorted(columns)}")
     texts = [completion_text(completion) for completion in completions]
-    golds = [gold_text(gold) for gold in columns["answer"]]
+    golds = [gold_text(gold) for gold in columns["answer"]] if needs_answer else [""] * len(texts)
     opened = columns.get("opens_thinking") or [False] * len(texts)
     token_ids = columns.get("completion_ids")
     n_tokens = [len(ids) for ids in token_ids] if token_ids is not None else [len(text.split()) for text in texts]

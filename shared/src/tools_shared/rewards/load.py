@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tools_shared.errors import ToolError, brief
 from tools_shared.prompts import Profile
+from tools_shared.rewards.columns import PASSED
 from tools_shared.rewards.inputs import Completion
 from tools_shared.rewards.named import (
     DEFAULT_LENGTH_LIMIT,
@@ -21,6 +22,7 @@ from tools_shared.rewards.named import (
     Reward,
     Scores,
 )
+from tools_shared.sources.shapes import UnusableError
 
 DEFAULT_REWARD = "verified"
 
@@ -36,6 +38,21 @@ class FileReward(Reward):
     @classmethod
     def load(cls, path: Path, function_name: str, weight: float) -> FileReward:
         return cls(function_name, weight, path, function_name, _load_function(path, function_name))
+
+    @property
+    def needs_answer(self) -> bool:
+        return "answer" in self._wanted()
+
+    def check_row(self, columns: Mapping[str, Any]) -> None:
+        for name in self._wanted():
+            if columns.get(name) is None:
+                raise UnusableError(f"no column \"{name}\", which the reward '{self.name}' wants")
+
+    def _wanted(self) -> list[str]:
+        """The arguments that the function cannot do without, beyond the completions: columns of the row."""
+        parameters = inspect.signature(self._function).parameters.values()
+        plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        return [p.name for p in parameters if p.kind in plain and p.default is p.empty and p.name not in PASSED]
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> Scores:
         returned = self._function(prompts=prompts, completions=completions, **columns)
@@ -91,12 +108,46 @@ def _load(spec: str, profile: Profile, length_limit: int) -> list[Reward]:
     if colon:
         name, _, weight = rest.partition(":")
         return [FileReward.load(Path(file + ".py"), name, _weight(spec, weight))]
+    kind, colon, rest = spec.partition(":")
+    if colon and kind in ("judge", "model", "code"):
+        return [_opinion(spec, kind, rest, profile)]
     name, _, weight = spec.partition(":")
     parts = PRESETS.get(name, (name,))
     if name not in PRESETS and name not in SCORES:
         known = ", ".join([*SCORES, *PRESETS])
-        raise ToolError(f"--reward {spec}: '{name}' is unknown; use one of {known}, or file.py:function")
+        raise ToolError(
+            f"--reward {spec}: '{name}' is unknown; use one of {known}, judge:RUBRIC.yaml, model:PATH, code:python, or "
+            "file.py:function"
+        )
     return [NamedReward(part, _weight(spec, weight), profile, SCORES[part], length_limit) for part in parts]
+
+
+def _opinion(spec: str, kind: str, rest: str, profile: Profile) -> Reward:
+    """The rewards that ask another program: `judge:RUBRIC.yaml`, `model:PATH` and `code:python`, with a weight."""
+    what, colon, last = rest.rpartition(":")
+    is_weight = bool(colon) and (kind == "code" or _is_number(last))
+    source, weight = (what, _weight(spec, last)) if is_weight else (rest, 1.0)
+    if kind == "judge":
+        from tools_shared.rewards.judged import JudgeReward
+
+        return JudgeReward.load(Path(source), weight, profile)
+    if kind == "model":
+        from tools_shared.rewards.modelled import ModelReward
+
+        return ModelReward(f"model:{source}", weight, source)
+    if source != "python":
+        raise ToolError(f"--reward {spec}: programs in '{source}' cannot be run; use code:python")
+    from tools_shared.rewards.programs import CodeReward
+
+    return CodeReward.load(weight, profile)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _weight(spec: str, text: str) -> float:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 from tools_shared.answers import Judgement, OutOfBounds, Status, judge, parse_number
 from tools_shared.prompts import Profile
@@ -19,14 +20,48 @@ Scores = list[float | None]
 
 @dataclass(frozen=True)
 class Reward:
-    """A reward with the weight that it has in the sum. Calls share nothing, so threads may call one instance."""
+    """A reward with the weight that it has in the sum. Calls share nothing, so threads may call one instance.
+
+    `is_verifiable`: the gold answer alone decides it, so that what the reward check finds odd is a fault. `is_slow`:
+    each call waits for another program; completions are handed to it a group at a time, while others are sampled.
+    """
 
     name: str
     weight: float
 
+    is_verifiable: ClassVar[bool] = False
+    is_slow: ClassVar[bool] = False
+
+    @property
+    def needs_answer(self) -> bool:
+        """Whether each row has to have a gold answer."""
+        return False
+
+    def check_row(self, columns: Mapping[str, Any]) -> None:
+        """Raise UnusableError, naming the column, for a row without what this reward wants."""
+
     @property
     def __name__(self) -> str:
         return self.name
+
+    def inputs(self) -> list[tuple[str, str, str]]:
+        """What it is made from: name, address and sha256 of each, for a run's manifest."""
+        return []
+
+    def attach(self, folder: Path) -> None:
+        """Keep in a run's folder what a resumed run has to know."""
+
+    def spent(self) -> dict[str, float]:
+        """What it has cost since this was asked the last time; empty for what costs nothing."""
+        return {}
+
+    def signs(self) -> dict[str, float]:
+        """What its latest scores go with, beside what they should."""
+        return {}
+
+    def first_batch(self, arguments: Mapping[str, Any]) -> list[str]:
+        """What is to be said of a first batch that has been scored; `arguments` are those of `__call__`."""
+        return []
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> Scores:
         """A score for each completion, in order."""
@@ -41,8 +76,15 @@ class NamedReward(Reward):
     score: Callable[[Sample, NamedReward], float | None]
     length_limit: int = DEFAULT_LENGTH_LIMIT
 
+    is_verifiable: ClassVar[bool] = True
+
+    @property
+    def needs_answer(self) -> bool:
+        return self.score in _OF_ANSWERS
+
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> Scores:
-        return [self.score(sample, self) for sample in read_samples(self.name, completions, columns)]
+        samples = read_samples(self.name, completions, columns, self.needs_answer)
+        return [self.score(sample, self) for sample in samples]
 
 
 def _judged(sample: Sample, reward: NamedReward) -> Judgement:
@@ -129,4 +171,5 @@ SCORES: dict[str, Callable[[Sample, NamedReward], float | None]] = {
     "tiered-tags": _tiered_tags,
     "tiered-answer": _tiered_answer,
 }
+_OF_ANSWERS = (_verified, _correct, _tiered_answer)
 PRESETS = {"gsm8k-tiered": ("tiered-format", "tiered-tags", "tiered-answer")}

@@ -58,13 +58,23 @@ def read_problems(
     question_key: str | None = None,
     answer_key: str | None = None,
     limit: int | None = None,
+    needs_answer: bool = True,
+    check: Callable[[Problem], None] | None = None,
 ) -> Collected[Problem]:
     """Problems from any source (see `problem_from` for the shapes). `limit` stops after that many usable ones.
+    Without `needs_answer` a row needs a question alone; what `check` raises UnusableError for is rejected.
 
     A plain answer is believed where no row that was read has one marked by `####`. Ids are unique: the second row with
     an id gets `-2`. Raises ToolError when the source cannot be opened or no row of it is usable.
     """
-    return _collect(spec, lambda row: find_problem(row, question_key, answer_key), limit)
+
+    def make(row: Row) -> Found:
+        found = find_problem(row, question_key, answer_key, needs_answer)
+        if check is not None:
+            check(found.problem)
+        return found
+
+    return _collect(spec, make, limit)
 
 
 def read_conversations(spec: Spec, *, limit: int | None = None) -> Collected[Conversation]:

@@ -14,7 +14,7 @@ from tools_shared.sources.conversations import turns_of
 from tools_shared.sources.fields import lookup
 from tools_shared.sources.shapes import field_of, id_of, text_of, with_input
 
-QUESTION_KEYS = ("question", "problem", "Question", "Problem", "prompt", "query", "instruction", "messages")
+QUESTION_KEYS = ("question", "problem", "Question", "Problem", "prompt", "query", "instruction", "messages", "goal")
 ANSWER_KEYS = (
     "answer",
     "Answer",
@@ -68,19 +68,28 @@ def problem_from(row: Row, question_key: str | None = None, answer_key: str | No
     return find_problem(row, question_key, answer_key).problem
 
 
-def find_problem(row: Row, question_key: str | None = None, answer_key: str | None = None) -> Found:
-    """See `problem_from`."""
+def find_problem(
+    row: Row, question_key: str | None = None, answer_key: str | None = None, needs_answer: bool = True
+) -> Found:
+    """See `problem_from`. Without `needs_answer` a row of which no final answer can be made has an empty one."""
     question_name = question_key or _first(row.data, QUESTION_KEYS)
     question = question_of(row.data, question_name)
     answer_name = answer_key or _first(row.data, ANSWER_KEYS)
-    given = _answer_text(field_of(row.data, answer_name, "--answer-key"), answer_name)
     reasoning_name = next((k for k in REASONING_KEYS if isinstance(row.data.get(k), str) and k != answer_name), None)
-    reasoning, answer, rests_on = _taken_apart(given, answer_name, answer_key is not None or reasoning_name is not None)
+    vouched = answer_key is not None or reasoning_name is not None
+    try:
+        given = _answer_text(field_of(row.data, answer_name, "--answer-key"), answer_name)
+        reasoning, answer, rests_on = _taken_apart(given, answer_name, vouched)
+    except UnusableError:
+        if needs_answer:
+            raise
+        reasoning, answer, rests_on = "", "", "sure"
     if reasoning_name and not reasoning:
         reasoning = row.data[reasoning_name].strip()
     used = {question_name.split(".")[0], answer_name.split(".")[0], "id", reasoning_name}
     extra = {k: v for k, v in row.data.items() if k not in used}
-    return Found(Problem(id_of(row, question), question, answer, reasoning, row.origin, extra), rests_on, answer_name)
+    problem = Problem(id_of(row, question), question, answer, reasoning, row.origin, extra, row.data)
+    return Found(problem, rests_on, answer_name)
 
 
 def question_of(data: Mapping[str, Any], key: str) -> str:

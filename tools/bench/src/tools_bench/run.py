@@ -19,7 +19,7 @@ from tools_bench.grading.judge import FILE as JUDGEMENTS
 from tools_bench.grading.judge import JUDGING, JudgeApi, apply_judgements, judged_items, rubrics_sha256
 from tools_bench.grading.results import FILE as RESULTS
 from tools_bench.grading.results import as_csv, as_text, headline_metrics, summarize
-from tools_bench.requests.collect import Guard, Prices, cost, from_endpoint, from_engine
+from tools_bench.requests.collect import Guard, cost, from_endpoint, from_engine
 from tools_bench.requests.facts import describe_run, effort, hashes
 from tools_bench.requests.journal import FILE as RESPONSES
 from tools_bench.requests.journal import DrawKey, Response, ResponseJournal
@@ -33,6 +33,7 @@ from tools_shared.engines.http.habits import Habits
 from tools_shared.engines.http.reply_cache import ReplyCache
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, write_json, write_jsonl
+from tools_shared.judging.prices import Prices
 from tools_shared.runs import Draft, draft, finished, read_manifest
 from tools_shared.runs.read import Manifest
 from tools_shared.sources import source_sha256

@@ -44,6 +44,11 @@ class RolloutOptions(Config):
     reward: tuple[str, ...] = option(
         ("verified",), "NAME[:WEIGHT] or file.py:function[:WEIGHT]. Repeatable: the weighted sum counts."
     )
+    reward_check: Literal["strict", "warn", "off"] | None = option(
+        None,
+        "Refuse rewards that pay wrong answers (strict) or say so (warn). Default: strict if answers alone decide.",
+        identity=False,
+    )
     num_generations: int = option(8, "Group size: completions per prompt.", env="NUM_GENERATIONS", minimum=2)
     prompts_per_step: int = option(8, "Prompts per optimiser step.", minimum=1)
     temperature: float = option(1.0, "Sampling temperature of the rollouts.", minimum=0.01)

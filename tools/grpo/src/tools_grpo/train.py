@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ from tools_shared.models.resolve import ModelRef
 from tools_shared.processes.stopping import StopRequest
 from tools_shared.prompts import Profile, Prompt
 from tools_shared.records import Problem
-from tools_shared.rewards import Reward, check_rewards, load_rewards
+from tools_shared.rewards import Mode, Reward, check_rewards, check_row, load_rewards, reward_rows
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
 from tools_shared.sources import Collected, read_problems
@@ -61,6 +62,7 @@ class Prepared:
     prompts: list[Prompt]
     tests: Collected | None
     rewards: Sequence[Reward]
+    rows: list[dict[str, Any]]
 
 
 def prepare(config: GrpoConfig) -> Prepared:
@@ -70,16 +72,28 @@ def prepare(config: GrpoConfig) -> Prepared:
     if config.backend == "local":
         check_trainable(ref, config)
     profile = choose_profile(ref, config.profile)
+    rewards = load_rewards(config.reward, profile, length_limit=config.max_completion_length)
     problems = read_problems(
-        config.data, question_key=config.question_key, answer_key=config.answer_key, limit=config.train_samples
+        config.data,
+        question_key=config.question_key,
+        answer_key=config.answer_key,
+        limit=config.train_samples,
+        needs_answer=any(reward.needs_answer for reward in rewards),
+        check=partial(check_row, rewards),
     )
     tests = read_test_problems(config) if config.eval else None
     check_engine(config)
-    rewards = load_rewards(config.reward, profile, length_limit=config.max_completion_length)
     prompts = _prompts(ref, profile, problems.items, config)
-    check = check_rewards(rewards, problems.items, profile, opens_thinking=prompts[0].opens_thinking)
-    say("\n".join([str(check), *check.warnings]))
-    return Prepared(ref, profile, problems, prompts, tests, rewards)
+    rows = reward_rows(problems.items, [p.text for p in prompts], [p.opens_thinking for p in prompts])
+    if (mode := _check_mode(config, rewards)) != "off":
+        check = check_rewards(rewards, problems.items, profile, mode=mode, rows=rows)
+        say("\n".join([str(check), *check.warnings]))
+    return Prepared(ref, profile, problems, prompts, tests, rewards, rows)
+
+
+def _check_mode(config: GrpoConfig, rewards: Sequence[Reward]) -> Mode:
+    """What the gold answers alone decide is refused where it is odd; of opinions it is said."""
+    return config.reward_check or ("strict" if all(reward.is_verifiable for reward in rewards) else "warn")
 
 
 def base_of(config: GrpoConfig) -> RemoteBase:
@@ -108,6 +122,9 @@ def note_inputs(run: Draft, config: GrpoConfig, given: Prepared) -> None:
     sha256 = base_sha256(ref) if config.backend == "tinker" else weights_sha256(ref.weights)
     run.add_input("base_model", ref.spec, sha256, run_sha256=ref.run and ref.run.sha256)
     run.add_sources("train", problems)
+    for reward in given.rewards:
+        for name, path, sha256 in reward.inputs():
+            run.add_input(name, path, sha256)
     run.reject([*problems.rejected, *(tests.rejected if tests else [])])
     if tests:
         run.add_sources("eval", tests)
@@ -152,6 +169,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
     """The trained model, saved in the draft, and what training said about itself."""
     import torch
 
+    from tools_grpo.rollouts.judge import training_rows
     from tools_grpo.rollouts.policy import open_policy
     from tools_grpo.trainer import make_trainer
     from tools_shared.training.checkpoints import resume_point, step_of
@@ -163,12 +181,13 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
     for line in [*([memory] if memory else []), *vllm_memory(config)]:
         say(str(line))
     torch.manual_seed(config.seed)
-    rows = training_rows(given)
     guards = [
         NotANumber(config.learning_rate),
         Truncated(config.max_truncated, config.guard_steps),  # first: truncated completions often have no variance
         NoSpread(config.guard_steps),
     ]
+    for reward in given.rewards:
+        reward.attach(run.path)
     with resumable(run, less_memory(config)):
         loaded = load_trainable(given.ref, config)
         checkpoint = resume_point(run)
@@ -176,30 +195,24 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
             forget_after(run.path / FOLDER, step_of(checkpoint))
         with open_policy(run, loaded, config, given.prompts) as policy:
             sampler = Sampler(prompts_by_text(given), config, policy)
-            trainer = make_trainer(run, config, loaded, rows, given.rewards, sampler, step_of(checkpoint))
+            trainer = make_trainer(run, config, loaded, given.rows, given.rewards, sampler, step_of(checkpoint))
             start = Start(loaded.model)
             if checkpoint is None:
                 policy.renew(trainer)
                 if processes.is_main():
-                    _show_spread(trainer, rows[: config.prompts_per_step], config)
+                    _show_spread(trainer, training_rows(given.rows)[: config.prompts_per_step], config)
             fit(trainer, run, checkpoint, stop, guards)
         loaded = whole(loaded, None if config.eval else "cpu", keep=config.eval or processes.is_main())
         learned = outcome(trainer.state.log_history, start, loaded)  # before an adapter is merged into what is saved
         if processes.is_main():
             save(loaded, run.model_dir, run.final / "model", given.profile, saves_full_weights(loaded, config))
     figures = reward_figures(trainer.state.log_history)
-    return loaded, {"n_train": len(rows), "steps": trainer.state.global_step, **figures, **learned}
+    return loaded, {"n_train": len(given.rows), "steps": trainer.state.global_step, **figures, **learned}
 
 
 def prompts_by_text(given: Prepared) -> dict[str, tuple[str, Prompt]]:
     """A prompt's text to its problem's id and its tokens."""
     return {p.text: (problem.id, p) for p, problem in zip(given.prompts, given.problems.items, strict=True)}
-
-
-def training_rows(given: Prepared) -> list[dict[str, Any]]:
-    """Each problem as rewards see it."""
-    pairs = zip(given.prompts, given.problems.items, strict=True)
-    return [{"prompt": p.text, "answer": problem.answer, "opens_thinking": p.opens_thinking} for p, problem in pairs]
 
 
 def reward_figures(history: Iterable[Mapping[str, Any]]) -> dict[str, float | None]:
@@ -220,7 +233,7 @@ def _show_spread(trainer: LedgerTrainer, rows: Sequence[dict[str, Any]], config:
 
     n = config.num_generations
     first = [row for row in rows for _ in range(n)]
-    completions = trainer.sampler.draw([row["prompt"] for row in first], step=-1)
+    completions = trainer.sampler.draw([row["prompt"] for row in first], -1, trainer.judges_ahead(rows))
     context = {"trainer_state": trainer.state, "log_extra": nothing, "log_metric": nothing}
     totals = [trainer.judge.total(values) for values in trainer.judge.scores(first, completions, **context)]
     flat = sum(not has_spread(totals[i : i + n]) for i in range(0, len(totals), n))
@@ -229,6 +242,10 @@ def _show_spread(trainer: LedgerTrainer, rows: Sequence[dict[str, Any]], config:
         f"first batch: reward {fmean(known):.3f}, standard deviation {pstdev(known):.3f}, "
         f"{flat} of {config.prompts_per_step} groups have zero variance"
     )
+    for line in trainer.judge.first_batch(first, completions):
+        say(line)
+    if asked := {name: n for name, n in trainer.judge.facts().items() if name.startswith("judge/") and n}:
+        say("judging before the first step: " + ", ".join(f"{name[6:]} {n:.6g}" for name, n in asked.items()))
     if flat == config.prompts_per_step:
         say("every group has zero variance: the model solves all of these problems or none; such steps teach nothing")
 

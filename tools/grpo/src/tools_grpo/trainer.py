@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -15,7 +15,7 @@ from tools_grpo.ledgers.prompts import FILE, PromptLedger
 from tools_grpo.ledgers.rollouts import FOLDER, write_rollouts
 from tools_grpo.losses.shared_prefix import FrugalTrainer, TrlConfig
 from tools_grpo.rollouts.dynamic_sampling import Filled, Filler
-from tools_grpo.rollouts.judge import Judge, has_spread, nothing
+from tools_grpo.rollouts.judge import Judge, has_spread, nothing, training_rows
 from tools_grpo.rollouts.sampler import Sampler
 from tools_shared import processes
 from tools_shared.engines import Completion
@@ -36,6 +36,9 @@ SHOWN = {
     "kl": "kl",
     "entropy": "entropy",
     "tokens_per_second": "tokens/s",
+    "judge/n_asked": "judged",
+    "judge/n_failed": "not judged",
+    "judge/money": "cost",
 }
 """The live line of a step: TRL's metric, and its name there."""
 
@@ -50,25 +53,41 @@ class LedgerTrainer(Scheduled, FrugalTrainer):
     filler: Filler | None
     filled: Filled | None = None
 
-    def score(self, rows: Sequence[dict[str, Any]], completions: Sequence[Completion]) -> list[tuple[float, ...]]:
-        """See `Judge.scores`. What rewards log for TRL's table of completions is left out: it has room for those
-        alone that are trained on."""
-        context = {"trainer_state": self.state, "log_extra": nothing, "log_metric": self._log_metric}
+    def score(
+        self,
+        rows: Sequence[dict[str, Any]],
+        completions: Sequence[Completion],
+        log_extra: Callable[..., None] = nothing,
+    ) -> list[tuple[float, ...]]:
+        """See `Judge.scores`. What rewards log for TRL's table of completions is left out, but for those that are
+        trained on: it has no room for others."""
+        context = {"trainer_state": self.state, "log_extra": log_extra, "log_metric": self._log_metric}
         return self.judge.scores(rows, completions, **context)
+
+    def judges_ahead(self, rows: Sequence[dict[str, Any]]) -> Callable[[int, list[Completion]], None] | None:
+        """What has each group of `rows` judged while the next is sampled; None where no reward takes long."""
+        if not self.judge.ahead:
+            return None
+        context = {"trainer_state": self.state, "log_extra": nothing, "log_metric": self._log_metric}
+        return lambda i, completions: self.judge.start([rows[i]] * len(completions), completions, **context)
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> torch.Tensor:
         """See TRL's: rewards (B of all processes, n_rewards). Groups that were chosen by them have theirs already."""
-        if self.filled is None:
-            return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        return gather(torch.tensor(self.filled.scores, dtype=torch.float32, device=self.accelerator.device))
+        scores = (
+            self.filled.scores if self.filled else self.score(inputs, self.sampler.last, self._log_completion_extra)
+        )
+        return gather(torch.tensor(scores, dtype=torch.float32, device=self.accelerator.device))
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         self.sampler.policy.renew(self)
         if self.filler is not None:
             self.filled = self.filler.fill(inputs, self.state.global_step, self.score)
             inputs, self.sampler.held = self.filled.rows, self.filled.completions
+        self.sampler.on_group = self.judges_ahead(inputs[:: self.num_generations])
         output = super()._generate_and_score_completions(inputs)
         self._note_choice()
+        for name, value in self.judge.facts().items():
+            self._metrics["train"][name].append(value)
         rewards = {name: list(values) for name, values in self._logs["rewards"].items()}
         self._note_spread(rewards)
         texts = [example["prompt"] for example in inputs]
@@ -133,7 +152,8 @@ def make_trainer(
     sampler: Sampler,
     step: int = 0,
 ) -> LedgerTrainer:
-    """`rows` hold `prompt` (text), `answer` and `opens_thinking` of each problem; `step` is where training resumes."""
+    """`rows` are what rewards see of each problem (`reward_rows`); `step` is where training resumes."""
+    in_order = training_rows(rows)
     args = TrlConfig(
         **trainer_options(config, run),
         num_train_epochs=config.epochs,
@@ -160,13 +180,15 @@ def make_trainer(
     trainer = LedgerTrainer(
         model=loaded.model,
         args=args,
-        train_dataset=Dataset.from_list(list(rows)),
+        train_dataset=Dataset.from_list(in_order),
         reward_funcs=list(rewards),
         processing_class=loaded.tokenizer,
         rollout_func=sampler,
         callbacks=[RunCallback(run, SHOWN)],
     )
-    trainer.run, trainer.sampler, trainer.judge = run, sampler, Judge(rewards)
+    trainer.run, trainer.sampler, trainer.judge = run, sampler, Judge(rewards, rows)
     trainer.ledger = PromptLedger(run.path / FILE, config, step)
-    trainer.filler = Filler(config, rows, sampler, trainer.ledger, trainer.judge) if config.chooses_groups else None
+    trainer.filler = Filler(config, in_order, sampler, trainer.ledger, trainer.judge) if config.chooses_groups else None
+    if trainer.filler is not None:
+        trainer.filler.ahead = trainer.judges_ahead
     return without_printer(trainer)

@@ -22,6 +22,7 @@ from tools_bench.requests.item import Item
 from tools_bench.requests.journal import DrawKey, Response
 from tools_shared.engines import SamplingParams
 from tools_shared.engines.http.chat import ChatApi
+from tools_shared.judging.verdicts import objects_in, truth
 from tools_shared.prompts import Profile
 from tools_shared.records import Message
 
@@ -35,11 +36,6 @@ ASKED = {
 }
 COMPARED = {word: [m.name for m in ALL if m.judged_as == word] for words in ASKED.values() for word in words}
 """What the judge says, and the detectors' or grader's metrics that say the same."""
-
-WORDS = {"true": True, "yes": True, "false": False, "no": False}
-"""Words in quotation marks that judges write for JSON's true and false."""
-MOST_OBJECTS = 200
-"""So many braces of a reply are tried as the beginning of a judgement."""
 
 JUDGING = SamplingParams(max_new_tokens=512)
 
@@ -110,30 +106,13 @@ def judgement(text: str, kind: str) -> dict[str, bool] | None:
     """The first JSON object in a judge's reply that has every name of the kind's rubric, None when there is none.
 
     A closed block of thinking before it is not looked at. Other names in the object are left out; a value is true or
-    false, or one of WORDS.
+    false, or a word for it.
     """
-    text = visible(text)
-    begin = text.find("{")
-    for _ in range(MOST_OBJECTS):
-        if begin < 0:
-            return None
-        try:
-            found, _ = _DECODER.raw_decode(text, begin)
-        except (ValueError, RecursionError):
-            found = None
-        if isinstance(found, dict):
-            said = {name: _truth(found.get(name)) for name in ASKED[kind]}
-            if None not in said.values():
-                return said
-        begin = text.find("{", begin + 1)
+    for found in objects_in(visible(text)):
+        said = {name: truth(found.get(name)) for name in ASKED[kind]}
+        if None not in said.values():
+            return said
     return None
-
-
-_DECODER = json.JSONDecoder()
-
-
-def _truth(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else WORDS.get(value.strip().lower()) if isinstance(value, str) else None
 
 
 def apply_judgements(graded: Sequence[Graded], judgements: Mapping[DrawKey, Response]) -> dict[str, Any]:

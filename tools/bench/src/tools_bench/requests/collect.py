@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tools_bench.requests.apis import Answer, answer_to
@@ -16,11 +15,11 @@ from tools_shared.engines import Engine, SamplingParams, check_fits
 from tools_shared.engines.http.reply_cache import ReplyCache
 from tools_shared.engines.http.transport import Reply, Request, Server, post_all
 from tools_shared.errors import Incomplete
+from tools_shared.judging.prices import BYTES_PER_TOKEN, Prices
 from tools_shared.prompts import Profile, render_prompt
 
 FEWEST = 10
 """So many failures at least before the error rate can stop a run."""
-BYTES_PER_TOKEN = 3
 
 
 class Asks(Protocol):
@@ -31,18 +30,6 @@ class Asks(Protocol):
     def read(self, data: Any, limit: int | None = None) -> Answer:
         """Raises ValueError for a reply of the wrong shape."""
         ...
-
-
-@dataclass(frozen=True)
-class Prices:
-    """Money for a million tokens in and out, and how much may be spent (None: no limit)."""
-
-    tokens_in: float = 0.0
-    tokens_out: float = 0.0
-    budget: float | None = None
-
-    def of(self, tokens_in: int, tokens_out: int) -> float:
-        return (tokens_in * self.tokens_in + tokens_out * self.tokens_out) / 1e6
 
 
 class Guard:

@@ -151,4 +151,5 @@ class GroupBatches:
             "completions/mean_length": fmean(lengths),
             "completions/clipped_ratio": fmean(one.finish_reason == "length" for one in completions),
             "sampled_tokens": sum(lengths),
+            **self.judge.facts(),
         }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tools_grpo.config import GrpoConfig
 from tools_grpo.remote.batches import GroupBatches
-from tools_grpo.rollouts.judge import Judge
+from tools_grpo.rollouts.judge import Judge, training_rows
 from tools_grpo.train import (
     Prepared,
     base_of,
@@ -15,7 +15,6 @@ from tools_grpo.train import (
     prepare,
     prompts_by_text,
     reward_figures,
-    training_rows,
 )
 from tools_shared.cli import Invocation
 from tools_shared.models.load import load_tokenizer
@@ -33,6 +32,9 @@ SHOWN = {
     "completions/mean_length": "length",
     "completions/clipped_ratio": "truncated",
     "sampling/logp_difference": "off-policy",
+    "judge/n_asked": "judged",
+    "judge/n_failed": "not judged",
+    "judge/money": "cost",
 }
 
 
@@ -54,7 +56,10 @@ def _train(run: Draft, config: GrpoConfig, given: Prepared, service: Service, st
     backend = open_backend(run, service, base, load_tokenizer(base.ref), profile)
     if given.tests:
         before(run, backend, given.tests.items, profile, config)
-    batches = GroupBatches(run, config, backend, prompts_by_text(given), training_rows(given), Judge(given.rewards))
+    for reward in given.rewards:
+        reward.attach(run.path)
+    rows, judge = training_rows(given.rows), Judge(given.rewards, given.rows)
+    batches = GroupBatches(run, config, backend, prompts_by_text(given), rows, judge)
     guards = [
         NotANumber(config.learning_rate),
         Truncated(config.max_truncated, config.guard_steps),

@@ -53,6 +53,10 @@ class Filled:
         return [group.row for group in self.groups for _ in group.completions]
 
 
+OnGroup = Callable[[int, list[Completion]], None]
+"""Told of a group's completions by its number, as soon as they are sampled."""
+
+
 class Filler:
     """Samples a step's groups ahead of TRL, so that it sees one batch as always."""
 
@@ -60,6 +64,7 @@ class Filler:
         self, config: GrpoConfig, rows: Sequence[dict[str, Any]], sampler: Sampler, ledger: PromptLedger, judge: Judge
     ) -> None:
         self.config, self.rows, self.sampler, self.ledger, self.judge = config, rows, sampler, ledger, judge
+        self.ahead: Callable[[Sequence[dict[str, Any]]], OnGroup | None] = lambda rows: None
 
     def fill(self, inputs: Sequence[dict[str, Any]], step: int, score: Score) -> Filled:
         """Groups for the prompts of `inputs`, in which each occurs once for every completion.
@@ -108,7 +113,7 @@ class Filler:
         n = self.config.num_generations
         repeated = [row for row in rows for _ in range(n)]
         texts = [row["prompt"] for row in repeated]
-        completions = self.sampler.draw(texts, step)
+        completions = self.sampler.draw(texts, step, self.ahead(rows))
         scores = score(repeated, completions)
         return [Group(row, completions[i * n : i * n + n], scores[i * n : i * n + n]) for i, row in enumerate(rows)]
 

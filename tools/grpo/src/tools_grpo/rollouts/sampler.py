@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tools_grpo.rollouts.policy import Here, Policy
@@ -32,13 +32,14 @@ class Sampler:
         self.prompts, self.config, self.policy = prompts, config, policy or Here()
         self.last: list[Completion] = []
         self.held: list[Completion] | None = None
+        self.on_group: Callable[[int, list[Completion]], None] | None = None
         self.policy_step = 0
 
     def __call__(self, texts: Sequence[str], trainer: GRPOTrainer) -> dict[str, Any]:
         """Completions for `texts`, in which each prompt occurs once for every completion of its group: those of
         `held`, which were sampled for this step ahead of TRL, or new ones."""
         self.policy_step = trainer.state.global_step
-        self.last = self.held or self.draw(texts, self.policy_step)
+        self.last = self.held or self.draw(texts, self.policy_step, self.on_group)
         self.held = None
         self.policy.rest()
         return {
@@ -47,14 +48,18 @@ class Sampler:
             "logprobs": [list(completion.logprobs) for completion in self.last] if self.config.corrects else None,
         }
 
-    def draw(self, texts: Sequence[str], step: int) -> list[Completion]:
+    def draw(
+        self, texts: Sequence[str], step: int, on_group: Callable[[int, list[Completion]], None] | None = None
+    ) -> list[Completion]:
         """One completion for each text; equal neighbours are a group and share the reading of their prompt. `step`
-        numbers the samples; the weights are those of the policy's last renewal."""
+        numbers the samples; the weights are those of the policy's last renewal. `on_group` is told of each group by its
+        number as soon as it is there."""
         groups = [text for i, text in enumerate(texts) if i % self.config.num_generations == 0]
         drawn = self.policy.engine.generate(
             [self.prompts[text][1] for text in groups],
             self.params(),
             keys=[f"{self.prompts[text][0]}@{step}" for text in groups],
+            on_done=on_group,
         )
         completions = [completion for group in drawn for completion in group]
         if not all(map(math.isfinite, (value for completion in completions for value in completion.logprobs))):

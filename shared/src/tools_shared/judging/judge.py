@@ -1,0 +1,288 @@
+"""Asking the judge: requests, verdicts, cost. A judgement that fails is None and counted, never a score."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tools_shared.errors import Incomplete, ToolError
+from tools_shared.judging.prices import BYTES_PER_TOKEN, Prices
+from tools_shared.judging.rubric import Criterion, Rubric
+from tools_shared.judging.verdicts import number, objects_in, truth, visible
+from tools_shared.records import Message
+
+if TYPE_CHECKING:
+    from tools_shared.engines import Engine, SamplingParams
+    from tools_shared.engines.http.chat import ChatApi
+    from tools_shared.engines.http.reply_cache import ReplyCache
+    from tools_shared.engines.http.transport import Reply, Server
+
+LONGEST_REPLY = 20_000
+"""Characters of a reply that a judge is shown."""
+FEWEST = 10
+"""So many failures at least before their share can stop a run."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one judgement is about: what the judge sees, by name, and the criteria that hold for it. `draw` tells
+    repetitions apart."""
+
+    shown: Mapping[str, Any]
+    criteria: tuple[Criterion, ...] = ()
+    draw: int = 0
+
+
+@dataclass
+class Spent:
+    """What judging has cost so far: `n_asked` requests that were answered by the judge (`n_cached` more were known
+    already), of them `n_failed` without a verdict; tokens as the server counted them, and money."""
+
+    n_asked: int = 0
+    n_cached: int = 0
+    n_failed: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    money: float = 0.0
+
+    def add(self, more: Spent) -> None:
+        for name, value in vars(more).items():
+            setattr(self, name, getattr(self, name) + value)
+
+    def minus(self, before: Spent) -> dict[str, float]:
+        return {name: getattr(self, name) - getattr(before, name) for name in vars(self)}
+
+
+@dataclass
+class Judge:
+    """A rubric's judge. Threads may ask it; what it has spent is for all of them together.
+
+    `ask` raises Incomplete, which the same command resumes, where the budget does not cover the next request and where
+    a larger share of the judgements failed than the rubric allows.
+    """
+
+    rubric: Rubric
+    spent: Spent = field(default_factory=Spent)
+    last_failure: str = ""
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reserved = 0.0
+        self._reserved_tokens = 0
+
+    def ask(self, questions: Sequence[Question]) -> list[dict[str, Any] | None]:
+        """The verdict on each question: `{"score": float}`, `{criterion: bool}` or `{"better": "A"}`; None for one that
+        failed."""
+        verdicts: list[dict[str, Any] | None] = [None] * len(questions)
+        ask = self._over_http if self.rubric.judge.endpoint else self._here
+        ask(questions, verdicts)
+        self._check_failures()
+        return verdicts
+
+    def _messages(self, question: Question) -> list[Message]:
+        # As JSON, so that no reply can end its own quotation.
+        shown = json.dumps(question.shown, ensure_ascii=False, indent=1, default=str)
+        return [Message("system", self.rubric.system(question.criteria)), Message("user", shown)]
+
+    # Over HTTP
+
+    @cached_property
+    def server(self) -> Server:
+        from tools_shared.cli import say
+        from tools_shared.engines.http.address import chat_url, read_api_key
+        from tools_shared.engines.http.habits import Habits
+        from tools_shared.engines.http.transport import Server
+
+        options = self.rubric.judge
+        return Server(
+            chat_url(options.endpoint or ""),
+            read_api_key(options.api_key_env, f"{self.rubric.name}: judge: api_key_env"),
+            concurrency=options.concurrency,
+            timeout=options.timeout,
+            max_retries=options.retries,
+            habits=Habits(say, may_drop=("temperature", "response_format")),
+        )
+
+    def _over_http(self, questions: Sequence[Question], verdicts: list[dict[str, Any] | None]) -> None:
+        from tools_shared.engines.http.chat import ChatApi
+        from tools_shared.engines.http.reply_cache import ReplyCache
+        from tools_shared.engines.http.transport import Request, post_all
+
+        api = ChatApi(self.server.url, self.rubric.judge.model)
+        params = self._params()
+        most: dict[int, tuple[float, int]] = {}
+
+        def worth_keeping(data: Any) -> bool:
+            return api.worth_keeping(data) and any(self._said_by(api, data, q) for q in kinds)
+
+        kinds = list({question.criteria: question for question in questions}.values())
+
+        def requests(cache: ReplyCache | None) -> Iterator[Request]:
+            for i, question in enumerate(questions):
+                body = api.body(self._messages(question), params, self.rubric.name, question.draw)
+                if self.rubric.judge.schema:
+                    body["response_format"] = self.rubric.response_format(question.criteria)
+                known = cache is not None and cache.get(self.server.url, body, question.draw) is not None
+                most[i] = (0.0, 0) if known else self._reserve(body)
+                yield Request(i, body, question.draw)
+
+        def on_reply(request: Request, reply: Reply) -> None:
+            verdicts[request.key] = self._noted(api, questions[request.key], reply, most.pop(request.key))
+
+        if not self.rubric.judge.cache:
+            post_all(self.server, requests(None), on_reply)
+            return
+        with closing(ReplyCache(cache_path(), f"judge {self.rubric.judge.model}", worth_keeping)) as cache:
+            post_all(self.server, requests(cache), on_reply, cache)
+
+    def _params(self) -> SamplingParams:
+        from tools_shared.engines import SamplingParams
+
+        return SamplingParams(temperature=self.rubric.judge.temperature, max_new_tokens=self.rubric.judge.max_tokens)
+
+    @property
+    def _prices(self) -> Prices:
+        options = self.rubric.judge
+        return Prices(options.price_in, options.price_out, options.budget)
+
+    def _reserve(self, body: Mapping[str, Any]) -> tuple[float, int]:
+        """Put aside the most that a request can cost; raises Incomplete where that is more than is left."""
+        size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")) // BYTES_PER_TOKEN
+        tokens = size + self.rubric.judge.max_tokens
+        money = self._prices.of(size, self.rubric.judge.max_tokens)
+        options = self.rubric.judge
+        with self._lock:
+            used = self.spent.tokens_in + self.spent.tokens_out + self._reserved_tokens
+            if options.budget is not None and self.spent.money + self._reserved + money > options.budget:
+                raise self._over(f"budget of {options.budget:g}", f"{self.spent.money:.4g}", "budget")
+            if options.budget_tokens is not None and used + tokens > options.budget_tokens:
+                spent = self.spent.tokens_in + self.spent.tokens_out
+                raise self._over(f"budget of {options.budget_tokens} tokens", f"{spent}", "budget_tokens")
+            self._reserved += money
+            self._reserved_tokens += tokens
+        return money, tokens
+
+    def _over(self, budget: str, spent: str, key: str) -> Incomplete:
+        return Incomplete(
+            f"{self.rubric.name}: the {budget} does not cover the next judgement ({spent} spent); raise {key} in the "
+            "rubric and run the same command to resume"
+        )
+
+    def _noted(self, api: ChatApi, question: Question, reply: Reply, most: tuple[float, int]) -> dict[str, Any] | None:
+        said = None if reply.failure is not None else self._said_by(api, reply.data, question)
+        with self._lock:
+            self._reserved -= most[0]
+            self._reserved_tokens -= most[1]
+            if reply.cached:
+                self.spent.n_cached += 1
+            else:
+                self.spent.n_asked += 1
+            if reply.failure is None and not reply.cached:
+                self._charge(api, reply.data, most)
+            if said is None:
+                self.spent.n_failed += 1
+                self.last_failure = self._why(api, reply)
+        return said
+
+    def _charge(self, api: ChatApi, data: Any, most: tuple[float, int]) -> None:
+        """What a reply cost; where the server counts nothing, the most that it could have."""
+        try:
+            read = api.read(data)
+            known = read.tokens_in is not None and read.tokens_out is not None
+        except ValueError:
+            known = False
+        if not known:
+            self.spent.money += most[0]
+            self.spent.tokens_in += most[1] - self.rubric.judge.max_tokens
+            return
+        self.spent.tokens_in += read.tokens_in
+        self.spent.tokens_out += read.tokens_out
+        self.spent.money += self._prices.of(read.tokens_in, read.tokens_out)
+
+    def _said_by(self, api: ChatApi, data: Any, question: Question) -> dict[str, Any] | None:
+        try:
+            return verdict(api.read(data).text, self.rubric, question.criteria)
+        except ValueError:
+            return None
+
+    def _why(self, api: ChatApi, reply: Reply) -> str:
+        if reply.failure is not None:
+            return f"{reply.failure.kind}: {reply.failure.message}"
+        try:
+            text = api.read(reply.data).text
+        except ValueError as error:
+            return str(error)
+        return f"no verdict of the rubric's form in the reply: {text[:80]!r}"
+
+    def _check_failures(self) -> None:
+        spent = self.spent
+        n = spent.n_asked + spent.n_cached
+        if spent.n_failed >= min(FEWEST, n) and spent.n_failed > self.rubric.judge.max_failed * n:
+            raise Incomplete(
+                f"{self.rubric.name}: {spent.n_failed} of {n} judgements failed, more than max_failed "
+                f"{self.rubric.judge.max_failed:g}; the last: {self.last_failure}; fix the judge and run the same "
+                "command to resume"
+            )
+
+    # In this process
+
+    @cached_property
+    def engine(self) -> Engine:
+        from tools_shared.engines import LocalEngineConfig, open_engine
+        from tools_shared.models import resolve
+
+        return open_engine(resolve(self.rubric.judge.model or ""), LocalEngineConfig())
+
+    def _here(self, questions: Sequence[Question], verdicts: list[dict[str, Any] | None]) -> None:
+        from tools_shared.prompts import PROFILES, render_prompt
+
+        plain = replace(PROFILES["boxed"], template_options={})
+        prompts = [render_prompt(self.engine.tokenizer, plain, self._messages(q)) for q in questions]
+        keys = [f"{self.rubric.name}@{question.draw}" for question in questions]
+        drawn = self.engine.generate(prompts, self._params(), keys=keys)
+        for i, (completion,) in enumerate(drawn):
+            verdicts[i] = verdict(completion.text, self.rubric, questions[i].criteria)
+            with self._lock:
+                self.spent.n_asked += 1
+                self.spent.tokens_in += len(prompts[i].token_ids)
+                self.spent.tokens_out += completion.n_tokens or 0
+                if verdicts[i] is None:
+                    self.spent.n_failed += 1
+                    self.last_failure = f"no verdict of the rubric's form in the reply: {completion.text[:80]!r}"
+
+
+def verdict(text: str, rubric: Rubric, criteria: Sequence[Criterion]) -> dict[str, Any] | None:
+    """The verdict in a judge's reply; None where there is none of the rubric's form, or several that differ. A closed
+    block of thinking before it is not looked at."""
+    found = [said for one in objects_in(visible(text)) if (said := _read(one, rubric, criteria))]
+    return found[0] if found and all(one == found[0] for one in found) else None
+
+
+def _read(found: Mapping[str, Any], rubric: Rubric, criteria: Sequence[Criterion]) -> dict[str, Any] | None:
+    if rubric.kind == "score":
+        score = number(found.get("score"))
+        return {"score": score} if score is not None and rubric.scale[0] <= score <= rubric.scale[1] else None
+    if rubric.kind == "pairwise":
+        better = str(found.get("better", "")).strip().upper()
+        return {"better": better} if better in ("A", "B", "TIE") else None
+    said = {one.name: truth(found.get(one.name)) for one in criteria}
+    return said if None not in said.values() else None
+
+
+def cache_path() -> Path:
+    """Where verdicts that were paid for are kept."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return folder / "tools-shared" / "judgements.sqlite"
+
+
+def check_judge(rubric: Rubric) -> None:
+    """Raise ToolError for a rubric that names no judge."""
+    if rubric.judge.endpoint is None and rubric.judge.model is None:
+        raise ToolError(f"{rubric.name}: no judge; give endpoint (a server), or model (loaded here), under judge:")

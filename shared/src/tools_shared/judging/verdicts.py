@@ -1,0 +1,52 @@
+"""The verdict in a judge's reply."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+WORDS = {"true": True, "yes": True, "false": False, "no": False}
+"""Words in quotation marks that judges write for JSON's true and false."""
+MOST_OBJECTS = 200
+"""So many braces of a reply are tried as the beginning of a verdict."""
+_THINK_END = "</think>"
+_DECODER = json.JSONDecoder()
+
+
+def visible(text: str) -> str:
+    """What a reader sees: without a closed block of thinking before it."""
+    before, end, after = text.partition(_THINK_END)
+    return after if end else before
+
+
+def objects_in(text: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects in a reply, in order."""
+    begin = text.find("{")
+    for _ in range(MOST_OBJECTS):
+        if begin < 0:
+            return
+        try:
+            found, end = _DECODER.raw_decode(text, begin)
+        except (ValueError, RecursionError):
+            found, end = None, begin + 1
+        if isinstance(found, dict):
+            yield found
+        begin = text.find("{", max(end, begin + 1))
+
+
+def truth(value: Any) -> bool | None:
+    """A yes or no: true, false, or one of WORDS; None for anything else."""
+    return value if isinstance(value, bool) else WORDS.get(value.strip().lower()) if isinstance(value, str) else None
+
+
+def number(value: Any) -> float | None:
+    """A number, also where it stands in quotation marks; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
