@@ -30,6 +30,11 @@ class OutputConfig(RunConfig):
         "Which verified traces become rows. first, shortest, all, k:N (the first N), or diverse (one for each list of "
         "equations).",
     )
+    accept: str | None = option(
+        None,
+        "Which traces are verified, by a reward instead of the right answer: REWARD>=X, such as judge:r.yaml>=0.7 or "
+        "code:python>=1; the rows are then prompt and response.",
+    )
     fallback: Literal["original", "skip"] = option(
         "original", "Row of a question without a verified trace: the solution in the data, or none."
     )
@@ -54,7 +59,20 @@ class OutputConfig(RunConfig):
             raise ToolError("--scorer and --min-score belong together; give both or none")
         if self.min_pass_rate > self.max_pass_rate:
             raise ToolError(f"--min-pass-rate {self.min_pass_rate} is above --max-pass-rate {self.max_pass_rate}")
+        if self.acceptance is not None and not self.acceptance[0]:
+            raise ToolError(f"--accept {self.accept}: names no reward; such as judge:rubric.yaml>=0.7")
         check_file_name("--output-file", self.output_file, taken=("attempts.jsonl",))
+
+    @property
+    def acceptance(self) -> tuple[str, float] | None:
+        """The reward of --accept and the least that it has to give; raises ToolError for another form."""
+        if self.accept is None:
+            return None
+        reward, _, least = self.accept.rpartition(">=")
+        try:
+            return reward.strip(), float(least)
+        except ValueError:
+            raise ToolError(f"--accept {self.accept}: write REWARD>=X, such as judge:rubric.yaml>=0.7") from None
 
     @property
     def keep_count(self) -> int | None:
@@ -166,6 +184,8 @@ class TracesConfig(OutputConfig, EngineConfig, RayConfig):
         parse_delimiter(self.hidden_delimiter)
         if self.record_hidden:
             self._check_recording()
+        if self.accept is not None and self.engine == "ray":
+            raise ToolError("--accept: workers of --engine ray grade by the answer alone; take another engine")
 
     def _check_recording(self) -> None:
         if self.engine != "vllm":

@@ -18,11 +18,12 @@ from tools_shared.models import ModelRef, choose_profile, resolve
 from tools_shared.processes.ray_map import check_ray
 from tools_shared.prompts import Profile, Prompt, render_question
 from tools_shared.records import Problem
+from tools_shared.rewards import Reward
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
 from tools_shared.scorers.scorer import find_scorer
 from tools_shared.states.reader import reader_sha256
-from tools_traces.attempts.grading import grader
+from tools_traces.attempts.grading import accepter, grader, load_accepted
 from tools_traces.attempts.journal import FILE, Attempt, AttemptJournal
 from tools_traces.attempts.schedule import Schedule, sampling_params
 from tools_traces.attempts.states import Recorder, layers_of
@@ -52,7 +53,8 @@ def sample(config: TracesConfig, invocation: Invocation) -> Manifest | None:
         find_scorer(config.scorer)
     if config.record_hidden:
         layers_of(config, ref)  # refuses before a draft is begun that the next try would stumble over
-    questions = read_questions(config)
+    accepted = load_accepted(config, profile)
+    questions = read_questions(config, accepted)
     n = len(questions.problems)
     say(f"{questions.read.n_read} rows read, {n} questions, {len(questions.rejected)} rejected")
     if config.temperature == 0 and config.max_attempts > 1:
@@ -62,10 +64,19 @@ def sample(config: TracesConfig, invocation: Invocation) -> Manifest | None:
         say(f"would draw {least} to {n * config.max_attempts} completions of at most {config.max_new_tokens} tokens")
         return None
     with draft(output_dir, config, invocation, "traces") as run:
-        return _sample_into(run, config, ref, profile, questions)
+        if accepted is not None:
+            accepted.attach(run.path)
+            for name, path, sha256 in accepted.inputs():
+                run.add_input(name, path, sha256)
+        manifest = _sample_into(run, config, ref, profile, questions, accepted)
+    if accepted is not None and (spent := accepted.spent()):
+        say("judging: " + ", ".join(f"{name} {value:.6g}" for name, value in spent.items()))
+    return manifest
 
 
-def _sample_into(run: Draft, config: TracesConfig, ref: ModelRef, profile: Profile, questions: Questions) -> Manifest:
+def _sample_into(
+    run: Draft, config: TracesConfig, ref: ModelRef, profile: Profile, questions: Questions, accepted: Reward | None
+) -> Manifest:
     run.reject(questions.rejected)
     read, n = questions.read, len(questions.problems)
     run.add_sources("data", read, n_used=n)
@@ -73,7 +84,7 @@ def _sample_into(run: Draft, config: TracesConfig, ref: ModelRef, profile: Profi
         run.add_sources("decontaminate", questions.tests)
     with AttemptJournal(run.path / FILE) as journal:
         source = _by_workers if config.engine == "ray" else _here
-        drawing = source(config, ref, profile, questions, journal)
+        drawing = source(config, ref, profile, questions, journal, accepted)
         model_hash = add_model(run, config, ref)
         timing = _draw(run, drawing, n)
     origin = Provenance(config.seed, model_hash, profile)
@@ -95,12 +106,19 @@ class _Drawing:
 
 
 def _here(
-    config: TracesConfig, ref: ModelRef, profile: Profile, questions: Questions, journal: AttemptJournal
+    config: TracesConfig,
+    ref: ModelRef,
+    profile: Profile,
+    questions: Questions,
+    journal: AttemptJournal,
+    accepted: Reward | None,
 ) -> _Drawing:
     """Sample with an engine of this process."""
     engine = open_vllm(ref, config, layers_of(config, ref)) if config.record_hidden else open_engine(ref, config)
     pairs = _rendered(engine.tokenizer, engine.context_length, profile, questions, config)
     grade, recorder = grader(profile, config.token_ids), None
+    if accepted is not None and config.acceptance is not None:
+        grade = accepter(accepted, config.acceptance[1], profile, config.token_ids)
     if config.record_hidden:
         recorder = Recorder(journal.path.parent, config, ref, profile, engine.tokenizer)
         grade = recorder.around(grade)
@@ -111,7 +129,12 @@ def _here(
 
 
 def _by_workers(
-    config: TracesConfig, ref: ModelRef, profile: Profile, questions: Questions, journal: AttemptJournal
+    config: TracesConfig,
+    ref: ModelRef,
+    profile: Profile,
+    questions: Questions,
+    journal: AttemptJournal,
+    _: Reward | None,
 ) -> _Drawing:
     """Sample with Ray's workers; the weights are loaded there, but what does not fit is found here."""
     from tools_shared.models.load import context_length, load_config, load_tokenizer

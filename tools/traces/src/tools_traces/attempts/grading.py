@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from tools_shared.engines import Completion, Draw
+from tools_shared.errors import ToolError
 from tools_shared.evaluation import grade, opened
 from tools_shared.prompts import Profile, Prompt
 from tools_shared.records import Problem
+from tools_shared.rewards import Reward, load_rewards, reward_arguments, reward_rows
 from tools_traces.attempts.journal import Attempt
+from tools_traces.config import TracesConfig
 
 
 def grader(profile: Profile, with_token_ids: bool) -> Callable[[Problem, Prompt, Draw, Completion], Attempt]:
@@ -31,3 +35,31 @@ def grader(profile: Profile, with_token_ids: bool) -> Callable[[Problem, Prompt,
         )
 
     return graded
+
+
+def accepter(
+    reward: Reward, least: float, profile: Profile, with_token_ids: bool
+) -> Callable[[Problem, Prompt, Draw, Completion], Attempt]:
+    """What grades by a reward: verified is what it gives `least` or more. A completion that it gives nothing, such as a
+    judgement that failed, is not."""
+    by_answer = grader(profile, with_token_ids)
+
+    def graded(problem: Problem, prompt: Prompt, draw: Draw, completion: Completion) -> Attempt:
+        rows = reward_rows([problem], [prompt.text], [prompt.opens_thinking])
+        ids = [completion.token_ids] if completion.token_ids else None
+        (score,) = reward(**reward_arguments(rows, [completion.text], ids))
+        verdict = "unjudged" if score is None else "accepted" if score >= least else "declined"
+        attempt = by_answer(problem, prompt, draw, completion)
+        return replace(attempt, verdict=verdict, verified=verdict == "accepted", score=score)
+
+    return graded
+
+
+def load_accepted(config: TracesConfig, profile: Profile) -> Reward | None:
+    """The reward of `--accept`; raises ToolError for one that is none, or several."""
+    if config.acceptance is None:
+        return None
+    rewards = load_rewards([config.acceptance[0]], profile, length_limit=config.max_new_tokens)
+    if len(rewards) != 1:
+        raise ToolError(f"--accept {config.accept}: is {len(rewards)} rewards; name one of them")
+    return rewards[0]

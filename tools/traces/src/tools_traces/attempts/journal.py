@@ -20,7 +20,8 @@ Key = tuple[str, int]
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One completion of a question, graded. `verified`: the right answer inside a well-formed completion with
-    reasoning; `response` is what the model wrote, with the thinking tag that the prompt may have opened for it."""
+    reasoning, or with --accept what the reward gave enough (`score`); `response` is what the model wrote, with the
+    thinking tag that the prompt may have opened for it."""
 
     id: str
     sample: int
@@ -32,6 +33,7 @@ class Attempt:
     finish_reason: str
     n_tokens: int
     token_ids: tuple[int, ...] | None = None
+    score: float | None = None
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Attempt:

@@ -125,7 +125,7 @@ def _rows_of(outcome: Outcome, config: OutputConfig, origin: Provenance, seen: s
 
 
 def _fallback(outcome: Outcome, config: OutputConfig, origin: Provenance, seen: set, counts: Written) -> Iterator[dict]:
-    if config.fallback == "skip" or not outcome.problem.reasoning:
+    if config.fallback == "skip" or config.accept is not None or not outcome.problem.reasoning:
         counts.skipped += 1
     elif not _repeats(outcome.problem, outcome.problem.reasoning, seen, counts, config):
         counts.fallbacks += 1
@@ -143,12 +143,17 @@ def _repeats(problem: Problem, reasoning: str, seen: set[tuple[str, str]], count
 
 def model_row(outcome: Outcome, attempt: Attempt, config: OutputConfig, origin: Provenance) -> dict[str, Any]:
     """A trace that the model wrote and the grader accepted, or, in the graded file, any attempt."""
-    row = {
+    said = {
         "question": outcome.problem.question,
         "answer": _gsm8k(attempt.reasoning or "", attempt.answer or ""),
         "response": attempt.response,
         "ground_truth": outcome.problem.answer,
         "extracted_answer": attempt.answer,
+    }
+    if config.accept is not None:
+        said = {"prompt": outcome.problem.question, "response": attempt.response, "score": attempt.score}
+    row = {
+        **said,
         "id": outcome.problem.id,
         "source": "model",
         "attempt": attempt.sample + 1,

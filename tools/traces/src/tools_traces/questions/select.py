@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 
 from tools_shared.answers import readable
 from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.records import Origin, Problem, Rejected
+from tools_shared.rewards import Reward, check_row
 from tools_shared.sources import Collected, read_problems
 from tools_shared.sources.allowance import unreadable
 from tools_traces.config import TracesConfig
@@ -28,15 +30,23 @@ class Questions:
     tests: Collected[Problem] | None
 
 
-def read_questions(config: TracesConfig) -> Questions:
-    """Read the data; raises ToolError when no question is left."""
+def read_questions(config: TracesConfig, accepted: Reward | None = None) -> Questions:
+    """Read the data; raises ToolError when no question is left. `accepted` is the reward of --accept: the rows need
+    what it wants, and no answer where it wants none."""
+    needs_answer = accepted is None or accepted.needs_answer
     read = read_problems(
-        config.source, question_key=config.question_key, answer_key=config.answer_key, limit=config.num_samples
+        config.source,
+        question_key=config.question_key,
+        answer_key=config.answer_key,
+        limit=config.num_samples,
+        needs_answer=needs_answer,
+        check=None if accepted is None else partial(check_row, [accepted]),
     )
     if config.num_samples is not None and len(read.items) < config.num_samples:
         say(f"{config.source}: has {len(read.items)} usable rows, fewer than --num-samples {config.num_samples}: all")
-    invalid = unreadable(read.items)
-    usable, rejected = [p for p in read.items if readable(p.answer)], [*read.rejected, *invalid]
+    invalid = unreadable(read.items) if needs_answer else []
+    usable = [p for p in read.items if not needs_answer or readable(p.answer)]
+    rejected = [*read.rejected, *invalid]
     tests = read_problems(config.decontaminate) if config.decontaminate else None
     if tests is not None:
         usable, leaked = _without_tests(usable, tests, config)
