@@ -66,7 +66,7 @@ def test_columns_of_any_type_reach_a_reward_in_the_check_and_in_training(tmp_pat
 
 def test_rows_need_a_prompt_alone_where_no_reward_wants_a_gold_answer(tmp_path, rewards, capsys):
     config = GrpoConfig(
-        train_file=(data(tmp_path, ROWS),), reward=(f"{rewards}:likes_length",), eval=False, prompts_per_step=2
+        data=(data(tmp_path, ROWS),), reward=(f"{rewards}:likes_length",), eval=False, prompts_per_step=2
     )
 
     given = prepare(config)
@@ -87,10 +87,10 @@ def test_a_row_without_what_a_reward_wants_is_rejected_by_the_columns_name(tmp_p
     name = reward.format(path=rewards)
 
     with pytest.raises(ToolError, match=f'no column "{missing}"|no key "{missing}"'):
-        prepare(GrpoConfig(train_file=(data(tmp_path, rows),), reward=(name,), eval=False))
+        prepare(GrpoConfig(data=(data(tmp_path, rows),), reward=(name,), eval=False))
     some = (data(tmp_path, [*rows, whole]),)
     given = prepare(
-        GrpoConfig(train_file=some, reward=(name,), eval=False, prompts_per_step=1, batch_size=8, reward_check="off")
+        GrpoConfig(data=some, reward=(name,), eval=False, prompts_per_step=1, batch_size=8, reward_check="off")
     )
 
     assert len(given.problems.items) == 1
@@ -100,7 +100,7 @@ def test_a_row_without_what_a_reward_wants_is_rejected_by_the_columns_name(tmp_p
 
 def test_what_is_odd_about_an_opinion_is_said_and_refused_where_asked(tmp_path, rewards, capsys):
     rows = data(tmp_path, [{"question": f"What is {n} + 1?", "answer": str(n + 1)} for n in range(4)])
-    given = {"train_file": (rows,), "eval": False, "prompts_per_step": 2, "reward": (f"{rewards}:likes_length",)}
+    given = {"data": (rows,), "eval": False, "prompts_per_step": 2, "reward": (f"{rewards}:likes_length",)}
 
     prepare(GrpoConfig(**given))
     assert "to the probe 'gold followed by a wrong one'" in capsys.readouterr().err

@@ -95,7 +95,7 @@ class Judge:
 
     @cached_property
     def server(self) -> Server:
-        from tools_shared.cli import say
+        from tools_shared.console import say
         from tools_shared.engines.http.address import chat_url, read_api_key
         from tools_shared.engines.http.habits import Habits
         from tools_shared.engines.http.transport import Server

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, ClassVar
 
-from tools_shared.cli import say
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_json
 from tools_shared.judging.bias import copied, rank_correlation, repetition
