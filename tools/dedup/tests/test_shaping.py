@@ -1,9 +1,13 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tools_dedup.output.shaping import shaped
 from tools_shared.errors import UnusableError
+from tools_shared.records import Row
+from tools_shared.sources import conversation_from
 
 ASKED, SAID = "Which prime divides 91 and 39?", "Both are 13 times something, so \\boxed{13}"
 USER, ASSISTANT = {"role": "user", "content": ASKED}, {"role": "assistant", "content": SAID}
@@ -72,3 +76,30 @@ def test_what_has_not_the_shape_says_so(row, output_format, reason):
     with pytest.raises(UnusableError, match=reason) as error:
         shaped(row, output_format)
     assert "--answer-key" not in str(error.value)
+
+
+SAID_TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(str.strip)
+PAIRS = st.lists(st.tuples(SAID_TEXT, SAID_TEXT), min_size=1, max_size=3)
+
+
+@given(PAIRS, st.none() | SAID_TEXT, st.sampled_from(["messages", "prompt-response"]))
+def test_a_conversation_is_the_same_in_every_shape_and_shaping_it_again_changes_nothing(pairs, system, output_format):
+    turns = [{"role": "system", "content": system}] if system else []
+    turns += [
+        {"role": role, "content": text}
+        for pair in pairs
+        for role, text in zip(("user", "assistant"), pair, strict=True)
+    ]
+    roles = {"system": "system", "user": "human", "assistant": "gpt"}
+    shapes = [
+        {"messages": turns},
+        {"conversations": [{"from": roles[turn["role"]], "value": turn["content"]} for turn in turns]},
+        {"prompt": turns[:-1], "completion": turns[-1:]},
+        {"prompt": turns[:-1], "response": turns[-1]["content"]},
+    ]
+    for row in shapes:
+        made = shaped(OTHER | row, output_format)
+        back = conversation_from(Row(json.loads(json.dumps(made)), None))
+        assert [{"role": turn.role, "content": turn.content} for turn in back.messages] == turns
+        assert {"id": back.id, **back.extra} == OTHER
+        assert shaped(made, output_format) == made
