@@ -190,8 +190,11 @@ def test_bounds_that_leave_nothing_are_refused():
         GrpoConfig(min_pass_rate=0.9, max_pass_rate=0.1)
 
 
-def test_groups_without_spread_are_counted_also_where_the_batch_scales_advantages(grpo, args, tmp_path):
-    done = grpo.run(*args, "--max-steps", 2, "--scale-rewards", "batch", "--output-dir", tmp_path / "run")
+@pytest.mark.parametrize("scale", ["batch", "group"])
+def test_zero_variance_groups_are_counted_with_any_scale_and_weights(grpo, args, scale, tmp_path):
+    # In float32 the standard deviation of eight equal rewards of 0.7 is above 0.
+    words = [*args[:-1], f"{args[-1]}:0.7", "--num-generations", 8, "--max-steps", 2, "--scale-rewards", scale]
+    done = grpo.run(*words, "--output-dir", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     flat = []
     for path in sorted((tmp_path / "run" / "rollouts").iterdir()):

@@ -49,8 +49,8 @@ class RayConfig(Config):
 
     ray_workers: int | None = option(
         None,
-        "Workers of --engine ray, on the cluster that RAY_ADDRESS names or else here. "
-        "Default: as many as there are GPUs for, else one a machine.",
+        "Workers of --engine ray, on the cluster at RAY_ADDRESS or on this machine. "
+        "Default: one per available GPU, else one per machine.",
         minimum=1,
         identity=False,
     )

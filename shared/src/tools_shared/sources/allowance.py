@@ -10,7 +10,7 @@ from tools_shared.errors import ToolError
 from tools_shared.records import Origin, Problem, Rejected
 
 DEFAULT = "10%"
-HELP = "Most test rows that may be unusable, as a number or a share (10%); with more, nothing is asked (exit 1)."
+HELP = "Largest number or share (10%) of unusable test rows; above it no request is sent (exit 1)."
 
 
 def allowed_of(text: str, n: int) -> float:

@@ -48,7 +48,7 @@ def evaluate(as_json: bool, **options) -> None:
 @main.command()
 @config_options(BenchConfig)
 def run(as_json: bool, **options) -> None:
-    """Put a suite to a model or an endpoint: mathematics, tutoring, safety; resumable, every rate with its interval.
+    """Run a suite on a model or an endpoint: mathematics, tutoring, safety; resumable, every rate with its interval.
 
     \b
     tools-bench run --model-name qwen3:8b-baseline --endpoint http://localhost:8000/chat --suite standard
@@ -84,9 +84,10 @@ def compare(as_json: bool, **options) -> None:
 @click.argument("runs", nargs=-1, required=True)
 @config_options(BudgetConfig, leave_out=("runs",))
 def budget(as_json: bool, **options) -> None:
-    """Compare trained RUNS by the number of rows they were trained on: table and figure, intervals over seeds too.
+    """Compare trained RUNS by the number of rows they were trained on: table and figure.
 
-    The way of training, its rows and its seed are read from each run; the first way is the one compared with.
+    The intervals cover questions and seeds. Training method, rows and seed are read from each run; the first method is
+    the baseline.
 
     \b
     tools-bench budget artifacts/budgets/*/*-* --start artifacts/prep_sft --output-dir artifacts/budgets/figure
@@ -117,7 +118,7 @@ def report(as_json: bool, **options) -> None:
 @click.argument("run")
 @config_options(RescoreConfig, leave_out=("run",))
 def rescore(as_json: bool, **options) -> None:
-    """Grade the stored responses of RUN again with today's grader; nothing is asked.
+    """Grade the stored responses of RUN again with the current grader; no requests are sent.
 
     \b
     tools-bench rescore outputs/benchmarks/qwen3_8b-baseline
@@ -151,7 +152,7 @@ def fetch_data(as_json: bool, **options) -> None:
 @data.command("verify")
 @config_options(DataConfig)
 def verify_data(as_json: bool, **options) -> None:
-    """Check that the files that a suite pins are here and are those.
+    """Check that the files pinned by a suite exist and have the pinned hashes.
 
     \b
     tools-bench data verify --suite standard

@@ -298,7 +298,7 @@ class DataConfig(Config):
 
     TOOL: ClassVar[str] = "bench"
 
-    suite: str = option("comprehensive", "The suite whose data is wanted.")
+    suite: str = option("comprehensive", "Suite whose data to fetch or verify.")
 
 
 @dataclass(frozen=True)
@@ -308,10 +308,10 @@ class ReportConfig(OverwriteConfig):
     TOOL: ClassVar[str] = "bench"
 
     output_file: str = option("report.html", "Where the HTML file goes.")
-    title: str = option("Benchmark report", "Its title.")
+    title: str = option("Benchmark report", "Title of the report.")
     baseline: str | None = option(None, "Name of the run that flips are counted against. Default: the first.")
     max_examples: int = option(
-        2000, "Most examples of one run in the file; the first are kept, and it says so.", minimum=1
+        2000, "Largest number of examples per run in the file; the first are kept, with a note.", minimum=1
     )
     folders: tuple[str, ...] = option((), "Run directories, or folders that hold them.")
 
@@ -328,4 +328,4 @@ class TagConfig(OverwriteConfig):
     )
     question: str | None = option(None, "One problem's text; its tags go to stdout.")
     question_key: str | None = option(None, "Field that holds the problem. Default: question, problem or prompt.")
-    grade: str | None = option(None, "The grade of all problems (K, 1 ... 12), where it is known.")
+    grade: str | None = option(None, "Grade of all problems (K, 1 ... 12), if known.")

@@ -47,7 +47,7 @@ class CalibrateConfig(OverwriteConfig):
     TOOL: ClassVar[str] = "dedup_calibrate"
 
     pairs_path: str | None = option(None, "Labelled pairs: any source.")
-    first_key: str = option("rephrased", "Dotted key of the text as a training set would hold it.")
+    first_key: str = option("rephrased", "Dotted key of the text as a training set would contain it.")
     second_key: str = option("question", "Dotted key of the test text that it may repeat.")
     label_key: str | None = option(
         None, "Dotted key of the label (true or false). Default: every pair is a repetition."

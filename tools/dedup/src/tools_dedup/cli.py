@@ -118,7 +118,7 @@ def rethreshold_command(as_json: bool, **options) -> None:
 
 @main.command("merge")
 @click.argument("run_paths", nargs=-1, required=True, metavar="SHARD.run.json...")
-@click.option("--output-path", required=True, help="The rows that stay, of all shards together.")
+@click.option("--output-path", required=True, help="Kept rows of all shards.")
 @click.option("--overwrite", is_flag=True, help=OVERWRITE)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def merge_command(run_paths: tuple[str, ...], output_path: str, overwrite: bool, as_json: bool) -> None:

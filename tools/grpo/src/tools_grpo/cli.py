@@ -52,7 +52,7 @@ def train_command(as_json: bool, **options) -> None:
 @click.option("--html", type=click.Path(path_type=Path), help="Also write it as one HTML file, with curves.")
 @click.option("--overwrite", is_flag=True, help=OVERWRITE)
 def inspect_command(run: Path, shown: int, html: Path | None, overwrite: bool) -> None:
-    """Show a run's best, worst and most surprising rollouts, and how reward and length went.
+    """Show a run's best, worst and most surprising rollouts, and the course of reward and length.
 
     \b
     tools-grpo inspect artifacts/grpo

@@ -104,9 +104,8 @@ class LedgerTrainer(Scheduled, FrugalTrainer):
         return output
 
     def _note_spread(self, rewards: dict[str, list[float]]) -> None:
-        """Log the share of zero-variance groups also where TRL, scaling by the batch, looks at the batch alone."""
-        if self.scale_rewards != "batch":
-            return
+        """Log the share of zero-variance groups. TRL's own looks at the batch alone with `--scale-rewards batch`, and
+        misses groups of equal rewards whose standard deviation float32 rounds to a value above 0."""
         totals = [self.judge.total(values) for values in zip(*rewards.values(), strict=True)]
         groups = [totals[i : i + self.num_generations] for i in range(0, len(totals), self.num_generations)]
         self._metrics["train"]["frac_reward_zero_std"][-1] = fmean(not has_spread(group) for group in groups)

@@ -1,3 +1,3 @@
-"""Learn from hidden states how likely a trace is to be right."""
+"""Predict from hidden states whether a trace is right."""
 
 __version__ = "0.2.0"

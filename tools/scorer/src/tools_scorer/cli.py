@@ -14,13 +14,13 @@ from tools_shared.console import show, show_either
 @click.group(cls=ToolGroup)
 @click.version_option(__version__, prog_name="tools-scorer")
 def main() -> None:
-    """Learn from hidden states how likely a trace is to be right."""
+    """Predict from hidden states whether a trace is right."""
 
 
 @main.command("preprocess")
 @config_options(PreprocessConfig)
 def preprocess_command(as_json: bool, **options) -> None:
-    """Take attempts apart: what the model reads, where its steps end, and whether it was right.
+    """Prepare attempts: the tokens that the model reads, where steps end, and whether the answer is right.
 
     \b
     tools-scorer preprocess --data traces.jsonl --model MODEL --output-dir artifacts/scorer_data
@@ -82,7 +82,7 @@ def score_command(as_json: bool, **options) -> None:
 @main.command("evaluate")
 @config_options(EvaluateConfig)
 def evaluate_command(as_json: bool, **options) -> None:
-    """Judge a scorer on unseen questions: within a question, beside baselines, with votes and replays.
+    """Evaluate a scorer on unseen questions: AUROC within a question, baselines, votes and replays.
 
     \b
     tools-scorer evaluate --scorer artifacts/scorer --data STATES --output-dir artifacts/scorer_eval

@@ -51,7 +51,7 @@ def _refuse_options(ctx: click.Context) -> None:
 @click.argument("runs", nargs=-1, required=True)
 @config_options(MergeConfig, leave_out=("runs",))
 def merge(as_json: bool, **options) -> None:
-    """Put the RUNS of all shards together: the files that one process would have written.
+    """Merge the RUNS of all shards into the files that one process would have written.
 
     \b
     tools-traces --shard 0/2 --output-dir artifacts/traces-0

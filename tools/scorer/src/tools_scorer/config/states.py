@@ -69,7 +69,9 @@ class PreprocessConfig(RunConfig):
         ("response",), "Field that holds the response. Repeatable: each field is one attempt."
     )
     ground_truth_key: str = option("ground_truth", "Field that holds the gold answer, or a solution that ends with it.")
-    answer_key: str = option("extracted_answer", "Field that holds the extracted answer; extracted here where missing.")
+    answer_key: str = option(
+        "extracted_answer", "Field that holds the extracted answer; extracted by the tool if missing."
+    )
     groups: str | None = option(
         None,
         "Keep questions of one group in one split: .clusters.jsonl of tools-dedup --within, or rows with question and "
@@ -150,7 +152,7 @@ class ExtractConfig(RayConfig):
     export: Literal["pt"] | None = option(
         None, "pt: also write DIR_hiddenstates_START_END.pt, in the layout of STEP.", identity=False, panel="Run"
     )
-    overwrite: bool = option(False, "Also make finished shards again.", identity=False, panel="Run")
+    overwrite: bool = option(False, "Also repeat finished shards.", identity=False, panel="Run")
 
     def __post_init__(self) -> None:
         super().__post_init__()
