@@ -106,6 +106,8 @@ def train(config: GrpoConfig, invocation: Invocation) -> Manifest:
 
     Raises Incomplete where a signal, a guard or a full disk ended it: the same call resumes.
     """
+    if config.backend != "local":
+        raise ToolError(f"--backend {config.backend}: call tools_grpo.remote.train.train_remotely")
     processes.join(config.device, config.sharding)
     with StopRequest().listening() as stop:
         output_dir = Path(config.output_dir or default_output_dir("grpo"))

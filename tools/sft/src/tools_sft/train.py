@@ -15,6 +15,7 @@ from tools_shared import processes
 from tools_shared.cli import Invocation
 from tools_shared.console import say
 from tools_shared.engines import prompts_of
+from tools_shared.errors import ToolError
 from tools_shared.evaluation import evaluate_in_run, read_test_problems
 from tools_shared.models import choose_profile, resolve
 from tools_shared.models.load import Loaded, context_length, load_config, load_tokenizer, weights_sha256
@@ -77,6 +78,8 @@ def train(config: SftConfig, invocation: Invocation) -> Manifest:
 
     Raises Incomplete where a signal, a guard or a full disk ended it: the same call resumes.
     """
+    if config.backend != "local":
+        raise ToolError(f"--backend {config.backend}: call tools_sft.remote.train.train_remotely")
     processes.join(config.device, config.sharding)
     with StopRequest().listening() as stop:
         output_dir = Path(config.output_dir or default_output_dir(config.run_name))
