@@ -95,6 +95,11 @@ def _folder(spec: str, path: Path) -> ModelRef:
     if (path / MANIFEST).exists():
         manifest = read_manifest(path)
         path = path / "model"
+        if not path.is_dir() and (kept := manifest.metrics.get("tinker_model")):
+            raise ToolError(
+                f"{spec}: the weights of this run are on a Tinker service, as {kept}; train on them with --backend "
+                "tinker, ask the service for samples, or make the run with --tinker-weights fetch"
+            )
         if not path.is_dir():
             raise ToolError(f"{spec}: this {manifest.kind} run contains no model; name the run that trained one")
     notes = read_json(path / NOTES) if (path / NOTES).exists() else {}

@@ -7,13 +7,15 @@ together, so a state that this process did not live to hear of is found again by
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_shared.engines import Engine
-from tools_shared.errors import ToolError
+from tools_shared.errors import Incomplete, ToolError
 from tools_shared.files import write_json
 from tools_shared.training.backends import Loss, StepResult, TokenRow, Update
 from tools_shared.training.tinker.engine import TinkerEngine
@@ -57,7 +59,7 @@ class TinkerBackend:
                 self._client = self.service.client.create_training_client_from_state(start_from)
             run_id = self._client.get_info().model_id
         self.said = {"service": self.service.url, "base_model": model, "rank": rank, "training_runs": [str(run_id)]}
-        self.note(step=0, state=start_from)
+        self.note(step=0, state=start_from, states=[])
 
     def resume(self) -> bool:
         """Take up the newest state of the runs that the record names; False where there is none to take up."""
@@ -75,7 +77,8 @@ class TinkerBackend:
             self._client = self.service.client.create_training_client_from_state_with_optimizer(path)
             self.said["training_runs"].append(str(self._client.get_info().model_id))
         self.step = step
-        self.note(step=step, state=path)
+        others = [state for state in self.said["states"] if state != path]
+        self.note(step=step, state=path, states=[*others, path])
         return True
 
     def _newest(self) -> tuple[int, str | None]:
@@ -110,20 +113,26 @@ class TinkerBackend:
             output, metrics = passes.result(), moved.result().metrics or {}
             path = saved.result().path
         logprobs = [one["logprobs"].tolist() for one in output.loss_fn_outputs]
-        self.step += 1
-        self.note(step=self.step, state=path)
-        self._drop(self.step - KEPT)
         norms = [value for key, value in metrics.items() if key.endswith("grad_norm")]
+        if not all(map(math.isfinite, (*chain.from_iterable(logprobs), *norms))):
+            self._drop(path)
+            raise Incomplete(
+                f"the numbers of step {self.step + 1} are not finite, and its state was dropped; start over with "
+                f"--resume never and a lower --learning-rate than {update.learning_rate:g}"
+            )
+        self.step += 1
+        states = [*self.said["states"], path]
+        self.note(step=self.step, state=path, states=states[-KEPT:])
+        for old in states[:-KEPT]:
+            self._drop(old)
         return StepResult(logprobs, {"grad_norm": norms[0]} if norms else {})
 
-    def _drop(self, step: int) -> None:
-        """Delete the state of a step that no resumption needs any more; a service that cannot, keeps it."""
+    def _drop(self, state: str) -> None:
+        """Delete a state that no resumption needs any more; a service that cannot, keeps it."""
         import tinker
 
-        if step < 1:
-            return
         try:
-            self.service.rest().delete_checkpoint(self.said["training_runs"][-1], f"weights/step-{step:06d}").result()
+            self.service.rest().delete_checkpoint_from_tinker_path(state).result()
         except tinker.TinkerError:
             return
 
