@@ -23,6 +23,8 @@ class RemoteBase:
 
     ref: ModelRef
     start_from: str | None = None
+    rank: int | None = None
+    """That of the adapter which is trained further."""
 
     @property
     def server_name(self) -> str:
@@ -40,7 +42,7 @@ def remote_base(spec: str) -> RemoteBase:
         manifest, said = read_manifest(spec), read_json(record)
         ref = resolve(said["base"])
         profile = Profile.from_json(said["profile"], str(record))
-        return RemoteBase(replace(ref, spec=spec, profile=profile, run=manifest), said["state"])
+        return RemoteBase(replace(ref, spec=spec, profile=profile, run=manifest), said["state"], said["rank"])
     ref = resolve(hub_name(spec))
     if ref.adapter is not None:
         raise ToolError(

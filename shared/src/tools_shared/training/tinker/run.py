@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tools_shared.console import say
+from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig, evaluate_in_run
 from tools_shared.models import load, resolve
 from tools_shared.models.load import context_length, load_config
@@ -21,6 +22,7 @@ from tools_shared.training.tinker.adapter import fetch, learned, save_beside, se
 from tools_shared.training.tinker.backend import TinkerBackend
 from tools_shared.training.tinker.base import RECORD, RemoteBase
 from tools_shared.training.tinker.service import Service, server_model
+from tools_shared.training.trainable import LoraOptions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -41,6 +43,12 @@ def open_backend(
     Logged steps after that one are forgotten. Raises ToolError when the service does not train the base.
     """
     config = run.config
+    rank = base.rank or config.lora_r
+    if config.lora_r not in (rank, LoraOptions.lora_r):
+        raise ToolError(
+            f"--lora-r {config.lora_r} has no effect on the adapter of {base.ref.spec}, which is trained further and has "
+            f"rank {rank}; leave it out"
+        )
     backend = TinkerBackend(
         service, run.path / RECORD, tokenizer, ends_of(base.ref, tokenizer), context_length(load_config(base.ref))
     )
@@ -48,12 +56,12 @@ def open_backend(
     if backend.resume():
         say(f"{run.path}: going on from step {backend.step}, whose state is on the service")
     else:
-        backend.begin(model, config.lora_r, config.seed, base.start_from)
+        backend.begin(model, rank, config.seed, base.start_from)
         backend.note(base=base.ref.weights_name, profile=profile.to_json())
     if run.resumed:
         run.rewind(backend.step)
     say(
-        f"{service.url}: {model}, LoRA rank {config.lora_r} on the layers of attention and MLP; its scale (alpha) is "
+        f"{service.url}: {model}, LoRA rank {rank} on the layers of attention and MLP; its scale (alpha) is "
         f"the service's own; peak learning rate {config.learning_rate:g}, schedule {config.lr_scheduler}"
     )
     return backend
