@@ -46,7 +46,7 @@ def open_backend(
     rank = base.rank or config.lora_r
     if config.lora_r not in (rank, LoraOptions.lora_r):
         raise ToolError(
-            f"--lora-r {config.lora_r} has no effect on the adapter of {base.ref.spec}, which is trained further and has "
+            f"--lora-r {config.lora_r} has no effect on the adapter of {base.ref.spec}, which is trained further with "
             f"rank {rank}; leave it out"
         )
     backend = TinkerBackend(
