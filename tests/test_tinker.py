@@ -105,6 +105,8 @@ def done(tool: str, *words, **environment) -> str:
 
 
 TRAIN = ("--backend", "tinker", "--base-model", "demo", "--learning-rate", 5e-3, "--batch-size", 8)
+ONE_LENGTH = ("--max-length", 128, "--on-overlong", "drop")
+"""The server pads to powers of two and compiles for each length that it meets, which takes it longer than the rest."""
 EVAL = ("--eval-data", "demo://problems?split=test&size=16&seed=1", "--eval-max-new-tokens", 96)
 
 
@@ -113,7 +115,7 @@ def sft(service, tmp_path_factory):
     """A run of SFT that was killed in its third step or later and resumed; its folder and what the resumption said."""
     folder = tmp_path_factory.mktemp("runs") / "sft"
     words = [*TRAIN, *EVAL, "--tinker-url", service, "--data", "demo://problems?split=train&size=96"]
-    words += ["--max-steps", 24, "--output-dir", folder]
+    words += [*ONE_LENGTH, "--max-steps", 24, "--output-dir", folder]
     environment = {**os.environ, "TINKER_API_KEY": "tml-test"}
     killed = subprocess.Popen(words_of("sft", *words), env=environment, stderr=subprocess.PIPE, text=True)
     metrics = Path(f"{folder}.partial/metrics.jsonl")
@@ -179,7 +181,16 @@ def test_grpo_continues_the_run_on_the_service_and_raises_the_reward(service, sf
 
 def test_newest_client_trains(service, tmp_path):
     """Its samples need a newer server than there is; training and fetching do not."""
-    words = [*TRAIN, "--tinker-url", service, "--data", "demo://problems?split=train&size=16", "--max-steps", 2]
+    words = [
+        *TRAIN,
+        "--tinker-url",
+        service,
+        "--data",
+        "demo://problems?split=train&size=16",
+        *ONE_LENGTH,
+        "--max-steps",
+        2,
+    ]
     path = os.pathsep.join(filter(None, [str(NEWEST), os.environ.get("PYTHONPATH")]))
     done("sft", *words, "--no-eval", "--output-dir", tmp_path / "run", PYTHONPATH=path)
     packages = read_manifest(tmp_path / "run").data["packages"]

@@ -1,14 +1,23 @@
 """Advantages and token weights that a service is sent, against TRL's formulas written in torch; options that it cannot
 follow."""
 
+import json
 import math
 
 import pytest
 import torch
+from torch_backend import TorchBackend
 
 from tools_grpo.config import GrpoConfig
 from tools_grpo.remote.advantages import advantages_of, token_shares
+from tools_grpo.remote.batches import GroupBatches
+from tools_grpo.rollouts.judge import Judge
+from tools_grpo.train import prepare, prompts_by_text, training_rows
+from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
+from tools_shared.runs import draft
+from tools_shared.training.backends import Update
+from tools_shared.training.steps import off_policy
 
 TOTALS = [1.0, 0.25, 0.0, 0.0, 0.5, 0.5, 0.5, 0.5, 0.125, 1.0, 1.0, 0.0]
 
@@ -80,3 +89,58 @@ def test_options_that_the_service_decides_are_said_to_have_no_effect():
 def test_local_runs_keep_the_identity_that_they_had():
     assert not {"backend", "tinker_url", "tinker_weights"} & set(GrpoConfig().identity())
     assert GrpoConfig(backend="tinker").identity()["backend"] == "tinker"
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A draft, a backend in torch, and what batches are made of: two problems, groups of four."""
+    config = GrpoConfig(
+        backend="tinker",
+        data="demo://problems?split=train&size=5",
+        reward=("gsm8k-tiered",),
+        prompts_per_step=2,
+        num_generations=4,
+        batch_size=4,
+        max_completion_length=12,
+        eval=False,
+        output_dir=str(tmp_path / "run"),
+    )
+    given = prepare(config)
+    with draft(tmp_path / "run", config, Invocation("tools-grpo", "0"), "grpo") as run:
+        backend = TorchBackend()
+        yield (
+            backend,
+            lambda: GroupBatches(
+                run, config, backend, prompts_by_text(given), training_rows(given), Judge(given.rewards)
+            ),
+            run,
+        )
+
+
+def test_batch_is_what_the_ledger_says_and_trainer_and_sampler_agree(made):
+    backend, batches_of, run = made
+    batch = batches_of()(0)
+    rollouts = [json.loads(line) for line in (run.path / "rollouts/step-000000.jsonl").read_text().splitlines()]
+    assert len(batch.rows) == len(rollouts) == 8
+    n_tokens = sum(one["n_tokens"] for one in rollouts)
+    for row, one in zip(batch.rows, rollouts, strict=True):
+        assert list(row.token_ids[-one["n_tokens"] :]) == one["token_ids"]
+        learned = row.weights[-one["n_tokens"] :]
+        assert learned == pytest.approx([one["advantage"] / n_tokens] * one["n_tokens"])
+        assert not any(row.weights[: -one["n_tokens"]])
+    result = backend.update(batch.rows, batch.loss, Update(0.0))
+    assert off_policy(batch, result.logprobs)["sampling/logp_difference"] < 1e-4
+    assert batch.metrics["completions/mean_length"] == n_tokens / 8
+
+
+def test_rollouts_of_a_step_that_was_not_made_are_used_again(made):
+    backend, batches_of, run = made
+    before = batches_of()(0)
+    backend.update(before.rows, before.loss, Update(0.05))  # other weights, and the process dies before it is noted
+    backend.step = 0
+    assert batches_of()(0) == before
+    prompts = [json.loads(line) for line in (run.path / "prompts.jsonl").read_text().splitlines()]
+    assert {row["attempts"] for row in prompts} == {4}
+    backend.step = 1
+    batches_of()
+    assert not (run.path / "rollouts/step-000002.jsonl").exists()
