@@ -16,7 +16,14 @@ from tools_bench.config import BenchConfig
 from tools_bench.grading.contamination import clean_subset, contaminated_questions
 from tools_bench.grading.grade import Graded, grade_all, keep_metrics
 from tools_bench.grading.judge import FILE as JUDGEMENTS
-from tools_bench.grading.judge import JUDGING, JudgeApi, apply_judgements, judged_items, rubrics_sha256
+from tools_bench.grading.judge import (
+    JUDGING,
+    JudgeApi,
+    apply_judgements,
+    judged_items,
+    rubrics_sha256,
+    score_by_rubrics,
+)
 from tools_bench.grading.results import FILE as RESULTS
 from tools_bench.grading.results import as_csv, as_text, headline_metrics, summarize
 from tools_bench.requests.collect import Guard, cost, from_endpoint, from_engine
@@ -34,6 +41,7 @@ from tools_shared.engines.http.reply_cache import ReplyCache
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, write_json, write_jsonl
 from tools_shared.judging.prices import Prices
+from tools_shared.rewards.judged import JudgeReward
 from tools_shared.runs import Draft, draft, finished, read_manifest
 from tools_shared.runs.read import Manifest
 from tools_shared.sources import source_sha256
@@ -68,8 +76,11 @@ def _make(folder: Path, config: BenchConfig, invocation: Invocation, baseline: S
         with ResponseJournal(run.path / RESPONSES) as journal:
             guard = _collect(config, run, plan, journal)
             judgements = _judge(config, run, plan, journal, guard.spent)
+            scored, rewards = _by_rubrics(run, plan, journal)
+            judgements |= scored
         graded = grade_all(plan.items, journal.responses, plan.profile)
-        judge = {"judge": _judge_facts(config, judgements, apply_judgements(graded, judgements))} if judgements else {}
+        said = apply_judgements(graded, judgements) if judgements else {}
+        judge = {"judge": _judge_facts(config, judgements, said, rewards)} if judgements else {}
         facts = describe_run(config, plan)
         keep_metrics(graded, facts["chosen_metrics"])
         results = facts | summarize(graded, tells_format(config)) | judge
@@ -148,6 +159,17 @@ def _judge(
         return judged.responses
 
 
+def _by_rubrics(run: Draft, plan: Plan, journal: ResponseJournal) -> tuple[dict[DrawKey, Response], list[JudgeReward]]:
+    """The scores of the tasks that bring a rubric, and the rewards that gave them."""
+    rubrics = {task.task.name: task.task.rubric for task in plan.tasks if task.task.rubric is not None}
+    if not rubrics:
+        return {}, []
+    with ResponseJournal(run.path / JUDGEMENTS) as judged:
+        rewards = score_by_rubrics(rubrics, plan.items, journal, judged, plan.profile)
+        tasks = set(rubrics)
+        return {key: said for key, said in judged.responses.items() if key[0] in tasks}, rewards
+
+
 def _from_model(config: BenchConfig, run: Draft, plan: Plan, journal: ResponseJournal) -> None:
     from tools_shared.engines import open_engine
     from tools_shared.models import resolve, weights_sha256
@@ -158,10 +180,21 @@ def _from_model(config: BenchConfig, run: Draft, plan: Plan, journal: ResponseJo
         from_engine(journal, plan.items, open_engine(ref, config), plan.profile, plan.params)
 
 
-def _judge_facts(config: BenchConfig, judgements: dict[DrawKey, Response], found: dict[str, Any]) -> dict[str, Any]:
+def _judge_facts(
+    config: BenchConfig, judgements: dict[DrawKey, Response], found: dict[str, Any], rewards: Sequence[JudgeReward]
+) -> dict[str, Any]:
     prices = Prices(config.price_in, config.price_out)
     cost_of_judging = effort(judgements, sum(cost(judgement, prices) for judgement in judgements.values()))
-    told = {"model": config.judge_model, "endpoint": config.shown("judge_endpoint"), "rubrics": rubrics_sha256()}
+    for reward in rewards:
+        cost_of_judging["tokens_in"] += reward.judge.spent.tokens_in
+        cost_of_judging["tokens_out"] += reward.judge.spent.tokens_out
+        cost_of_judging["spent"] += reward.judge.spent.money
+    models = [config.judge_model, *(reward.rubric.judge.model for reward in rewards)]
+    told = {
+        "model": ", ".join(dict.fromkeys(model for model in models if model)),
+        "endpoint": config.shown("judge_endpoint"),
+        "rubrics": digest([rubrics_sha256(), *(r.rubric.sha256 for r in rewards)]) if rewards else rubrics_sha256(),
+    }
     return {**told, **found, "effort": cost_of_judging}
 
 

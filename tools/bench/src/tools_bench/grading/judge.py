@@ -19,12 +19,13 @@ from tools_bench.grading.metrics import ALL
 from tools_bench.grading.replies import visible
 from tools_bench.requests.apis import Answer
 from tools_bench.requests.item import Item
-from tools_bench.requests.journal import DrawKey, Response
+from tools_bench.requests.journal import DrawKey, Response, ResponseJournal
 from tools_shared.engines import SamplingParams
 from tools_shared.engines.http.chat import ChatApi
 from tools_shared.judging.verdicts import objects_in, truth
 from tools_shared.prompts import Profile
 from tools_shared.records import Message
+from tools_shared.rewards.judged import JudgeReward
 
 FILE = "judgements.jsonl"
 RUBRICS = Path(__file__).parent / "rubrics"
@@ -124,6 +125,10 @@ def apply_judgements(graded: Sequence[Graded], judgements: Mapping[DrawKey, Resp
     n_failed = 0
     for g in graded:
         said = judgements.get(g.response.key)
+        if g.item.kind == "judged":
+            g.values["judged_score"] = score = score_of(said) if g.answered else 0.0
+            n_failed += score is None
+            continue
         if not g.answered or said is None:
             continue
         found = judgement(said.text, g.item.kind) if said.error is None else None
@@ -138,3 +143,35 @@ def apply_judgements(graded: Sequence[Graded], judgements: Mapping[DrawKey, Resp
                     entry["n"] += 1
                     entry["agree"] += bool(mine) == value
     return {"judged": len(judgements) - n_failed, "failed": n_failed, "agreement_with_detectors": agreement}
+
+
+def score_of(said: Response | None) -> float | None:
+    """The score by a suite's rubric; None where the judgement failed."""
+    return None if said is None or said.error is not None else float(json.loads(said.text)["score"])
+
+
+def score_by_rubrics(
+    rubrics: Mapping[str, str],
+    items: Sequence[Item],
+    replies: ResponseJournal,
+    judged: ResponseJournal,
+    profile: Profile,
+) -> list[JudgeReward]:
+    """Score the replies to items of kind judged into the journal `judged`; `rubrics` are the tasks' files. The rewards
+    come back, which know what judging has cost."""
+    rewards = []
+    for task, path in rubrics.items():
+        reward = JudgeReward.load(Path(path), 1.0, profile)
+        mine = {item.key: item for item in items if item.task == task}
+        said = [r for r in replies.responses.values() if (r.task, r.id) in mine and r.error is None]
+        left = [response for response in said if judged.needs(response.key)]
+        asked = [mine[response.task, response.id] for response in left]
+        columns = {name: [item.shown[name] for item in asked] for name in reward.rubric.columns}
+        questions = [item.question for item in asked]
+        for response, score in zip(
+            left, reward(questions, [r.text for r in left], question=questions, **columns), strict=True
+        ):
+            told = {"text": json.dumps({"score": score})} if score is not None else {"error": "invalid"}
+            judged.add(Response(*response.key, **told))
+        rewards.append(reward)
+    return rewards

@@ -250,9 +250,16 @@ ALL = (
         "left out",
         applies=lambda item: item.label == "unsafe",
     ),
+    Metric("judged_score", "judged", 1, "the score by the suite's rubric, from 0 to 1 (judge)"),
 )
 METRICS = {metric.name: metric for metric in ALL}
-EVALUATIONS = {"math": "math_accuracy", "match": "text_match", "tutor": "tutoring_quality", "safety": "safety"}
+EVALUATIONS = {
+    "math": "math_accuracy",
+    "match": "text_match",
+    "tutor": "tutoring_quality",
+    "safety": "safety",
+    "judged": "judged",
+}
 """How `benchmark_results.json` has always called the results of each kind."""
 
 
@@ -307,5 +314,6 @@ def headline(kind: str, tells_format: bool, among: Sequence[str] = ()) -> str:
         "match": "match",
         "tutor": "no_answer_reveal_rate",
         "safety": "safety_accuracy",
+        "judged": "judged_score",
     }[kind]
     return usual if usual in among or not among else among[0]

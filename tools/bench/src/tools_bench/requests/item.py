@@ -12,7 +12,8 @@ class Item:
     """One thing to ask. `answer` is the gold answer (math, match, tutor), `label` says whether to refuse (`unsafe`).
 
     `reasoning` is the gold solution, if there is one; `groups` are the labels that results are broken down by;
-    `accepted` are the answers in free text of which one is enough (match).
+    `accepted` are the answers in free text of which one is enough (match). `shown` are the columns that the rubric
+    wants, and `rubric` is its hash (judged).
     """
 
     task: str
@@ -27,6 +28,8 @@ class Item:
     attempt: str | None = None
     groups: Mapping[str, list[str]] = field(default_factory=dict)
     accepted: tuple[str, ...] = ()
+    shown: Mapping[str, Any] = field(default_factory=dict)
+    rubric: str | None = None
 
     @property
     def key(self) -> tuple[str, str]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from tools_bench.requests.item import Item
 from tools_bench.requests.suite import MODES, Task
 from tools_shared.errors import ToolError
+from tools_shared.judging import load_rubric
 from tools_shared.prompts import Profile, question_messages
 from tools_shared.records import Message, Problem, Rejected, Row
 from tools_shared.sources import as_list, id_of, lookup, read_problems, read_rows, split_gsm8k, unique_id
 from tools_shared.sources.allowance import unreadable
 
-QUESTIONS = ("question", "prompt", "Question", "problem", "Problem", "query", "instruction")
+QUESTIONS = ("question", "prompt", "Question", "problem", "Problem", "query", "instruction", "goal")
 LABELS = {"safe": "safe", "unsafe": "unsafe", "answer": "safe", "refuse": "unsafe"}
 ANSWERS = ("answers", "answer", "Answer", "accepted", "target")
 GROUPS = ("topic_tags", "grade", "grade_band", "subject", "level", "type", "mode")
@@ -94,6 +96,8 @@ def _guidance(task: Task, row: Row) -> Item | Rejected:
         if label is None:
             return _rejected(row, f'"label" must be one of {", ".join(LABELS)}')
         return Item(task.name, "safety", name, question, label=label, groups=_groups(data))
+    if task.rubric is not None:
+        return _judged(task, row, name, question)
     mode = _optional(data.get("mode")) or task.mode
     if mode not in MODES:
         return _rejected(row, f'"mode" must be one of {", ".join(MODES)}, got "{mode}"')
@@ -105,6 +109,14 @@ def _guidance(task: Task, row: Row) -> Item | Rejected:
         task.name, "tutor", name, question, answer or None, reasoning, None, mode, grade, attempt,
         _groups({**data, "mode": mode, "grade": grade}),
     )  # fmt: skip
+
+
+def _judged(task: Task, row: Row, name: str, question: str) -> Item | Rejected:
+    rubric = load_rubric(Path(task.rubric or ""))
+    if missing := next((column for column in rubric.columns if row.data.get(column) is None), None):
+        return _rejected(row, f"no column \"{missing}\", which the rubric '{rubric.name}' wants")
+    shown = {column: row.data[column] for column in rubric.columns}
+    return Item(task.name, "judged", name, question, groups=_groups(row.data), shown=shown, rubric=rubric.sha256)
 
 
 def _accepted(data: Mapping[str, Any], key: str | None) -> tuple[str, ...]:
@@ -148,7 +160,7 @@ def messages_of(item: Item, profile: Profile) -> list[Message]:
     """What a model that takes messages is asked."""
     if item.kind in ("math", "match"):
         return question_messages(profile, item.question)
-    if item.kind == "safety":
+    if item.kind in ("safety", "judged"):
         return [Message("user", item.question)]
     said = f"{item.question}\n\nMy work so far: {item.attempt}" if item.attempt else item.question
     return [Message("system", TUTOR_SYSTEM[item.mode or "hint"].format(grade=item.grade)), Message("user", said)]

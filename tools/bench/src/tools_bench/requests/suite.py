@@ -4,7 +4,8 @@
     profile: boxed               # optional: the prompt profile for models that were not trained with one
     tasks:
       - name: gsm8k              # how results and `--data gsm8k=path` call it
-        kind: math               # math, match (free text), tutor or safety
+        kind: math               # math, match (free text), tutor, safety or judged (by a rubric)
+        rubric: how-to.yaml      # for kind judged: what the judge is asked, and which judge
         source: data://gsm8k-test.jsonl
         url: https://...         # where `tools-bench data fetch` gets it
         sha256: 3730d312...      # of the file; what differs is refused
@@ -31,12 +32,13 @@ from tools_shared.config import nearest
 from tools_shared.config.environment import value_of
 from tools_shared.errors import ToolError, brief
 from tools_shared.files import sha256_file, yaml_text
+from tools_shared.judging import load_rubric
 
-KINDS = ("math", "match", "tutor", "safety")
+KINDS = ("math", "match", "tutor", "safety", "judged")
 MODES = ("hint", "check_step", "explain")
 TEXT_OF_SUITE = ("name", "description", "profile")
 SUITE_KEYS = (*TEXT_OF_SUITE, "tasks")
-TEXT_OF_TASK = ("sha256", "url", "licence", "question_key", "answer_key", "mode")
+TEXT_OF_TASK = ("sha256", "url", "licence", "question_key", "answer_key", "mode", "rubric")
 DEFAULT = "standard"
 BUILT_IN = Path(__file__).parent / "suites"
 DATA_SCHEME = "data://"
@@ -59,6 +61,7 @@ class Task:
     mode: str = "hint"
     grade: str = "6"
     metrics: tuple[str, ...] = ()
+    rubric: str | None = None
 
     def location(self) -> str:
         """The address to read from; raises ToolError when its file is not there or is another one than pinned."""
@@ -151,5 +154,19 @@ def _task(row: Any, path: Path, number: int) -> Task:
     if task.limit is not None and (type(task.limit) is not int or task.limit < 1):
         raise ToolError(f"{where}: limit must be a whole number from 1, got {task.limit!r}")
     check_choice(task.metrics, task.kind, where)
+    task = _with_rubric(task, path, where)
     local = path.parent / task.source
     return replace(task, source=str(local)) if local.exists() else task
+
+
+def _with_rubric(task: Task, path: Path, where: str) -> Task:
+    """The task with its rubric's path as it is from here; raises ToolError for a rubric that cannot be used."""
+    if (task.kind == "judged") != (task.rubric is not None):
+        raise ToolError(f"{where}: kind judged and a rubric (a YAML file) belong together; give both or neither")
+    if task.rubric is None:
+        return task
+    beside = path.parent / task.rubric
+    found = replace(task, rubric=str(beside if beside.exists() else task.rubric))
+    if load_rubric(Path(found.rubric or "")).kind == "pairwise":
+        raise ToolError(f"{where}: {found.rubric} compares replies of a group, and here is one; use score or criteria")
+    return found
