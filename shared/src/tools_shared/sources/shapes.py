@@ -36,13 +36,16 @@ Where they come from: `messages`, `prompt`/`completion` and `prompt`/`solution` 
 `messages`/`ground_truth` and `prompt`/`ground_truth` open-instruct's.
 """
 
+_KEYS = {shape: frozenset(keys) for shape, keys in SHAPES.items()}
+
 CONVERSATIONS = frozenset({"messages", "sharegpt", "prompt-response", "prompt-completion", "alpaca"})
 """The shapes that hold what an assistant says."""
 
 
 def detect_shape(data: Mapping[str, Any]) -> str | None:
     """The first of SHAPES whose keys the row has, else None."""
-    return next((shape for shape, keys in SHAPES.items() if all(key in data for key in keys)), None)
+    names = data.keys()
+    return next((shape for shape, keys in _KEYS.items() if keys <= names), None)
 
 
 def field_of(data: Mapping[str, Any], key: str, flag: str = "") -> Any:

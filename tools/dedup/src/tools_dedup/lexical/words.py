@@ -11,7 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from tools_dedup.lexical.foreign_numbers import foreign_numbers, has_decimal_comma, languages_of
 from tools_dedup.lexical.spelt import (
@@ -179,6 +179,7 @@ def _values(match: re.Match[str], foreign: bool) -> list[tuple[str, int, int]]:
     return [(piece, start, end)]
 
 
+@lru_cache(maxsize=1 << 16)
 def term_of(piece: str) -> str | None:
     """What a piece is compared by; None for the number of a step, which says nothing about what the step says."""
     if piece[-1] == " ":
