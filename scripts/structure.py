@@ -17,6 +17,8 @@ FEW_FIELDS = 2
 """A function that reads this many fields of a configuration, or fewer, should take the fields."""
 CONFIG_NAMES = ("Config", "Options")
 """How the names of classes that hold options end."""
+NOT_OURS = ("PreTrainedConfig",)
+"""A model's architecture, by transformers."""
 
 
 class House:
@@ -93,14 +95,16 @@ class House:
 def _few_fields(function: ast.FunctionDef) -> Iterator[str]:
     arguments = function.args
     for argument in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]:
-        kind = ast.unparse(argument.annotation).strip("\"'") if argument.annotation else ""
-        if not kind.removesuffix(" | None").endswith(CONFIG_NAMES):
+        kind = ast.unparse(argument.annotation).strip("\"'").removesuffix(" | None") if argument.annotation else ""
+        if not kind.endswith(CONFIG_NAMES) or kind in NOT_OURS:
             continue
+        calls = {id(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)}
         fields, whole = set(), False
         held = {id(node.value) for node in ast.walk(function) if isinstance(node, ast.Attribute)}
         for node in ast.walk(function):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == argument.arg:
                 fields.add(node.attr)
+                whole |= id(node) in calls  # a method is about all of them
             elif isinstance(node, ast.Name) and node.id == argument.arg and id(node) not in held:
                 whole = True
         if not whole and len(fields) <= FEW_FIELDS:

@@ -154,7 +154,7 @@ def test_a_teacher_of_another_profile_is_refused(tmp_path):
 
 def find(config):
     ref = resolve("demo")
-    return find_teacher(config, choose_profile(ref, None), load_tokenizer(ref))
+    return find_teacher(config.base_model, config.teacher, choose_profile(ref, None), load_tokenizer(ref))
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,9 @@ def open_engine(ref: ModelRef, config: LocalEngineConfig) -> Engine:
     return TransformersEngine(loaded.model, loaded.tokenizer)
 
 
-def check_engine(config: LocalEngineConfig) -> None:
+def check_engine(engine: str) -> None:
     """Raises ToolError, before anything is loaded, when the engine's package is missing or another version."""
-    if config.engine == "vllm":
+    if engine == "vllm":
         from tools_shared.engines.vllm.engine import check_version
 
         check_version()

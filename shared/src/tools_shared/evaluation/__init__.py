@@ -160,7 +160,7 @@ class Evaluation:
 def read_test_problems(config: EvalConfig) -> Collected[Problem]:
     """The problems to evaluate on, with a line on the screen about rows that are lost. Raises ToolError when there is
     none that can be used, when more are lost than allowed, or the engine is not there."""
-    check_engine(config)
+    check_engine(config.engine)
     found = read_problems(
         config.eval_data, question_key=config.question_key, answer_key=config.answer_key, limit=config.eval_samples
     )

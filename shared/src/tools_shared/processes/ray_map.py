@@ -160,7 +160,7 @@ def _cluster(config: RayConfig, n_parts: int) -> Iterator[_Size]:
 
     ours = not ray.is_initialized()
     if ours:
-        _connect(ray, config)
+        _connect(ray, config.ray_cpus, config.ray_workers)
     try:
         yield _size(ray, config, n_parts)
     finally:
@@ -168,10 +168,10 @@ def _cluster(config: RayConfig, n_parts: int) -> Iterator[_Size]:
             ray.shutdown()
 
 
-def _connect(ray: Any, config: RayConfig) -> None:
+def _connect(ray: Any, ray_cpus: int, ray_workers: int | None) -> None:
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not os.environ.get("RAY_ADDRESS"):
-        n_cpus = (config.ray_workers or 1) * config.ray_cpus + SPARE_CPUS
+        n_cpus = (ray_workers or 1) * ray_cpus + SPARE_CPUS
         # Without "local" Ray would join whatever cluster was last started on this machine.
         ray.init("local", num_cpus=n_cpus, include_dashboard=False, **quiet)
         return

@@ -111,7 +111,7 @@ def estimate(
     config = load_config(ref)
     text = config.get_text_config()
     b = pick_dtype(options.dtype, pick_device(options.device)).itemsize
-    n_linear, n_other, n_adapter = _count(config, options)
+    n_linear, n_other, n_adapter = _count(config, options.lora_r)
     n_all = n_linear + n_other
     if options.full_finetune:
         weights, n_trained = 4.0 * n_all, n_all
@@ -127,7 +127,7 @@ def estimate(
     )
 
 
-def _count(config: PreTrainedConfig, options: LoraOptions) -> tuple[int, int, int]:
+def _count(config: PreTrainedConfig, lora_r: int) -> tuple[int, int, int]:
     """Parameters in the layers' linear maps, all others, and those of the LoRA adapter on them (r (in + out) a map)."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -136,7 +136,7 @@ def _count(config: PreTrainedConfig, options: LoraOptions) -> tuple[int, int, in
         model = AutoModelForCausalLM.from_config(config)
     linear = [m for m in _linear_maps(model) if m is not model.get_output_embeddings()]
     n_linear = sum(m.weight.numel() for m in linear)
-    n_adapter = sum(options.lora_r * sum(m.weight.shape) for m in linear)
+    n_adapter = sum(lora_r * sum(m.weight.shape) for m in linear)
     return n_linear, model.num_parameters() - n_linear, n_adapter
 
 

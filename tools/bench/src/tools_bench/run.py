@@ -68,7 +68,7 @@ def _make(folder: Path, config: BenchConfig, invocation: Invocation, baseline: S
     plan = make_plan(config)
     if baseline is not None and baseline.graded is not None:  # before a request is paid for
         differs = differing(baseline.results["hashes"], hashes(config, plan))
-        refuse_unlike(baseline.name, display_name(config), differs, config)
+        refuse_unlike(baseline.name, display_name(config.model, config.model_name), differs, config.allow_mismatch)
     known = contaminated_questions(config.train_data) if config.train_data is not None else set()
     with draft(folder, config, invocation, "bench") as run:
         _note_inputs(run, plan)
@@ -114,7 +114,7 @@ def _collect(config: BenchConfig, run: Draft, plan: Plan, journal: ResponseJourn
         _from_model(config, run, plan, journal)
         return guard
     api = api_of(config)
-    with _reply_cache(config, run, display_name(config), api.worth_keeping) as cache:
+    with _reply_cache(config, run, display_name(config.model, config.model_name), api.worth_keeping) as cache:
         from_endpoint(journal, plan.items, api, server_of(config), plan.profile, plan.params, guard, cache)
     return guard
 

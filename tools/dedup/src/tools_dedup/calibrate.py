@@ -218,7 +218,7 @@ def _measure(
         "flagged": _rate(scores[clean & ~even] >= threshold),
         "recall_on_chosen_half": _rate(scores[positive & even] >= threshold),
         "max_flagged": config.max_flagged,
-        "cosine_alone": _cosine_alone(config, figures, clean, positive, even),
+        "cosine_alone": _cosine_alone(config.max_flagged, figures, clean, positive, even),
         "data": config.data_name or f"{config.pairs_path} in {config.data}",
         "halves": "chosen on even pairs and even background rows, reported on the odd ones",
     }
@@ -263,11 +263,11 @@ def _share_threshold(clean: np.ndarray, share: float) -> float:
 
 
 def _cosine_alone(
-    config: CalibrateConfig, figures: Figures, clean: np.ndarray, positive: np.ndarray, even: np.ndarray
+    max_flagged: float, figures: Figures, clean: np.ndarray, positive: np.ndarray, even: np.ndarray
 ) -> dict[str, Any]:
     """What the plain rule `cosine >= threshold` reaches, chosen and reported in the same way."""
     scores = _best(figures.values[:, :, 0], figures.found)
-    threshold = _share_threshold(scores[clean & even], config.max_flagged)
+    threshold = _share_threshold(scores[clean & even], max_flagged)
     return {
         "threshold": threshold,
         "recall": _rate(scores[positive & ~even] >= threshold),

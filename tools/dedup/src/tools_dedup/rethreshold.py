@@ -66,18 +66,18 @@ def rethreshold(config: RethresholdConfig, invocation: Invocation) -> dict[str, 
         if getattr(config, name) is None:
             raise ToolError(f"--{name.replace('_', '-')} is needed")
     before = read_manifest(Path(config.run_path))
-    given = _options(before, config)
-    rules = _rules(before, config)
+    given = _options(before, config.run_path)
+    rules = _rules(before, config.run_path, config.threshold)
     paths = output_paths(config.output_path, config.removed_path, config.matches_path)
-    stored = _stored(config, before, "matches")
+    stored = _stored(config.run_path, before, "matches")
     inputs = [*before["inputs"], {"name": "matches", "path": str(stored), "sha256": sha256_file(stored)}]
-    with opened_outputs(paths, config.overwrite, _used(before, config)) as drafts:
+    with opened_outputs(paths, config.overwrite, _used(before, config.run_path)) as drafts:
         if given.within or given.guard:
-            written, metrics, about = _again(before, given, config, drafts, paths.kept.name)
+            written, metrics, about = _again(before, given, config.run_path, config.threshold, drafts, paths.kept.name)
             return write_manifest(paths, drafts, config, invocation, inputs, written, metrics, started, **about)
         digest, counts = Digest(given.review_band), Tally()
         written = _write(given, stored, config.threshold, drafts, digest, counts)
-        _copy(_stored(config, before, "rejected"), drafts.rejected)
+        _copy(_stored(config.run_path, before, "rejected"), drafts.rejected)
         metrics = {**before["metrics"], **counts.counted(), "n_encoded": 0}
         check_sum(metrics)
         warnings = say_warnings(_warnings(before, metrics))
@@ -93,22 +93,27 @@ def _warnings(before: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str
 
 
 def _again(
-    before: Mapping[str, Any], given: DedupConfig, config: RethresholdConfig, drafts: OutputPaths, title: str
+    before: Mapping[str, Any],
+    given: DedupConfig,
+    run_path: str | None,
+    threshold: float | None,
+    drafts: OutputPaths,
+    title: str,
 ) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
     """The whole decision with the other threshold: what repeats a row depends on which rows stay."""
-    analysis = read_and_decide(replace(given, save_embeddings=None, dry_run=False), config.threshold)
+    analysis = read_and_decide(replace(given, save_embeddings=None, dry_run=False), threshold)
     if [entry["sha256"] for entry in inputs_of(analysis)] != [entry["sha256"] for entry in before["inputs"]]:
-        raise ToolError(f"{config.run_path}: its training or test rows have changed since; run tools-dedup again")
+        raise ToolError(f"{run_path}: its training or test rows have changed since; run tools-dedup again")
     return write_all(analysis, drafts, title)
 
 
-def _options(before: Mapping[str, Any], config: RethresholdConfig) -> DedupConfig:
+def _options(before: Mapping[str, Any], run_path: str | None) -> DedupConfig:
     if first := before["options"].get("run_path"):
-        raise ToolError(f"{config.run_path}: was made by rethreshold itself; give --run-path {first['value']}")
+        raise ToolError(f"{run_path}: was made by rethreshold itself; give --run-path {first['value']}")
     stored = {n: _plain(entry["value"]) for n, entry in before["options"].items()}
     given = DedupConfig(**DedupConfig.renamed(stored))
     if "-" in given.data:
-        raise ToolError(f"{config.run_path}: its rows came from standard input and are gone; run tools-dedup again")
+        raise ToolError(f"{run_path}: its rows came from standard input and are gone; run tools-dedup again")
     return given
 
 
@@ -116,27 +121,27 @@ def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _rules(before: Mapping[str, Any], config: RethresholdConfig) -> list[dict[str, Any]]:
+def _rules(before: Mapping[str, Any], run_path: str | None, threshold: float | None) -> list[dict[str, Any]]:
     if len(before["rules"]) != 1:
         raise ToolError(
-            f"{config.run_path}: {len(before['rules'])} rules with a score decided here, and one threshold cannot "
+            f"{run_path}: {len(before['rules'])} rules with a score decided here, and one threshold cannot "
             "stand for them; run again with --threshold and one --method, the vectors are cached"
         )
-    return [{**before["rules"][0], "threshold": config.threshold}]
+    return [{**before["rules"][0], "threshold": threshold}]
 
 
-def _stored(config: RethresholdConfig, before: Mapping[str, Any], name: str) -> Path:
+def _stored(run_path: str | None, before: Mapping[str, Any], name: str) -> Path:
     """A file of the run. Raises ToolError when it is not the one that the run wrote."""
     entry = before["outputs"][name]
-    path = Path(config.run_path).parent / entry["path"]
+    path = Path(run_path).parent / entry["path"]
     if not path.exists() or sha256_file(path) != entry["sha256"]:
         raise ToolError(f"{path}: is missing or not as the run wrote it; run tools-dedup again")
     return path
 
 
-def _used(before: Mapping[str, Any], config: RethresholdConfig) -> Iterator[Path]:
-    folder = Path(config.run_path).parent
-    yield Path(config.run_path).resolve()
+def _used(before: Mapping[str, Any], run_path: str | None) -> Iterator[Path]:
+    folder = Path(run_path).parent
+    yield Path(run_path).resolve()
     yield from input_files(before)
     yield from ((folder / before["outputs"][name]["path"]).resolve() for name in ("matches", "rejected"))
 
@@ -150,23 +155,25 @@ def _write(
             stack.enter_context(atomic_write(path)) for path in (paths.kept, paths.removed, paths.matches)
         )
         review = stack.enter_context(atomic_write(paths.review)) if given.review else None
-        for row, match, line in _rows_of(given, lines):
-            if decide(match, threshold, given):
+        for row, match, line in _rows_of(given.data, given.train_steps_key, lines):
+            if decide(match, threshold, given.review_band):
                 line = json.dumps(match, ensure_ascii=False) + "\n"
             digest.add(match)
             goes = match["removed_by"] is not None
             counts.add(Outcome(row, goes, match))
             (removed if goes else kept).write(as_line(row.data if goes else shaped(row.data, given.output_format)))
             matches.write(line)
-            if review and in_band(given, match["score"]):
+            if review and in_band(given.review_band, match["score"]):
                 review.write(line)
     return ["kept", "removed", "matches", *(["review"] if given.review else [])]
 
 
-def _rows_of(given: DedupConfig, lines: Iterable[str]) -> Iterator[tuple[Row, dict[str, Any], str]]:
+def _rows_of(
+    data: tuple[str, ...], train_steps_key: str | None, lines: Iterable[str]
+) -> Iterator[tuple[Row, dict[str, Any], str]]:
     """Each match with the row that it is about, found by its place, and the line that it stood in."""
-    changed = ToolError(f"{given.data}: has changed since the run; run tools-dedup again")
-    rows = iter(open_sources(given.data, given.train_steps_key or STEPS).rows())
+    changed = ToolError(f"{data}: has changed since the run; run tools-dedup again")
+    rows = iter(open_sources(data, train_steps_key or STEPS).rows())
     for line in lines:
         match = json.loads(line)
         place = (match["train_path"], match["train_line"])
@@ -176,7 +183,7 @@ def _rows_of(given: DedupConfig, lines: Iterable[str]) -> Iterator[tuple[Row, di
         yield found, match, line
 
 
-def decide(match: dict[str, Any], threshold: float, given: DedupConfig) -> bool:
+def decide(match: dict[str, Any], threshold: float, review_band: tuple[float, float] | None) -> bool:
     """Change a match's `removed_by` to what the threshold says, and its evidence to what a run with the options `given`
     would write; tells whether anything has changed."""
     before = match["removed_by"]
@@ -189,7 +196,7 @@ def decide(match: dict[str, Any], threshold: float, given: DedupConfig) -> bool:
             procedure_text(match["nearest_test_goal"], match["nearest_test_steps"]),
         )
         match |= {"shared_spans": shared_spans(*texts), "shared_numbers": shared_numbers(*texts)}
-    elif not match["removed_by"] and not in_band(given, match["score"]):
+    elif not match["removed_by"] and not in_band(review_band, match["score"]):
         for name in ("shared_spans", "shared_numbers"):
             match.pop(name, None)
     return match["removed_by"] != before

@@ -137,7 +137,7 @@ def _write(analysis: Analysis, paths: OutputPaths, counts: Tally, digest: Digest
             (removed if outcome.removed else kept).write(as_line(data))
             line = as_line(outcome.match)
             matches.write(line)
-            if review and in_band(config, outcome.match["score"]):
+            if review and in_band(config.review_band, outcome.match["score"]):
                 review.write(line)
     write_jsonl(paths.rejected, ({"set": name, **row.to_json()} for name, row in all_rejected(analysis)))
     written = ["kept", "removed", "matches", "rejected", *(["review"] if config.review else [])]

@@ -82,7 +82,7 @@ def prepare(config: GrpoConfig) -> Prepared:
         check=partial(check_row, rewards),
     )
     tests = read_test_problems(config) if config.eval else None
-    check_engine(config)
+    check_engine(config.engine)
     prompts = _prompts(ref, profile, problems.items, config)
     rows = reward_rows(problems.items, [p.text for p in prompts], [p.opens_thinking for p in prompts])
     if (mode := _check_mode(config, rewards)) != "off":
@@ -227,13 +227,15 @@ def reward_figures(history: Iterable[Mapping[str, Any]]) -> dict[str, float | No
     }
 
 
-def _show_spread(trainer: LedgerTrainer, rows: Sequence[dict[str, Any]], config: GrpoConfig) -> None:
+def _show_spread(
+    trainer: LedgerTrainer, rows: Sequence[dict[str, Any]], num_generations: int, prompts_per_step: int
+) -> None:
     """Sample one batch and print its reward variance: groups whose completions all score the same teach nothing."""
     from statistics import fmean, pstdev
 
     from tools_grpo.rollouts.judge import has_spread, nothing
 
-    n = config.num_generations
+    n = num_generations
     first = [row for row in rows for _ in range(n)]
     completions = trainer.sampler.draw([row["prompt"] for row in first], -1, trainer.judges_ahead(rows))
     context = {"trainer_state": trainer.state, "log_extra": nothing, "log_metric": nothing}
@@ -242,7 +244,7 @@ def _show_spread(trainer: LedgerTrainer, rows: Sequence[dict[str, Any]], config:
     known = [total for total in totals if not math.isnan(total)] or [0.0]
     say(
         f"first batch: reward {fmean(known):.3f}, standard deviation {pstdev(known):.3f}, "
-        f"{flat} of {config.prompts_per_step} groups have zero variance"
+        f"{flat} of {prompts_per_step} groups have zero variance"
     )
     for line in trainer.judge.first_batch(first, completions):
         say(line)

@@ -79,7 +79,7 @@ def plan(config: ExtractConfig) -> Job:
     if config.export == "pt" and len(layers) != 1:
         raise ToolError(f"--export pt stores one layer, and --layers {config.layers} asks for {len(layers)}; name one")
     final_norm = layers[-1] == shape.num_hidden_layers and config.norm == "post"
-    compute = compute_dtype(config)
+    compute = compute_dtype(config.compute_dtype, config.device)
     manifest = Manifest(
         model=config.model,
         reader_sha256=reader_sha256(ref),
@@ -96,15 +96,23 @@ def plan(config: ExtractConfig) -> Job:
         engine="vllm" if config.engine == "vllm" else "transformers",
         compute_dtype=compute,
     )
-    reader = ReaderOptions(config.model, layers, final_norm, config.dtype, compute, config.device, batch_tokens(config))
-    return Job(output_folder(config), traces, manifest, reader, manifest.engine)
+    reader = ReaderOptions(
+        config.model,
+        layers,
+        final_norm,
+        config.dtype,
+        compute,
+        config.device,
+        batch_tokens(config.device, config.max_batch_tokens),
+    )
+    return Job(output_folder(config.data, config.output_dir), traces, manifest, reader, manifest.engine)
 
 
-def output_folder(config: ExtractConfig) -> Path:
-    if config.output_dir is None:
-        path = Path(config.data)
+def output_folder(data: str | None, output_dir: str | None) -> Path:
+    if output_dir is None:
+        path = Path(data)
         return path.with_name(f"{path.stem}-hidden")
-    folder = Path(config.output_dir)
+    folder = Path(output_dir)
     if folder.exists() and not folder.is_dir():
         raise ToolError(f"{folder}: is a file, and --output-dir names the folder of the shards; choose another")
     return folder
@@ -134,20 +142,20 @@ def check_room(folder: Path, ranges: Sequence[tuple[int, int]]) -> None:
                 )
 
 
-def compute_dtype(config: ExtractConfig) -> str:
+def compute_dtype(compute_dtype: str, device: str) -> str:
     """`auto` is bf16 where it is multiplied natively (a GPU, or a processor with AMX), else fp32."""
-    if config.compute_dtype != "auto":
-        return config.compute_dtype
+    if compute_dtype != "auto":
+        return compute_dtype
     import torch
 
-    if pick_device(config.device) == "cuda":
+    if pick_device(device) == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     return "bf16" if torch.cpu.get_capabilities().get("amx_bf16") else "fp32"
 
 
-def batch_tokens(config: ExtractConfig) -> int:
+def batch_tokens(device: str, max_batch_tokens: int | None) -> int:
     """As asked, else what was fastest on a processor; the figure for a GPU has not been measured."""
-    return config.max_batch_tokens or (16384 if pick_device(config.device) == "cuda" else 1024)
+    return max_batch_tokens or (16384 if pick_device(device) == "cuda" else 1024)
 
 
 def _finished(job: Job, start: int, end: int) -> bool:

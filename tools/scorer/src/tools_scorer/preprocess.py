@@ -58,7 +58,7 @@ def preprocess(config: PreprocessConfig, invocation: Invocation) -> Manifest:
     ref = reader_of(config.model)
     rows = read_rows(config.data)
     profile, rows = fitting_profile(ref, config, rows)
-    parts = (config, ref, profile, _load_tokenizer(ref), _groups(config))
+    parts = (config, ref, profile, _load_tokenizer(ref), _groups(config.groups, config.question_key))
     if config.data != "-":  # standard input can be read but once
         _check_usable(_Maker(*parts), rows)
         rows = read_rows(config.data)
@@ -97,8 +97,8 @@ def _load_tokenizer(ref: ModelRef) -> PreTrainedTokenizerBase:
     return load_tokenizer(ref)
 
 
-def _groups(config: PreprocessConfig) -> dict[str, str]:
-    return read_groups(config.groups, config.question_key)
+def _groups(groups: str | None, question_key: str) -> dict[str, str]:
+    return read_groups(groups, question_key)
 
 
 @dataclass

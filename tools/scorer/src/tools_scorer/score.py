@@ -78,10 +78,12 @@ def _of_text(config: ScoreConfig) -> Iterator[dict[str, Any]]:
     reader = open_text_scorer(config.scorer, config.model, config.device, config.batch_tokens)
     rows = read_rows(config.data)
     while chunk := list(itertools.islice(rows, _AT_ONCE)):
-        yield from _chunk(chunk, reader, config)
+        yield from _chunk(chunk, reader, config.question_key, config.response_key)
 
 
-def _chunk(chunk: Sequence[Row | Rejected], reader: TextScorer, config: ScoreConfig) -> Iterator[dict[str, Any]]:
+def _chunk(
+    chunk: Sequence[Row | Rejected], reader: TextScorer, question_key: str, response_key: str
+) -> Iterator[dict[str, Any]]:
     responses: dict[int, Response] = {}
     why: dict[int, str] = {}
     for i, row in enumerate(chunk):
@@ -89,7 +91,7 @@ def _chunk(chunk: Sequence[Row | Rejected], reader: TextScorer, config: ScoreCon
             why[i] = row.reason
             continue
         try:
-            question, text = (lookup(row.data, key) for key in (config.question_key, config.response_key))
+            question, text = (lookup(row.data, key) for key in (question_key, response_key))
         except KeyError as error:
             why[i] = f"no {error} in this row"
             continue

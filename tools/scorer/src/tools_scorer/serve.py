@@ -50,7 +50,7 @@ def serve(config: ServeConfig) -> None:
     from tools_scorer.serving.connections import Admission, protocol
 
     key = read_api_key(config.api_key_env)
-    with _listening(config) as listener:
+    with _listening(config.host, config.port) as listener:
         hosts = tuple(host.lower() for host in (config.host, *config.allowed_host))
         app = Admission(application(config), hosts, key)
         limits = {"http": protocol(config.max_connections), "ws": "none", "h11_max_incomplete_event_size": 1 << 15}
@@ -60,14 +60,14 @@ def serve(config: ServeConfig) -> None:
             server.run(sockets=[listener])
 
 
-def _listening(config: ServeConfig) -> socket.socket:
+def _listening(host: str, port: int) -> socket.socket:
     """The socket, before anything is loaded for it."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)[0]
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family)
     except OSError as error:
         raise ToolError(
-            f"--host {config.host} --port {config.port}: cannot listen there ({error.strerror}); choose another"
+            f"--host {host} --port {port}: cannot listen there ({error.strerror}); choose another"
         ) from error
 
 

@@ -49,7 +49,7 @@ def train(config: TrainConfig, invocation: Invocation) -> RunManifest:
     for format_ in config.export:
         check_exportable(_facts(hidden.manifest, settings, {}, int(settings.calibration == "isotonic")), format_)
     hidden.verify()
-    rows, validation = _rows(hidden, config, settings)
+    rows, validation = _rows(hidden, config.seed, config.step_sample_ratio, settings)
     with draft(output_dir, config, invocation, "scorer") as run:
         run.add_input("hidden", str(hidden.path), hidden_sha256(hidden), n_traces=hidden.n_traces, n_rows=hidden.n_rows)
         metrics = _train_into(run, config, settings, rows, validation)
@@ -70,10 +70,8 @@ def check_unchanged(done: RunManifest, hidden: Hidden) -> RunManifest:
     return done
 
 
-def _rows(hidden: Hidden, config: TrainConfig, settings: Recipe) -> tuple[RowSet, RowSet]:
-    rows = choose_rows(
-        hidden, "train", settings.features, config.step_sample_ratio, settings.weighting, seed=config.seed
-    )
+def _rows(hidden: Hidden, seed: int, step_sample_ratio: float, settings: Recipe) -> tuple[RowSet, RowSet]:
+    rows = choose_rows(hidden, "train", settings.features, step_sample_ratio, settings.weighting, seed=seed)
     validation = choose_rows(hidden, "calibration", settings.features, 1.0, settings.weighting)
     check_learnable(rows, "train")
     check_learnable(validation, "calibration")

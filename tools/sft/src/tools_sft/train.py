@@ -60,7 +60,7 @@ def prepare(config: SftConfig) -> Prepared:
     )
     tests = read_test_problems(config) if config.eval or config.eval_before else None
     tokenizer = load_tokenizer(ref)
-    teacher = find_teacher(config, profile, tokenizer) if config.teacher else None
+    teacher = find_teacher(config.base_model, config.teacher, profile, tokenizer) if config.teacher else None
     context = context_length(load_config(ref))
     encoded = encode(tokenizer, profile, rows.items, config, context)
     if tests:
@@ -139,7 +139,7 @@ def _fit(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> t
     if memory := expected_memory(config, given.ref, given.encoded):
         say(str(memory))
     torch.manual_seed(config.seed)
-    with resumable(run, less_memory(config)):
+    with resumable(run, less_memory(config.batch_size, config.gradient_accumulation)):
         loaded = load_trainable(given.ref, config)
         trainer = make_trainer(run, config, loaded, given.encoded)
         start = Start(loaded.model)
@@ -176,7 +176,7 @@ def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded
     trainer = _trainer_class(config, loaded)(
         model=loaded.model,
         args=args,
-        train_dataset=as_dataset(rows_of(encoded.examples, config)),
+        train_dataset=as_dataset(rows_of(encoded.examples, config.max_length, config.packing)),
         data_collator=partial(collate, pad_token_id=loaded.tokenizer.pad_token_id),
         processing_class=loaded.tokenizer,
         callbacks=[callback],

@@ -40,7 +40,7 @@ def merge(config: MergeConfig, invocation: Invocation) -> Manifest:
         for shard in shards:
             run.add_input(f"shard {shard.options['shard']}", str(shard.path), shard.sha256, run_sha256=shard.sha256)
         model_hash = _input(shards[0], "model")["sha256"][:16]
-        origin = Provenance(whole.seed, model_hash, _profile(shards[0], whole))
+        origin = Provenance(whole.seed, model_hash, _profile(shards[0], whole.model, whole.profile))
         metrics = write_outputs(run, whole, questions.problems, attempts, origin, {})
         return run.finish(metrics, seed=whole.seed, profile=shards[0].data["profile"])
 
@@ -88,9 +88,9 @@ def _input(shard: Manifest, name: str) -> dict[str, Any]:
     return next(entry for entry in shard.data["inputs"] if entry["name"] == name)
 
 
-def _profile(shard: Manifest, config: TracesConfig) -> Profile:
+def _profile(shard: Manifest, model: str, profile: str | None) -> Profile:
     """The profile that the shards were sampled with; one of the model's own is read from the model."""
     name = shard.data["profile"]
-    if config.profile is None and name in PROFILES:
+    if profile is None and name in PROFILES:
         return PROFILES[name]
-    return load_profile(config.profile) if config.profile else choose_profile(resolve(config.model), None)
+    return load_profile(profile) if profile else choose_profile(resolve(model), None)

@@ -55,7 +55,7 @@ def compare_all(baseline: Side, others: Sequence[Side], config: VerdictConfig) -
     """Judge runs against one baseline, all metrics of all runs corrected together. Raises ToolError when two are not
     alike and `allow_mismatch` is off."""
     baseline, *others = _named_apart([baseline, *others])
-    differs = [_differences(baseline, current, config) for current in others]
+    differs = [_differences(baseline, current, config.allow_mismatch) for current in others]
     if baseline.graded is None:
         judged, warnings = _by_aggregates(baseline, others, config)
     else:
@@ -90,18 +90,18 @@ def _named_apart(sides: Sequence[Side]) -> list[Side]:
     return [replace(side, name=name) for side, name in zip(sides, folders, strict=True)]
 
 
-def _differences(baseline: Side, current: Side, config: VerdictConfig) -> list[str]:
+def _differences(baseline: Side, current: Side, allow_mismatch: bool) -> list[str]:
     """What differs in how two runs were made; raises ToolError unless that is allowed."""
     if current.graded is None:
         raise ToolError(f"{current.path}: contains aggregates only, so it can be a baseline but not the current run")
     differs = mismatches(baseline, current) if baseline.graded is not None else []
-    refuse_unlike(baseline.name, current.name, differs, config)
+    refuse_unlike(baseline.name, current.name, differs, allow_mismatch)
     return differs
 
 
-def refuse_unlike(baseline: str, current: str, differs: Sequence[str], config: VerdictConfig) -> None:
+def refuse_unlike(baseline: str, current: str, differs: Sequence[str], allow_mismatch: bool) -> None:
     """Raise ToolError for two runs that differ in how they were, or will be, made, unless that is allowed."""
-    if differs and not config.allow_mismatch:
+    if differs and not allow_mismatch:
         more = f" (and {len(differs) - 3} more)" if len(differs) > 3 else ""
         raise ToolError(
             f"{baseline} and {current} are not alike: {'; '.join(differs[:3])}{more}; "

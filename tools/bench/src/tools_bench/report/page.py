@@ -29,20 +29,20 @@ def run_report(config: ReportConfig) -> Path:
         atomic_write(files["report"]) as file,
     ):
         entries = read_entries(find_runs(config.folders), config.max_examples)
-        file.write(render(page_data(entries, config), config.title))
+        file.write(render(page_data(entries, config.baseline, config.max_examples), config.title))
     return path
 
 
-def page_data(entries: Sequence[Entry], config: ReportConfig) -> dict[str, Any]:
+def page_data(entries: Sequence[Entry], baseline: str | None, max_examples: int) -> dict[str, Any]:
     """All that the script draws."""
     scored = [e for e in entries if e.means]
-    wanted = _baseline(scored, config.baseline)
+    wanted = _baseline(scored, baseline)
     baselines = {e.name: base for e in scored if (base := _baseline_of(e, scored, wanted)) is not None}
     return {
         "made": datetime.now(UTC).isoformat(timespec="minutes"),
         "baseline": wanted.name if wanted else None,
         "metrics": {m.name: {"direction": m.direction, "what": m.what} for m in METRICS.values()},
-        "runs": [_run(e, baselines.get(e.name), config.max_examples) for e in entries],
+        "runs": [_run(e, baselines.get(e.name), max_examples) for e in entries],
         "differences": {e.name: _differences(baselines[e.name], e) for e in scored if e.name in baselines},
         "lineage": lineage(entries),
         "budgets": budgets(entries),

@@ -18,7 +18,7 @@ from tools_shared.config import digest
 def describe_run(config: BenchConfig, plan: Plan) -> dict[str, Any]:
     """The facts of a run that a comparison has to check, and those that the old format has."""
     return {
-        "model_name": display_name(config),
+        "model_name": display_name(config.model, config.model_name),
         "endpoint": config.shown("endpoint"),
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
         "suite": plan.suite.name,

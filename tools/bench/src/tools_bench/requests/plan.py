@@ -53,7 +53,7 @@ def make_plan(config: BenchConfig) -> Plan:
     if config.samples > 1 and config.temperature == 0:
         say(f"--temperature 0: the {config.samples} samples of an item are identical; pass --temperature 0.8")
     params = SamplingParams(config.temperature, config.max_new_tokens, config.samples, config.top_p, seed=config.seed)
-    return Plan(suite, tasks, _profile(config, suite), params)
+    return Plan(suite, tasks, _profile(config.model, config.profile, suite), params)
 
 
 def _suite(config: BenchConfig) -> Suite:
@@ -84,20 +84,20 @@ def _chosen(tasks: Sequence[ReadTask], ids: str) -> list[ReadTask]:
     return [task for task in kept if task.items]
 
 
-def _profile(config: BenchConfig, suite: Suite) -> Profile:
+def _profile(model: str | None, profile: str | None, suite: Suite) -> Profile:
     """The profile that a model was trained with, else that of --profile, of the suite, or the default."""
-    if config.model is not None:
+    if model is not None:
         from tools_shared.models import choose_profile, resolve
 
-        ref = resolve(config.model)
-        return choose_profile(ref, config.profile or (suite.profile if ref.profile is None else None))
-    return load_profile(config.profile or suite.profile or DEFAULT_PROFILE)
+        ref = resolve(model)
+        return choose_profile(ref, profile or (suite.profile if ref.profile is None else None))
+    return load_profile(profile or suite.profile or DEFAULT_PROFILE)
 
 
 def run_folder(config: BenchConfig) -> Path:
     """Where the run goes: the model's name, made fit for a folder, in the output directory."""
     base = config.output_dir or (Path(os.environ["OUTPUT_DIR"]) / "benchmarks" if "OUTPUT_DIR" in os.environ else None)
-    name = display_name(config)
+    name = display_name(config.model, config.model_name)
     folder = Path(base or "outputs/benchmarks") / folder_name(name)
     if _owner(folder) in (None, name):
         return folder
@@ -114,11 +114,11 @@ def _owner(folder: Path) -> str | None:
     return None
 
 
-def display_name(config: BenchConfig) -> str:
-    if config.model_name:
-        return config.model_name
-    if config.model:
-        return Path(config.model).name
+def display_name(model: str | None, model_name: str | None) -> str:
+    if model_name:
+        return model_name
+    if model:
+        return Path(model).name
     raise ToolError("--model-name is missing: it names the results, and the model on the server")
 
 

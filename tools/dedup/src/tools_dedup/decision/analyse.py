@@ -120,11 +120,11 @@ def analyse(
     saved = load_embeddings(config.load_embeddings) if config.load_embeddings else None
     verdicts = read_verdicts(config.verdicts) if config.verdicts else {}
     scans = {name: _scan_test(source, config) for name, source in tests.items()}
-    check_tests(config, scans)
+    check_tests(config.allow_incomplete_test, scans)
     rows, texts, first = _gather(scans)
     containment = Containment(texts)
     whole = _scan_train(train, config, check, containment)
-    check_rejected(config, whole, scans)
+    check_rejected(config.max_rejected, config.strict, whole, scans)
     plan = choose(config, saved.key if saved else None, texts, whole.texts)
     if threshold is not None:
         plan = replace(plan, rules=tuple(replace(rule, threshold=threshold) for rule in plan.rules))
@@ -155,10 +155,10 @@ def train_keys(config: DedupConfig) -> Keys:
     return Keys(config.train_goal_key, config.train_steps_key, config.train_topic_key, **text, side="train")
 
 
-def check_tests(config: DedupConfig, tests: Mapping[str, Scan]) -> None:
+def check_tests(allow_incomplete_test: bool, tests: Mapping[str, Scan]) -> None:
     """Raises ToolError when a test row or file cannot be used: what repeats it would stay, unseen."""
     rejected = [r for found in tests.values() for r in found.rejected]
-    if rejected and not config.allow_incomplete_test:
+    if rejected and not allow_incomplete_test:
         first, n = rejected[0], len(rejected)
         raise ToolError(
             f"{first.origin}: {first.reason} ({n} test row{'s' * (n > 1)} cannot be used, and training rows that "
@@ -166,12 +166,12 @@ def check_tests(config: DedupConfig, tests: Mapping[str, Scan]) -> None:
         )
 
 
-def check_rejected(config: DedupConfig, train: Scan, tests: Mapping[str, Scan]) -> None:
+def check_rejected(max_rejected: int | None, strict: bool, train: Scan, tests: Mapping[str, Scan]) -> None:
     """Raises ToolError when more rows were rejected than the options allow."""
     rejected = [*train.rejected, *(r for found in tests.values() for r in found.rejected)]
-    allowed = 0 if config.strict else config.max_rejected
+    allowed = 0 if strict else max_rejected
     if allowed is not None and len(rejected) > allowed:
-        flag = "--strict" if config.strict else f"--max-rejected {allowed}"
+        flag = "--strict" if strict else f"--max-rejected {allowed}"
         first = rejected[0]
         raise ToolError(f"{first.origin}: {first.reason} ({len(rejected)} rows rejected, {flag} allows {allowed})")
 
@@ -271,7 +271,7 @@ def _vectors(result: Analysis, saved: SavedEmbeddings | None) -> tuple[Vectors, 
         result.model_key, result.n_encoded = embedder.key, embedder.n_encoded
         result.n_truncated, result.n_test_truncated = (found.n_truncated for found in both)
     if config.save_embeddings and not config.dry_run:
-        with opened_embeddings(config) as path:
+        with opened_embeddings(config.overwrite, config.save_embeddings) as path:
             save_embeddings(
                 path, result.model_key, both[0], train.text_ids, train.texts, both[1], test_rows, result.test_texts
             )

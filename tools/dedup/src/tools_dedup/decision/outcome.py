@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tools_dedup.config import DedupConfig
 from tools_dedup.decision.analyse import CONTAINS, Analysis, TestRow, train_keys
 from tools_dedup.input.contents import Content, content_of
 from tools_dedup.lexical.evidence import FEATURES
@@ -77,16 +76,16 @@ def match_record(analysis: Analysis, i: int, row: Row, content: Content, removed
     }
     if contained:
         record["contains"] = contained.to_json()
-    if test and (removed_by or in_band(analysis.config, record["score"])):
+    if test and (removed_by or in_band(analysis.config.review_band, record["score"])):
         text = "\n".join(contained.spans) if contained else content.text
         record["shared_spans"] = shared_spans(text, test.content.text)
         record["shared_numbers"] = shared_numbers(text, test.content.text)
     return record
 
 
-def in_band(config: DedupConfig, score: float | None) -> bool:
+def in_band(review_band: tuple[float, float] | None, score: float | None) -> bool:
     """Whether a score is in the band of --review."""
-    band = config.review_band
+    band = review_band
     return band is not None and score is not None and band[0] <= score <= band[1]
 
 

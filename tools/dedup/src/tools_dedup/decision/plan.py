@@ -47,29 +47,35 @@ def choose(
     model = _model(config, saved_key)
     methods = config.method or ("exact", "semantic" if model else "lexical")
     if not config.method and model is None:
-        _refuse_vectors(config)
+        _refuse_vectors(config.save_embeddings, config.threshold)
         warnings.append(NO_MODEL)
     if "semantic" in methods and model is None:
         raise ToolError(f"--method semantic needs a model and {DEFAULT_MODEL} is not reachable; give --model FOLDER")
-    own = _own_calibration(config, model, methods)
+    own = _own_calibration(config.calibration, config.threshold, model, methods)
     texts, whose = (tests, "test") if tests else (train, "training")
-    domain = _domain(config, texts, whose, warnings)
+    domain = _domain(config.calibration, config.domain, texts, whose, warnings)
     scored = [name for name in ("semantic", "lexical") if name in methods]
     rules = [_rule(name, config, model, own, domain, warnings) for name in scored]
     if any(rule is None for rule in rules):
-        rules = [_cosine_rule(config, 1.0), _lexical_rule(config, None, domain)]
+        rules = [_cosine_rule(config.guard, config.top_k, 1.0), _lexical_rule(config, None, domain)]
     rules = _compared(rules, texts, warnings)
     if config.search == "approximate" and (not rules or rules[0].method != "semantic"):
         raise ToolError("--search approximate compares a model's vectors and this run has none; give --model FOLDER")
     return Plan("exact" in methods, tuple(rules), model, tuple(warnings), domain)
 
 
-def _domain(config: DedupConfig, texts: Sequence[str], whose: str, warnings: list[str]) -> str:
+def _domain(
+    calibration: str | None,
+    domain: str,
+    texts: Sequence[str],
+    whose: str,
+    warnings: list[str],
+) -> str:
     """That of --domain, else what most of the texts are; a second one with many of them is said."""
-    if config.domain != "auto":
-        return config.domain
+    if domain != "auto":
+        return domain
     first, *others = domains_of(texts).items()
-    if others and others[0][1] >= MIXED and config.calibration is None:
+    if others and others[0][1] >= MIXED and calibration is None:
         shares = ", ".join(f"{100 * share:.0f} % {name}" for name, share in (first, *others))
         warnings.append(
             f"the {whose} texts are mixed ({shares}) and the rule for {first[0]} decides on all; run each kind alone "
@@ -95,9 +101,9 @@ def _compared(rules: list[Rule], texts: Sequence[str], warnings: list[str]) -> l
     return result
 
 
-def _refuse_vectors(config: DedupConfig) -> None:
+def _refuse_vectors(save_embeddings: str | None, threshold: float | None) -> None:
     """Raises ToolError for options that need the vectors of a model, where there is none."""
-    for flag, value in (("--threshold", config.threshold), ("--save-embeddings", config.save_embeddings)):
+    for flag, value in (("--threshold", threshold), ("--save-embeddings", save_embeddings)):
         if value is not None:
             raise ToolError(
                 f"{flag} {value} needs the vectors of a model: none was given, and {DEFAULT_MODEL} is neither "
@@ -123,12 +129,14 @@ def _model(config: DedupConfig, saved_key: Mapping[str, Any] | None) -> ModelRef
     )
 
 
-def _own_calibration(config: DedupConfig, model: ModelRef | None, methods: tuple[str, ...]) -> Calibration | None:
+def _own_calibration(
+    calibration: str | None, threshold: float | None, model: ModelRef | None, methods: tuple[str, ...]
+) -> Calibration | None:
     """That of --calibration. Raises ToolError when it serves none of the methods."""
-    if config.calibration is None:
+    if calibration is None:
         return None
-    own = read_calibration(config.calibration)
-    given = f"--calibration {config.calibration} was made for {own.model}"
+    own = read_calibration(calibration)
+    given = f"--calibration {calibration} was made for {own.model}"
     if own.fingerprint == LEXICAL:
         if "lexical" not in methods:
             raise ToolError(f"{given}; add --method lexical, or make one with tools-dedup calibrate --model")
@@ -136,7 +144,7 @@ def _own_calibration(config: DedupConfig, model: ModelRef | None, methods: tuple
         raise ToolError(f"{given} and this run has no model; give --model, or leave it out")
     elif own.fingerprint != model.fingerprint:
         raise ToolError(f"{given}, not for {model.name}; make one with tools-dedup calibrate --model")
-    elif config.threshold is not None:
+    elif threshold is not None:
         raise ToolError(f"{given} and has a threshold of its own, --threshold is a plain cosine; leave one of them out")
     return own
 
@@ -153,12 +161,12 @@ def _rule(
     if name == "lexical":
         return _lexical_rule(config, own, domain)
     if config.threshold is not None:
-        return _cosine_rule(config, config.threshold)
+        return _cosine_rule(config.guard, config.top_k, config.threshold)
     calibration = own if own and own.fingerprint != LEXICAL else shipped(domain).get(model.fingerprint)
     if calibration:
         return Rule("semantic", calibration.threshold, calibration, "numbers" in config.guard, config.top_k)
     if model.name == DEFAULT_MODEL:
-        return _cosine_rule(config, DEFAULT_MODEL_THRESHOLD)
+        return _cosine_rule(config.guard, config.top_k, DEFAULT_MODEL_THRESHOLD)
     warnings.append(
         f"NOT CALIBRATED: no threshold is known for {model.name}, and one of another model means nothing. Rows go by "
         "their words and numbers; the cosines are only written down. Give --threshold, or make a calibration with "
@@ -167,8 +175,8 @@ def _rule(
     return None
 
 
-def _cosine_rule(config: DedupConfig, threshold: float) -> Rule:
-    return Rule("semantic", threshold, None, "numbers" in config.guard, config.top_k)
+def _cosine_rule(guard: tuple[str, ...], top_k: int, threshold: float) -> Rule:
+    return Rule("semantic", threshold, None, "numbers" in guard, top_k)
 
 
 def _lexical_rule(config: DedupConfig, own: Calibration | None, domain: str) -> Rule:

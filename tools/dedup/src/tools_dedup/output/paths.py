@@ -73,11 +73,11 @@ def opened_outputs(
 
 
 @contextmanager
-def opened_embeddings(config: DedupConfig) -> Iterator[Path]:
+def opened_embeddings(overwrite: bool, save_embeddings: str | None) -> Iterator[Path]:
     """Where to write the file of --save-embeddings, until it is published."""
     flag = "--save-embeddings"
-    paths = {"embeddings": Path(str(config.save_embeddings))}
-    with output_files(f"{TOOL} {flag}", paths, flag=flag, overwrite=config.overwrite) as files:
+    paths = {"embeddings": Path(str(save_embeddings))}
+    with output_files(f"{TOOL} {flag}", paths, flag=flag, overwrite=overwrite) as files:
         yield files["embeddings"]
 
 
@@ -106,5 +106,5 @@ def check_inputs(config: DedupConfig, paths: OutputPaths) -> None:
     if config.save_embeddings and Path(config.save_embeddings).resolve() in {p.resolve() for p in outputs[:-1]}:
         raise ToolError(f"--save-embeddings {config.save_embeddings}: is another output too; give another path")
     if config.save_embeddings and not config.dry_run:
-        with opened_embeddings(config):
+        with opened_embeddings(config.overwrite, config.save_embeddings):
             pass  # what is in its way is said before anything is encoded

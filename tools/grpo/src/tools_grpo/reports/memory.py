@@ -44,9 +44,8 @@ def vllm_memory(config: GrpoConfig) -> list[str]:
     return [f"vLLM besides: {gib(share)} while it draws; while a step trains its weights wait in the machine's memory"]
 
 
-def less_memory(config: GrpoConfig) -> str:
+def less_memory(batch_size: int | None, n_completions: int) -> str:
     """Which flags to lower when memory runs out and the run is to go on with the same result."""
     return (
-        f"lower --batch-size (now {config.batch_size}) to another divisor of {config.n_completions}, "
-        "or pass --gradient-checkpointing"
+        f"lower --batch-size (now {batch_size}) to another divisor of {n_completions}, or pass --gradient-checkpointing"
     )

@@ -181,7 +181,11 @@ def open_policy(run: Draft, loaded: Loaded, config: GrpoConfig, prompts: Sequenc
     folder = run.path / FOLDER / f"rank-{processes.rank()}"
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     folder.mkdir(parents=True)
-    opened = _served(loaded, config, folder) if config.engine == "http" else _colocated(loaded, config, prompts, folder)
+    opened = (
+        _served(loaded, config.api_key_env, config.endpoint, folder)
+        if config.engine == "http"
+        else _colocated(loaded, config, prompts, folder)
+    )
     try:
         with opened as policy:
             yield policy
@@ -193,12 +197,12 @@ def open_policy(run: Draft, loaded: Loaded, config: GrpoConfig, prompts: Sequenc
 
 
 @contextmanager
-def _served(loaded: Loaded, config: GrpoConfig, folder: Path) -> Iterator[Policy]:
+def _served(loaded: Loaded, api_key_env: str | None, endpoint: str | None, folder: Path) -> Iterator[Policy]:
     from tools_shared.engines.http.address import read_api_key
     from tools_shared.engines.http.transport import Server
     from tools_shared.engines.vllm.server import VllmServerEngine
 
-    server = Server(config.endpoint, read_api_key(config.api_key_env), concurrency=UNDER_WAY, timeout=PATIENCE)
+    server = Server(endpoint, read_api_key(api_key_env), concurrency=UNDER_WAY, timeout=PATIENCE)
     model, end = loaded.model, loaded.model.generation_config.eos_token_id
     served = Served(VllmServerEngine(server, loaded.tokenizer, context_length(model.config), end), folder)
     try:
@@ -217,7 +221,7 @@ def _colocated(loaded: Loaded, config: GrpoConfig, prompts: Sequence[Prompt], fo
         )
     longest = max(len(prompt.token_ids) for prompt in prompts) + config.max_completion_length
     engine = open_vllm(
-        as_files(loaded, config, folder),
+        as_files(loaded, config.adapter, folder),
         replace(config, max_model_len=config.max_model_len or longest),
         **vllm_options(config),
     )
@@ -235,14 +239,14 @@ def vllm_options(config: LocalEngineConfig) -> dict[str, Any]:
     }
 
 
-def as_files(loaded: Loaded, config: GrpoConfig, folder: Path) -> ModelRef:
+def as_files(loaded: Loaded, adapter: str, folder: Path) -> ModelRef:
     """The model that is to be trained as vLLM reads it: where its base is, and the adapter as it begins.
 
     A base that an adapter was merged into exists nowhere yet, and is written once.
     """
     ref, model = loaded.ref, loaded.model
     weights = ref.weights
-    if ref.adapter is not None and config.adapter == "merge":
+    if ref.adapter is not None and adapter == "merge":
         weights = str(folder / "base")
         _save_base(model, folder / "base")
     save_trained(model, folder / "first")

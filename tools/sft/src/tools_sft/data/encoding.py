@@ -97,9 +97,9 @@ def encode_record(
     return encode_example(tokenizer, prompt, completion, loss_on)
 
 
-def rows_of(examples: Sequence[Example], config: SftConfig) -> list[list[Example]]:
+def rows_of(examples: Sequence[Example], max_length: int, packing: bool) -> list[list[Example]]:
     """The rows of the batches: one example each, or several when they are packed."""
-    return pack(examples, config.max_length) if config.packing else [[example] for example in examples]
+    return pack(examples, max_length) if packing else [[example] for example in examples]
 
 
 def pack(examples: Sequence[Example], max_length: int) -> list[list[Example]]:

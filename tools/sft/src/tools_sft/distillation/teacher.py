@@ -13,31 +13,30 @@ from tools_shared.prompts.ends import end_of_turn_id
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from tools_sft.config import SftConfig
 
 OTHERWISE = "draw its answers with tools-traces and train on them with tools-sft --traces-file"
 
 
-def find_teacher(config: SftConfig, profile: Profile, tokenizer: PreTrainedTokenizerBase) -> ModelRef:
+def find_teacher(
+    base_model: str, teacher: str | None, profile: Profile, tokenizer: PreTrainedTokenizerBase
+) -> ModelRef:
     """The teacher, found but not loaded; its number of tokens may be padded otherwise than the student's.
 
     Raises ToolError, with the way that is open to it, for a server and for a model that reads other tokens or was
     trained with another prompt profile.
     """
-    if "://" in config.teacher:
-        raise ToolError(
-            f"--teacher {config.teacher}: a server does not give the probabilities of all tokens; {OTHERWISE}"
-        )
-    ref = resolve(config.teacher)
+    if "://" in teacher:
+        raise ToolError(f"--teacher {teacher}: a server does not give the probabilities of all tokens; {OTHERWISE}")
+    ref = resolve(teacher)
     theirs = load_tokenizer(ref)
     if theirs.get_vocab() != tokenizer.get_vocab() or end_of_turn_id(theirs) != end_of_turn_id(tokenizer):
         raise ToolError(
-            f"--teacher {config.teacher}: its tokenizer ({len(theirs)} tokens) is not that of {config.base_model} "
+            f"--teacher {teacher}: its tokenizer ({len(theirs)} tokens) is not that of {base_model} "
             f"({len(tokenizer)}), so their probabilities cannot be compared; {OTHERWISE}"
         )
     if ref.profile is not None and ref.profile != profile:
         raise ToolError(
-            f"--teacher {config.teacher}: was trained with the prompt profile '{ref.profile.name}', the student uses "
+            f"--teacher {teacher}: was trained with the prompt profile '{ref.profile.name}', the student uses "
             f"'{profile.name}'; start from a student of that profile, or {OTHERWISE}"
         )
     return ref

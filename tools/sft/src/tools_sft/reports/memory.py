@@ -25,7 +25,10 @@ def expected_memory(config: SftConfig, ref: ModelRef, encoded: Encoded) -> Memor
 def _reckoned(config: SftConfig, ref: ModelRef, encoded: Encoded) -> Memory:
     from tools_shared.training.memory import estimate
 
-    longest = max(sum(len(example.token_ids) for example in row) for row in rows_of(encoded.examples, config))
+    longest = max(
+        sum(len(example.token_ids) for example in row)
+        for row in rows_of(encoded.examples, config.max_length, config.packing)
+    )
     memory = estimate(ref, config, config.batch_size, longest, config.gradient_checkpointing).spread(config)
     return with_teacher(memory, config, config.batch_size * longest) if config.teacher else memory
 
@@ -41,9 +44,9 @@ def with_teacher(memory: Memory, config: SftConfig, n_tokens: int) -> Memory:
     return replace(memory, weights=memory.weights + weights, activations=memory.activations + logits)
 
 
-def less_memory(config: SftConfig) -> str:
+def less_memory(batch_size: int, gradient_accumulation: int) -> str:
     """Which flags to lower when memory runs out; the run goes on with them, for the result is the same."""
     return (
-        f"lower --batch-size (now {config.batch_size}) and raise --gradient-accumulation (now "
-        f"{config.gradient_accumulation}) by as much, or pass --gradient-checkpointing"
+        f"lower --batch-size (now {batch_size}) and raise --gradient-accumulation (now "
+        f"{gradient_accumulation}) by as much, or pass --gradient-checkpointing"
     )

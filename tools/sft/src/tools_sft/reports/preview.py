@@ -19,7 +19,7 @@ def dry_run(config: SftConfig) -> str:
 
     given = prepare(config)
     examples = given.encoded.examples
-    n_rows = len(rows_of(examples, config))
+    n_rows = len(rows_of(examples, config.max_length, config.packing))
     n_batches = -(-n_rows // config.batch_size)
     steps = n_steps(n_batches, config.gradient_accumulation, config.epochs, config.max_steps)
     counts = (

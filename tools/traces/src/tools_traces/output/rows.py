@@ -63,19 +63,19 @@ def outcomes(
         wanted = n_wanted({k: a.verified for k, a in mine.items()}, config.goal, max_attempts)
         drawn = [mine[k] for k in range(wanted)]
         fit = [attempt for attempt in drawn if (attempt.id, attempt.sample) not in left_out]
-        found.append(Outcome(problem, drawn, choose(fit, config)))
+        found.append(Outcome(problem, drawn, choose(fit, config.keep, config.keep_count)))
     return found
 
 
-def choose(attempts: Sequence[Attempt], config: OutputConfig) -> list[Attempt]:
+def choose(attempts: Sequence[Attempt], keep: str, keep_count: int | None) -> list[Attempt]:
     """The attempts that `--keep` keeps: verified ones only."""
     verified = [attempt for attempt in attempts if attempt.verified]
-    if config.keep == "shortest":
+    if keep == "shortest":
         return sorted(verified, key=lambda a: (a.n_tokens or len(a.response), a.sample))[:1]
-    if config.keep == "diverse":
+    if keep == "diverse":
         # One reasoning path for each list of equations, as in RFT (Yuan et al. 2023, arXiv 2308.01825, section 3.3).
         return list({equations(a.reasoning or ""): a for a in reversed(verified)}.values())[::-1]
-    return verified[: config.keep_count]
+    return verified[:keep_count]
 
 
 def equations(reasoning: str) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ def _rows_of(outcome: Outcome, config: OutputConfig, origin: Provenance, seen: s
         return
     counts.successes += bool(outcome.chosen)
     for attempt in outcome.chosen:
-        if not _repeats(outcome.problem, attempt.reasoning or "", seen, counts, config):
+        if not _repeats(outcome.problem, attempt.reasoning or "", seen, counts, config.dedup):
             yield model_row(outcome, attempt, config, origin)
     if not outcome.chosen:
         yield from _fallback(outcome, config, origin, seen, counts)
@@ -127,18 +127,18 @@ def _rows_of(outcome: Outcome, config: OutputConfig, origin: Provenance, seen: s
 def _fallback(outcome: Outcome, config: OutputConfig, origin: Provenance, seen: set, counts: Written) -> Iterator[dict]:
     if config.fallback == "skip" or config.accept is not None or not outcome.problem.reasoning:
         counts.skipped += 1
-    elif not _repeats(outcome.problem, outcome.problem.reasoning, seen, counts, config):
+    elif not _repeats(outcome.problem, outcome.problem.reasoning, seen, counts, config.dedup):
         counts.fallbacks += 1
         yield original_row(outcome, origin)
 
 
-def _repeats(problem: Problem, reasoning: str, seen: set[tuple[str, str]], counts: Written, config: OutputConfig):
+def _repeats(problem: Problem, reasoning: str, seen: set[tuple[str, str]], counts: Written, dedup: bool):
     """Whether question and reasoning stand in an earlier row and are to be left out; counted either way."""
     key = (normal(problem.question), normal(reasoning))
     repeated = key in seen
     seen.add(key)
     counts.duplicates += repeated
-    return repeated and config.dedup
+    return repeated and dedup
 
 
 def model_row(outcome: Outcome, attempt: Attempt, config: OutputConfig, origin: Provenance) -> dict[str, Any]:
