@@ -55,7 +55,13 @@ def test_the_sampler_what_is_saved_and_the_loaded_config_have_one_set(animal, tm
     assert set(configured if isinstance(configured, list) else [configured]) == ends
     for name, options in (("adapter", LoraOptions()), ("whole", LoraOptions(full_finetune=True))):
         trained = make_trainable(load(loaded.ref, device="cpu", with_adapter=False), options)
-        save(trained, tmp_path / name, tmp_path / name, TAGS, saves_full_weights(trained, options))
+        save(
+            trained,
+            tmp_path / name,
+            tmp_path / name,
+            TAGS,
+            saves_full_weights(trained, options.adapter, options.full_finetune),
+        )
         assert sorted(named(tmp_path / name)) == sorted(ends)
         if name == "adapter":
             save_merged(trained, tmp_path / "merged", TAGS)

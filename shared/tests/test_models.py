@@ -33,7 +33,8 @@ def trained(spec, options=None, seed=1):
 
 
 def saved(folder, loaded, options=None):
-    save(loaded, folder, folder, TAGS, saves_full_weights(loaded, options or LoraOptions()))
+    options = options or LoraOptions()
+    save(loaded, folder, folder, TAGS, saves_full_weights(loaded, options.adapter, options.full_finetune))
     return folder
 
 

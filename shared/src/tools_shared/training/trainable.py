@@ -256,6 +256,6 @@ def check_trainable(ref: ModelRef, options: LoraOptions) -> None:
         )
 
 
-def saves_full_weights(loaded: Loaded, options: LoraOptions) -> bool:
+def saves_full_weights(loaded: Loaded, adapter: str, full_finetune: bool) -> bool:
     """Whether the result cannot be told as an adapter on the base that the user named: then whole weights are saved."""
-    return options.full_finetune or (loaded.ref.adapter is not None and options.adapter == "merge")
+    return full_finetune or (loaded.ref.adapter is not None and adapter == "merge")

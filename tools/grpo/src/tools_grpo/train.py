@@ -85,15 +85,15 @@ def prepare(config: GrpoConfig) -> Prepared:
     check_engine(config.engine)
     prompts = _prompts(ref, profile, problems.items, config)
     rows = reward_rows(problems.items, [p.text for p in prompts], [p.opens_thinking for p in prompts])
-    if (mode := _check_mode(config, rewards)) != "off":
+    if (mode := _check_mode(config.reward_check, rewards)) != "off":
         check = check_rewards(rewards, problems.items, profile, mode=mode, rows=rows)
         say("\n".join([str(check), *check.warnings]))
     return Prepared(ref, profile, problems, prompts, tests, rewards, rows)
 
 
-def _check_mode(config: GrpoConfig, rewards: Sequence[Reward]) -> Mode:
+def _check_mode(asked: Mode | None, rewards: Sequence[Reward]) -> Mode:
     """What the gold answers alone decide is refused where it is odd; of opinions it is said."""
-    return config.reward_check or ("strict" if all(reward.is_verifiable for reward in rewards) else "warn")
+    return asked or ("strict" if all(reward.is_verifiable for reward in rewards) else "warn")
 
 
 def base_of(config: GrpoConfig) -> RemoteBase:
@@ -190,7 +190,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
     ]
     for reward in given.rewards:
         reward.attach(run.path)
-    with resumable(run, less_memory(config)):
+    with resumable(run, less_memory(config.batch_size, config.n_completions)):
         loaded = load_trainable(given.ref, config)
         checkpoint = resume_point(run)
         if processes.is_main():
@@ -202,12 +202,23 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
             if checkpoint is None:
                 policy.renew(trainer)
                 if processes.is_main():
-                    _show_spread(trainer, training_rows(given.rows)[: config.prompts_per_step], config)
+                    _show_spread(
+                        trainer,
+                        training_rows(given.rows)[: config.prompts_per_step],
+                        config.num_generations,
+                        config.prompts_per_step,
+                    )
             fit(trainer, run, checkpoint, stop, guards)
         loaded = whole(loaded, None if config.eval else "cpu", keep=config.eval or processes.is_main())
         learned = outcome(trainer.state.log_history, start, loaded)  # before an adapter is merged into what is saved
         if processes.is_main():
-            save(loaded, run.model_dir, run.final / "model", given.profile, saves_full_weights(loaded, config))
+            save(
+                loaded,
+                run.model_dir,
+                run.final / "model",
+                given.profile,
+                saves_full_weights(loaded, config.adapter, config.full_finetune),
+            )
     figures = reward_figures(trainer.state.log_history)
     return loaded, {"n_train": len(given.rows), "steps": trainer.state.global_step, **figures, **learned}
 
@@ -250,7 +261,7 @@ def _show_spread(
         say(line)
     if asked := {name: n for name, n in trainer.judge.facts().items() if name.startswith("judge/") and n}:
         say("judging before the first step: " + ", ".join(f"{name[6:]} {n:.6g}" for name, n in asked.items()))
-    if flat == config.prompts_per_step:
+    if flat == prompts_per_step:
         say("every group has zero variance: the model solves all of these problems or none; such steps teach nothing")
 
 

@@ -44,7 +44,7 @@ def score(config: ScoreConfig) -> dict[str, Any]:
         "tools-scorer score", {"scores": Path(config.output_file)}, flag="--output-file", inputs=_inputs(config.data),
         overwrite=config.overwrite,
     ) as files:  # fmt: skip
-        made = _of_states(config) if (Path(config.data) / MANIFEST).exists() else _of_text(config)
+        made = _of_states(config.data, config.scorer) if (Path(config.data) / MANIFEST).exists() else _of_text(config)
         write_jsonl(files["scores"], counted())
     if not counts["n_scored"]:
         raise ToolError(
@@ -59,8 +59,8 @@ def _inputs(spec: str) -> Iterable[Path]:
     return folder.iterdir() if folder.is_dir() else files_among(spec)
 
 
-def _of_states(config: ScoreConfig) -> Iterator[dict[str, Any]]:
-    scorer, hidden = load_scorer(config.scorer), open_hidden(config.data)
+def _of_states(folder: str, scorer_spec: str) -> Iterator[dict[str, Any]]:
+    scorer, hidden = load_scorer(scorer_spec), open_hidden(folder)
     scorer.check_reader(hidden.manifest.to_json(), str(hidden.path), READER_FIELDS)
     hidden.verify()
     for shard in hidden.shards:

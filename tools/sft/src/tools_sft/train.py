@@ -148,7 +148,13 @@ def _fit(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> t
         history = trainer.state.log_history
         learned = outcome(history, start, loaded)  # before an adapter is merged into what is saved
         if processes.is_main():
-            save(loaded, run.model_dir, run.final / "model", given.profile, saves_full_weights(loaded, config))
+            save(
+                loaded,
+                run.model_dir,
+                run.final / "model",
+                given.profile,
+                saves_full_weights(loaded, config.adapter, config.full_finetune),
+            )
     return loaded, {"steps": trainer.state.global_step, **step_losses(history), **learned}
 
 

@@ -115,7 +115,7 @@ def _here(
 ) -> _Drawing:
     """Sample with an engine of this process."""
     engine = open_vllm(ref, config, layers_of(config, ref)) if config.record_hidden else open_engine(ref, config)
-    pairs = _rendered(engine.tokenizer, engine.context_length, profile, questions, config)
+    pairs = _rendered(engine.tokenizer, engine.context_length, profile, questions, config.max_new_tokens)
     grade, recorder = grader(profile, config.token_ids), None
     if accepted is not None and config.acceptance is not None:
         grade = accepter(accepted, config.acceptance[1], profile, config.token_ids)
@@ -142,18 +142,18 @@ def _by_workers(
 
     check_ray()
     length = config.max_model_len or context_length(load_config(ref))
-    _rendered(load_tokenizer(ref), length, profile, questions, config)
+    _rendered(load_tokenizer(ref), length, profile, questions, config.max_new_tokens)
     fleet = Fleet(questions.problems, config, profile, journal)
     return _Drawing(fleet, fleet.run)
 
 
 def _rendered(
-    tokenizer, context_length: int | None, profile: Profile, questions: Questions, config: TracesConfig
+    tokenizer, context_length: int | None, profile: Profile, questions: Questions, max_new_tokens: int
 ) -> list[tuple[Problem, Prompt]]:
     """Each question with its prompt; raises ToolError for one that does not fit into the context."""
     prompts = [render_question(tokenizer, profile, problem.question) for problem in questions.problems]
     places = [str(problem.origin or problem.id) for problem in questions.problems]
-    check_fits(prompts, places, context_length, config.max_new_tokens)
+    check_fits(prompts, places, context_length, max_new_tokens)
     return list(zip(questions.problems, prompts, strict=True))
 
 

@@ -11,25 +11,24 @@ from tools_shared.runs import Draft, read_manifest
 from tools_shared.runs.read import MANIFEST
 from tools_shared.scorers.scorer import WEIGHTS, find_scorer
 from tools_traces.attempts.journal import Attempt, Key
-from tools_traces.config import OutputConfig
 
 
 def score_verified(
-    run: Draft, config: OutputConfig, problems: Sequence[Problem], attempts: Mapping[Key, Attempt]
+    run: Draft, spec: str | None, problems: Sequence[Problem], attempts: Mapping[Key, Attempt]
 ) -> dict[Key, float | None]:
     """The mean step probability of each verified attempt by question and sample; None where nothing can be judged.
 
     Empty without `--scorer`. Notes the scorer among the inputs; raises ToolError when it or its reader is missing.
     """
-    if config.scorer is None:
+    if spec is None:
         return {}
     from tools_shared.scorers.text import Response, open_text_scorer
 
-    sha256 = sha256_file(find_scorer(config.scorer) / WEIGHTS)
-    parent = read_manifest(config.scorer).sha256 if (Path(config.scorer) / MANIFEST).exists() else None
-    run.add_input("scorer", config.scorer, sha256, run_sha256=parent)
+    sha256 = sha256_file(find_scorer(spec) / WEIGHTS)
+    parent = read_manifest(spec).sha256 if (Path(spec) / MANIFEST).exists() else None
+    run.add_input("scorer", spec, sha256, run_sha256=parent)
     questions = {problem.id: problem.question for problem in problems}
     verified = {key: attempt for key, attempt in attempts.items() if attempt.verified and key[0] in questions}
-    scorer = open_text_scorer(config.scorer)
+    scorer = open_text_scorer(spec)
     scored = scorer.score([Response(questions[key[0]], attempt.response) for key, attempt in verified.items()])
     return {key: s.score.mean if s.score else None for key, s in zip(verified, scored, strict=True)}

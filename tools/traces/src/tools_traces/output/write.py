@@ -25,7 +25,7 @@ def write_outputs(
     timing: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write rows, graded attempts where asked for, and the figures; returns the figures."""
-    scores = score_verified(run, config, problems, attempts)
+    scores = score_verified(run, config.scorer, problems, attempts)
     low = {key for key, score in scores.items() if score is None or score < config.min_score}
     found = outcomes(problems, attempts, config, config.max_attempts, low)
     counts = Written()

@@ -49,7 +49,7 @@ def read_questions(config: TracesConfig, accepted: Reward | None = None) -> Ques
     rejected = [*read.rejected, *invalid]
     tests = read_problems(config.decontaminate) if config.decontaminate else None
     if tests is not None:
-        usable, leaked = _without_tests(usable, tests, config)
+        usable, leaked = _without_tests(usable, tests)
         rejected += leaked
     i, n = config.shard_of
     if not usable[i::n]:
@@ -58,9 +58,7 @@ def read_questions(config: TracesConfig, accepted: Reward | None = None) -> Ques
     return Questions(usable[i::n], rejected, read, tests)
 
 
-def _without_tests(
-    problems: list[Problem], tests: Collected[Problem], config: TracesConfig
-) -> tuple[list[Problem], list[Rejected]]:
+def _without_tests(problems: list[Problem], tests: Collected[Problem]) -> tuple[list[Problem], list[Rejected]]:
     """Leave out questions that share all their words, or N_GRAM words in a row, with a test question."""
     known: dict[tuple[str, ...], str] = {}
     for test in tests.items:
