@@ -81,6 +81,7 @@ def test_the_first_screen_of_help_fits_a_screen(command):
 def test_the_whole_help_has_every_option_with_its_variable(command):
     options = [p for p in command.params if isinstance(p, EnvironmentOption)]
     whole = shown(command, "--help-all" if not all(o.basic for o in options) else "--help")
+    options = [o for o in options if not o.hidden]
     missing = [o.opts[0] for o in options if not re.search(rf"^  {o.opts[0]}\b", whole, re.MULTILINE)]
     assert not missing
     if "--help-all" in shown(command, "--help"):

@@ -77,9 +77,14 @@ main()
 
 
 def test_only_the_console_prints():
-    """Every module prints by `tools_shared.console`: a call of print, click.echo or a stream's write is found here."""
+    """Every module prints by `tools_shared.console`: a call of print, click.echo or a stream's write is found here.
+
+    What runs in a sandbox has no other way than its streams, which are read outside.
+    """
     found = []
-    for path in (p for package in PACKAGES for p in package.rglob("*.py") if p.parent.name != "console"):
+    for path in (
+        p for package in PACKAGES for p in package.rglob("*.py") if p.parent.name not in ("console", "sandbox")
+    ):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in (
                 "print",
@@ -101,11 +106,11 @@ PROGRAM = """
 import sys, time
 from tools_shared.console import progress, say
 with progress(total=40, initial=20, label="evaluating", unit="problem", every=0.05) as bar:
-    time.sleep(0.3)
+    time.sleep(1)
     bar.update(10)
     bar.note("loss 0.3")
     say("a line")
-    time.sleep(0.3)
+    time.sleep(1)
 print(sum(progress(range(5), label="counting")), bar.line())
 """
 
@@ -113,7 +118,7 @@ print(sum(progress(range(5), label="counting")), bar.line())
 def test_progress_without_a_terminal_is_a_line_now_and_then_also_while_nothing_is_finished():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
     lines = done.stderr.splitlines()
-    assert lines[0].startswith("evaluating: 20 of 40 problems, 00:00 elapsed")
+    assert any(line.startswith("evaluating: 20 of 40 problems, 00:0") for line in lines)
     assert any(line.startswith("evaluating: 30 of 40 problems") and line.endswith("loss 0.3") for line in lines)
     assert "a line" in lines
     assert "\r" not in done.stderr
@@ -133,3 +138,32 @@ def test_progress_on_a_terminal_is_a_bar_with_the_time_left_below_what_is_said()
     assert b"evaluating:" in seen
     assert b"30/40" in seen
     assert b"a line\r\n" in seen
+
+
+TABLE = """
+from tools_shared.console import say, show
+say("warning: one thing")
+show("run   accuracy  n\\nbase  54.2 %    512\\nown   60.1 %    512  improved \\x1b[31m")
+"""
+
+
+def on_a_terminal(program, **more):
+    controller, terminal = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", program], stdout=terminal, stderr=terminal, env=os.environ | more):
+        os.close(terminal)
+        seen = b""
+        with contextlib.suppress(OSError):  # the terminal's end
+            while part := os.read(controller, 4096):
+                seen += part
+    os.close(controller)
+    return seen.decode()
+
+
+def test_a_terminal_has_colours_of_ours_alone_and_none_where_they_are_not_wanted():
+    seen = on_a_terminal(TABLE)
+    assert "\x1b[31m\x1b[1mwarning\x1b[0m: one thing" in seen
+    assert "\x1b[4mrun   accuracy  n\x1b[0m" in seen
+    assert "\x1b[32mimproved\x1b[0m \\x1b[31m" in seen  # the text's own is shown, not obeyed
+    assert "\x1b" not in on_a_terminal(TABLE, NO_COLOR="1")
+    plain = subprocess.run([sys.executable, "-c", TABLE], capture_output=True, text=True, check=True)
+    assert "\x1b" not in plain.stdout + plain.stderr

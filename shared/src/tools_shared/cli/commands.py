@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -17,8 +17,11 @@ from tools_shared import processes
 from tools_shared.cli import help as helps
 from tools_shared.config.environment import check_names, value_of, with_sources
 from tools_shared.config.spellings import other_name, spellings
-from tools_shared.console import LogFormatter, say, show_traceback, shown
+from tools_shared.console import LogFormatter, say, show_traceback, shown, tell
 from tools_shared.errors import Incomplete, ToolError
+
+KEPT_AWAY = {"transformers.tokenization_utils_tokenizers": "clean_up_tokenization_spaces"}
+"""Warnings of libraries that a user can do nothing about: the logger, and words of the message."""
 
 
 class Failure(click.ClickException):
@@ -28,6 +31,9 @@ class Failure(click.ClickException):
         super().__init__(shown(with_sources(" ".join(str(error).split()), ctx)))
         self.__dict__["exit_code"] = error.exit_code  # click's type says that a class has one code
         processes.leave(error.exit_code)
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        tell(f"Error: {self.message}")
 
 
 class _GivenTwice(click.ClickException):
@@ -193,6 +199,10 @@ def _stop_on_sigterm(signum: int, frame: Any) -> None:
     raise Incomplete("stopped by SIGTERM; run the same command again to resume")
 
 
+def _without(words: str) -> Callable[[logging.LogRecord], bool]:
+    return lambda record: words not in record.getMessage()
+
+
 def _setup(ctx: click.Context) -> None:
     """Check the environment's variables and begin logging."""
     try:
@@ -203,6 +213,8 @@ def _setup(ctx: click.Context) -> None:
         level = value_of("TOOLS_LOG_LEVEL") or "WARNING"
     except ToolError as error:
         raise Failure(error, ctx) from error
+    for name, words in KEPT_AWAY.items():
+        logging.getLogger(name).addFilter(_without(words))
     # The hub's package tells of each of its tries to reach it; the error that follows tells it once.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     handler = logging.StreamHandler(sys.stderr)

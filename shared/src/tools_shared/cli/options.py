@@ -49,17 +49,18 @@ class Invocation:
 
 
 def config_options(
-    config_class: type[Config], leave_out: tuple[str, ...] = ()
+    config_class: type[Config], leave_out: tuple[str, ...] = (), gives_json: bool = True
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Give a command every field of `config_class` as an option, `--config FILE.yaml` and `--json`.
 
-    `leave_out` names fields that the command takes as arguments.
+    `leave_out` names fields that the command takes as arguments; without `gives_json` there is no `--json`.
     """
 
     def decorate(function: Callable[..., T]) -> Callable[..., T]:
         json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-        function = json_option(function)
-        if any(READS_ROWS.fullmatch(field.name) for field in dataclasses.fields(config_class)):
+        function = json_option(function) if gives_json else function
+        names = [field.name for field in dataclasses.fields(config_class)]
+        if config_class.READS_ROWS and any(map(READS_ROWS.fullmatch, names)):
             function = _max_row_bytes(config_class)(function)
         for field in reversed(_own_first(config_class)):
             if field.name not in leave_out:
@@ -134,6 +135,7 @@ def _click_option(
         "envvar": [name for name in (meta["env"], *(prefix + n.upper() for n in (field.name, *aliases))) if name],
         "aliases": aliases,
         "panel": config_class.panel_of(field.name),
+        "hidden": field.name in config_class.HIDDEN,
         "basic": not config_class.FIRST or field.name in config_class.FIRST,
         "shown_names": tuple(filter(None, (meta["env"], prefix + field.name.upper()))),
     }

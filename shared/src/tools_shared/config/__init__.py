@@ -96,6 +96,10 @@ class Config:
     """Where `--help` shows the fields that a class declares."""
     FIRST: ClassVar[tuple[str, ...]] = ()
     """The fields that `--help` shows; the others follow in `--help-all`. Empty: all."""
+    HIDDEN: ClassVar[tuple[str, ...]] = ()
+    """Inherited fields that decide nothing in this command: still taken, shown nowhere."""
+    READS_ROWS: ClassVar[bool] = True
+    """Whether its data are rows, of which the longest can be limited."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

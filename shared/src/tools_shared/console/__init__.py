@@ -18,7 +18,7 @@ import click
 from tools_shared import processes
 from tools_shared.addresses import shown_text
 from tools_shared.console.progress import Progress, above_bars, progress
-from tools_shared.console.text import STEERING, printable, shown, tell
+from tools_shared.console.text import STEERING, painted, printable, shown, tell
 
 __all__ = [
     "LogFormatter",
@@ -38,7 +38,7 @@ __all__ = [
 
 def show(value: Any) -> None:
     """The result, on stdout."""
-    click.echo(shown(value))
+    click.echo(painted(shown(value), sys.stdout))
 
 
 def show_help(text: str, color: bool | None = None) -> None:

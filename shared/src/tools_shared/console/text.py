@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from typing import Any
+import sys
+from typing import IO, Any
 
 import click
 
@@ -32,6 +34,29 @@ def shown(value: Any) -> str:
     return printable(shown_text(str(value)))
 
 
+_PAINT = (
+    (re.compile(r"^(warning|error)\b", re.IGNORECASE | re.MULTILINE), {"fg": "red", "bold": True}),
+    (re.compile(r"^note\b", re.IGNORECASE | re.MULTILINE), {"fg": "yellow"}),
+    (re.compile(r"\b(improved|verified)\b"), {"fg": "green"}),
+    (re.compile(r"\b(regressed|failed)\b"), {"fg": "red"}),
+    (re.compile(r"\b(inconclusive)\b"), {"fg": "yellow"}),
+    (re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)? %"), {"bold": True}),
+)
+"""What is coloured on a terminal, and how."""
+_HEADER = re.compile(r"\A *\S[^\d\n]*? {2,}\S[^\d\n]*(?=\n *\S.*? {2,}\S)")
+"""The first line of a table: names of columns, apart by two blanks, above a line that is so too."""
+
+
+def painted(text: str, stream: IO[str]) -> str:
+    """A text that is printable already, with colours where the stream is a terminal and NO_COLOR is not set."""
+    if os.environ.get("NO_COLOR") or not stream.isatty():
+        return text
+    text = _HEADER.sub(lambda found: click.style(found[0], underline=True), text)
+    for pattern, how in _PAINT:
+        text = pattern.sub(lambda found, how=how: click.style(found[0], **how), text)  # type: ignore[misc]
+    return text
+
+
 def tell(message: str) -> None:
     """A line on stderr."""
-    click.echo(shown(message), err=True)
+    click.echo(painted(shown(message), sys.stderr), err=True)

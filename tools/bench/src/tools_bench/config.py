@@ -114,6 +114,7 @@ class CompareConfig(VerdictConfig, RunConfig):
     """Compare evaluations of the same test problems, or two benchmark runs."""
 
     TOOL: ClassVar[str] = "bench"
+    HIDDEN: ClassVar[tuple[str, ...]] = ("resume",)
 
     baseline: str | None = option(None, "Run to compare the others with. Default: the first.")
     confidence: float = option(0.95, "Confidence of the intervals.", minimum=0.5, maximum=0.9999)
@@ -126,6 +127,7 @@ class BudgetConfig(RunConfig):
     """Accuracy against the number of training rows."""
 
     TOOL: ClassVar[str] = "bench"
+    HIDDEN: ClassVar[tuple[str, ...]] = ("resume",)
 
     start: str | None = option(None, "The evaluated run that all RUNS were trained from; drawn as a line.")
     confidence: float = option(0.95, "Confidence of the intervals.", minimum=0.5, maximum=0.9999)
@@ -288,6 +290,7 @@ class RescoreConfig(RunConfig):
     """Grade a run's stored responses again."""
 
     TOOL: ClassVar[str] = "bench"
+    HIDDEN: ClassVar[tuple[str, ...]] = ("resume",)
 
     run: str = option("", "The run directory.")
 

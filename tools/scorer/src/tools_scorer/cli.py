@@ -94,8 +94,8 @@ def evaluate_command(as_json: bool, **options) -> None:
 
 
 @main.command("serve")
-@config_options(ServeConfig)
-def serve_command(as_json: bool, **options) -> None:
+@config_options(ServeConfig, gives_json=False)
+def serve_command(**options) -> None:
     """Answer over HTTP: POST /score with text or hidden states, GET /health.
 
     \b

@@ -241,5 +241,6 @@ class MergeConfig(RunConfig):
     """Put the shards of one run together."""
 
     TOOL: ClassVar[str] = "traces"
+    HIDDEN: ClassVar[tuple[str, ...]] = ("resume",)
 
     runs: tuple[str, ...] = option((), "The shards' run directories.")

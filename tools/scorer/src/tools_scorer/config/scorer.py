@@ -58,6 +58,7 @@ class TrainConfig(RunConfig):
         "overwrite",
     )
     PANEL: ClassVar[str] = "Optimiser"
+    READS_ROWS: ClassVar[bool] = False
 
     data: str | None = option(
         None,
@@ -149,6 +150,8 @@ class EvaluateConfig(RunConfig):
     TOOL: ClassVar[str] = "scorer"
 
     PANEL: ClassVar[str] = "Evaluation"
+    READS_ROWS: ClassVar[bool] = False
+    HIDDEN: ClassVar[tuple[str, ...]] = ("resume",)
 
     scorer: str | None = option(None, "Run of `tools-scorer train`, or its checkpoint folder.", panel="Model")
     data: str | None = option(None, "Folder of hidden states.", aliases=("train_dir",), panel="Data")

@@ -19,6 +19,7 @@ class PreprocessConfig(RunConfig):
 
     TOOL: ClassVar[str] = "scorer"
     PANEL: ClassVar[str] = "Data"
+    HIDDEN: ClassVar[tuple[str, ...]] = ("resume",)
     FIRST: ClassVar[tuple[str, ...]] = (
         "data",
         "question_key",
