@@ -269,6 +269,25 @@ def test_the_budget_is_kept_and_a_resumed_run_goes_on_from_it(serve, judge, tmp_
     assert more.judge.spent.money == pytest.approx(len(served) * 0.17)
 
 
+def test_a_run_is_resumed_when_its_judge_was_repaired_and_what_it_paid_is_known(serve, judge, tmp_path):
+    def answer(path, body, number):
+        return said("hm") if number <= 12 else by_length(path, body, number)
+
+    server = serve(answer)
+    options = {"score": [1, 10], "judge": {"price_in": 10, "concurrency": 1}}
+    reward = judge(server, **options)
+    reward.attach(tmp_path)
+    with pytest.raises(Incomplete, match="12 of 12 judgements failed"):
+        reward(["p"] * 12, [f"Reply {n}." for n in range(12)])
+
+    resumed = judge(server, **options)
+    resumed.attach(tmp_path)
+
+    assert None not in resumed(["p"] * 4, [f"Reply {n}." for n in range(4)])
+    assert resumed.judge.spent.n_asked == len(server) == 16
+    assert resumed.judge.spent.money == pytest.approx(16 * 0.001)
+
+
 def test_a_budget_of_tokens(serve, judge):
     reward = judge(serve(by_length), score=[1, 10], judge={"budget_tokens": 1500, "concurrency": 1, "max_tokens": 20})
 

@@ -62,7 +62,8 @@ class Spent:
 
 @dataclass
 class Judge:
-    """A rubric's judge. Threads may ask it; what it has spent is for all of them together.
+    """A rubric's judge. Threads may ask it; what it has spent is for all of them together. Of that `before` is what an
+    interrupted run had spent: its failures stop no run that was resumed because the judge was repaired.
 
     `ask` raises Incomplete, which the same command resumes, where the budget does not cover the next request and where
     a larger share of the judgements failed than the rubric allows.
@@ -70,6 +71,7 @@ class Judge:
 
     rubric: Rubric
     spent: Spent = field(default_factory=Spent)
+    before: Spent = field(default_factory=Spent)
     last_failure: str = ""
 
     def __post_init__(self) -> None:
@@ -222,11 +224,11 @@ class Judge:
         return f"no verdict of the rubric's form in the reply: {text[:80]!r}"
 
     def _check_failures(self) -> None:
-        spent = self.spent
-        n = spent.n_asked + spent.n_cached
-        if spent.n_failed >= min(FEWEST, n) and spent.n_failed > self.rubric.judge.max_failed * n:
+        now = self.spent.minus(self.before)
+        n, n_failed = now["n_asked"] + now["n_cached"], now["n_failed"]
+        if n_failed >= min(FEWEST, n) and n_failed > self.rubric.judge.max_failed * n:
             raise Incomplete(
-                f"{self.rubric.name}: {spent.n_failed} of {n} judgements failed, more than max_failed "
+                f"{self.rubric.name}: {n_failed:g} of {n:g} judgements failed, more than max_failed "
                 f"{self.rubric.judge.max_failed:g}; the last: {self.last_failure}; fix the judge and run the same "
                 "command to resume"
             )

@@ -28,7 +28,17 @@ EVASIONS = ("empty answer", "answer inside the reasoning", "two answers", "gold 
 PROBES = ("gold", "wrong number", "no answer", "bad format", "answer repeated", *EVASIONS)
 OPEN_PROBES = ("reference", "empty", "the question again", "a sentence", "the sentence 20 times")
 """What is scored where there is no gold answer; the reference is the row's own text, where it has one."""
-REFERENCES = ("reference", "steps", "response", "completion", "output", "solution", "answer")
+REFERENCES = (
+    "reference",
+    "canonical_solution",
+    "code",
+    "steps",
+    "response",
+    "completion",
+    "output",
+    "solution",
+    "answer",
+)
 """Columns with a text that a good completion resembles."""
 _FILLER = "Each step follows from the one before."
 SLOW_LIMIT = 4

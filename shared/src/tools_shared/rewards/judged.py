@@ -91,12 +91,14 @@ class JudgeReward(Reward):
         ]
         asked = [columns["question"][i] if "question" in columns else str(prompts[i]) for i in range(len(texts))]
         shown = [self._shown(asked[i], rows[i]) for i in range(len(texts))]
-        scores = self._pairwise(shown, texts) if self.rubric.kind == "pairwise" else self._absolute(shown, rows, texts)
+        try:
+            scores = self._scores(shown, rows, texts)
+        finally:
+            self._keep()
         words = self.rubric.words()
         for score, text, question in zip(scores, texts, asked, strict=True):
             if score is not None:
                 self.memory.seen.append(Seen(score, len(text), repetition(text), copied(text, words, question)))
-        self._keep()
         return scores
 
     def _visible(self, text: str, i: int, columns: Mapping[str, Any]) -> str:
@@ -118,6 +120,9 @@ class JudgeReward(Reward):
             return criteria_of(row.get(self.rubric.row_criteria), f'"{self.rubric.row_criteria}"')
         except ToolError as error:
             raise UnusableError(str(error)) from None
+
+    def _scores(self, shown: Sequence[dict], rows: Sequence[dict], texts: Sequence[str]) -> Scores:
+        return self._pairwise(shown, texts) if self.rubric.kind == "pairwise" else self._absolute(shown, rows, texts)
 
     def _absolute(self, shown: Sequence[dict], rows: Sequence[dict], texts: Sequence[str]) -> Scores:
         questions = self._questions(shown, rows, texts)
@@ -181,8 +186,8 @@ class JudgeReward(Reward):
         self.memory.file = folder / f"judge-{self.rubric.name.replace('/', '_')}.json"
         if self.memory.file.is_file():
             before = Spent(**json.loads(self.memory.file.read_text(encoding="utf-8")))
-            self.judge.spent.add(before)
-            self.memory.reported.add(before)
+            for told in (self.judge.spent, self.judge.before, self.memory.reported):
+                told.add(before)
 
     def _keep(self) -> None:
         if self.memory.file is not None:

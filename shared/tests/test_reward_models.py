@@ -1,0 +1,98 @@
+"""Rewards that ask another program here: a sequence classifier, a judge in this process, the tests of a row."""
+
+import math
+import pickle
+
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from tools_shared.demo import model_path
+from tools_shared.errors import Incomplete, ToolError
+from tools_shared.prompts import PROFILES
+from tools_shared.records import Problem
+from tools_shared.rewards import check_rewards, load_rewards, reward_rows
+from tools_shared.sandbox import check_sandbox
+from tools_shared.sources.shapes import UnusableError
+
+TAGS = PROFILES["gsm8k-tags"]
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    path = tmp_path_factory.mktemp("scored") / "model"
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(model_path(), num_labels=1)
+    tokenizer = AutoTokenizer.from_pretrained(model_path())
+    model.config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+def test_a_reward_model_scores_as_the_model_itself_does(classifier):
+    (reward,) = load_rewards([f"model:{classifier}:0.5"], TAGS)
+    questions, replies = ["What is 3 + 4?", "Add 1 and 2."] * 6, ["7", "The sum is 3, as one and two are three."] * 6
+
+    found = reward(questions, replies, question=questions)
+
+    model = AutoModelForSequenceClassification.from_pretrained(classifier).eval()
+    tokenizer = AutoTokenizer.from_pretrained(classifier)
+    for question, reply, score in zip(questions, replies, found, strict=True):
+        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
+        ids = tokenizer(
+            tokenizer.apply_chat_template(turns, tokenize=False), return_tensors="pt", add_special_tokens=False
+        )
+        with torch.inference_mode():
+            alone = model(input_ids=ids["input_ids"]).logits[0, 0].item()
+        assert math.isclose(score, alone, abs_tol=1e-4)
+    assert reward.weight == 0.5
+    assert len(set(found)) == 2
+    assert pickle.loads(pickle.dumps(reward)).name == reward.name
+
+
+def test_a_model_that_scores_nothing_is_refused():
+    with pytest.raises(ToolError, match="is no reward model; give a sequence classifier with one output"):
+        load_rewards(["model:demo"], TAGS)[0](["q"], ["a"])
+
+
+def test_a_judge_in_this_process_that_gives_no_verdicts_stops_the_run(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(yaml.safe_dump({"score": [1, 5], "judge": {"model": "demo", "max_tokens": 8}}))
+    (reward,) = load_rewards([f"judge:{path}"], TAGS)
+
+    with pytest.raises(Incomplete, match="2 of 2 judgements failed"):
+        reward(["p"] * 2, ["a", "b"])
+    spent = reward.spent()
+    assert spent["n_asked"] == spent["n_failed"] == 2
+    assert spent["tokens_in"] > spent["tokens_out"] > 0
+
+
+def test_programs_are_rewarded_for_passing_the_tests_of_their_rows():
+    try:
+        check_sandbox()
+    except ToolError as error:
+        pytest.skip(str(error))
+    (reward,) = load_rewards(["code:python:2"], TAGS)
+    mbpp = {
+        "text": "Write a function that squares.",
+        "code": "def sq(x): return x * x",
+        "test_list": ["assert sq(3) == 9"],
+    }
+    apps = {"input_output": '{"inputs": ["4\\n"], "outputs": ["8\\n"]}'}
+    problems = [Problem("a", "Square", "", row=mbpp), Problem("b", "Double", "", row=apps)]
+    rows = reward_rows(problems, ["p", "p"], [False, False])
+    columns = {name: [row[name] for row in rows] for name in rows[0] if name != "prompt"}
+    right = ["```python\ndef sq(x):\n    return x ** 2\n```", "So:\n```python\nprint(2 * int(input()))\n```"]
+
+    assert reward(["p", "p"], right, **columns) == [1.0, 1.0]
+    assert reward(["p", "p"], [right[1], right[0]], **columns) == [0.0, 0.0]
+    assert reward(["p", "p"], ["I do not know.", ""], **columns) == [0.0, 0.0]
+    with pytest.raises(UnusableError, match='no tests: no column "tests'):
+        reward.check_row({"question": "q"})
+    check = check_rewards([reward], problems[:1], TAGS, mode="warn")
+    assert (check.means["reference"], check.means["empty"]) == (2.0, 0.0)
+    assert check.warnings == ()
+    with pytest.raises(ToolError, match="use code:python"):
+        load_rewards(["code:rust"], TAGS)
