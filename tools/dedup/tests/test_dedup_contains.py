@@ -249,3 +249,23 @@ def test_the_index_takes_less_than_a_kibibyte_a_test_text():
     finally:
         tracemalloc.stop()
     assert peak / len(tests) < 1024
+
+
+FOREIGN = [
+    "Ein Bauer hat 1.250 H\u00fchner und kauft einundzwanzig dazu. Wie viele Eier legen sie alle in 2,5 Tagen?",
+    "Une \u00e9cole a 1.500 \u00e9l\u00e8ves et vingt-cinq dans chaque classe. Combien de classes est-ce en tout ?",
+    "Una tienda vende treinta y dos camisas por 12,50 euros cada una. \u00bfCu\u00e1ntos euros recibe por las camisas?",
+]
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+@pytest.mark.parametrize("around", ["english", "others", "alone"])
+def test_a_copy_is_found_whatever_the_language_around_it(text, around):
+    english = "How many of the 1,200 apples that are in the box have to be sold if the shop has 3 workers each day?"
+    before = {"english": [english] * 3, "others": [one for one in FOREIGN if one != text], "alone": []}[around]
+    row = {"question": "\n\n".join([*before, text, "Think."]), "answer": "7"}
+    config = DedupConfig(method=("exact",))
+    assert decontaminate([row], [{"question": text}], config).matches[0]["removed_by"] == "contains"
+    other = text.replace("1.250", "1.260").replace("1.500", "1.600").replace("12,50", "12,60")
+    row["question"] = "\n\n".join([*before, other, "Think."])
+    assert decontaminate([row], [{"question": text}], config).matches[0]["removed_by"] is None

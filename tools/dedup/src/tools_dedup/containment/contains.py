@@ -23,7 +23,7 @@ from typing import Any
 
 from tools_dedup.containment.align import Run, aligned
 from tools_dedup.containment.shingles import ShingleIndex
-from tools_dedup.lexical.words import is_sign_word, tokens
+from tools_dedup.lexical.words import is_of_a_language, is_sign_word, tokens
 
 MIN_SHARE, SURE_SHARE, LONG = 0.7, 1.0, 25
 LONGEST_RUN = 8
@@ -65,6 +65,10 @@ class Word:
     text: int
     start: int
     end: int
+
+
+Reading = tuple[list[str], list[float], float]
+"""A text's terms, their weights, and its length in words."""
 
 
 def texts_of(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -125,27 +129,40 @@ class Containment:
         return max(2.0, len(text) / 12)
 
     def _best(self, parts: list[tuple[str, str]], compared: str, tests: list[int]) -> Contained | None:
+        """The best of the test texts; where other languages are about, numbers are also read as if there were none: the
+        text around a copy may be of another language than the copy."""
+        found = self._best_read(parts, compared, tests, True)
+        if found is None and any(map(is_of_a_language, (*(t for _, t in parts), *(self._tests[t] for t in tests)))):
+            found = self._best_read(parts, compared, tests, False)
+        return found
+
+    def _best_read(
+        self, parts: list[tuple[str, str]], compared: str, tests: list[int], by_language: bool
+    ) -> Contained | None:
         words = [
-            Word(token.term, n, token.start, token.end) for n, (_, text) in enumerate(parts) for token in tokens(text)
+            Word(token.term, n, token.start, token.end)
+            for n, (_, text) in enumerate(parts)
+            for token in tokens(text, by_language)
         ]
         terms = [word.term for word in words]
         own = None
         best = None
         for test in tests:
-            found = self._in_row(test, words, terms, parts)
+            wanted = self._test_words(test, by_language)
+            found = self._in_row(test, wanted, words, terms, parts)
             if found is None:
-                own = own or self._read(compared)
-                found = self._in_test(test, own, parts, compared)
+                own = own or self._read(compared, by_language)
+                found = self._in_test(test, wanted, own, parts, compared)
             if found and (best is None or found.share > best.share):
                 best = found
         return best
 
-    def _read_test(self, test: int) -> tuple[list[str], list[float], float]:
+    def _read_test(self, test: int, by_language: bool) -> Reading:
         """A test text's terms, their weights, and its length in words."""
-        return self._read(self._tests[test])
+        return self._read(self._tests[test], by_language)
 
-    def _read(self, text: str) -> tuple[list[str], list[float], float]:
-        found = list(tokens(text))
+    def _read(self, text: str, by_language: bool) -> Reading:
+        found = list(tokens(text, by_language))
         weights = [self._weight(token.term, text[token.start : token.end]) for token in found]
         return [token.term for token in found], weights, n_words(text, found)
 
@@ -154,8 +171,10 @@ class Containment:
             return self._index.rarity_of(term[1:])
         return self._index.rarity_of(written.casefold()) * (0.5 if len(written) <= 3 and written.isascii() else 1)
 
-    def _in_row(self, test: int, words: list[Word], terms: list[str], parts: list[tuple[str, str]]) -> Contained | None:
-        wanted, weights, length = self._test_words(test)
+    def _in_row(
+        self, test: int, reading: Reading, words: list[Word], terms: list[str], parts: list[tuple[str, str]]
+    ) -> Contained | None:
+        wanted, weights, length = reading
         if not wanted:
             return None
         runs = aligned(wanted, terms)
@@ -171,10 +190,10 @@ class Containment:
         return _contained(test, share, False, runs, words, parts)
 
     def _in_test(
-        self, test: int, own: tuple[list[str], list[float], float], parts: list[tuple[str, str]], compared: str
+        self, test: int, reading: Reading, own: Reading, parts: list[tuple[str, str]], compared: str
     ) -> Contained | None:
         mine, weights, length = own
-        wanted, _, test_length = self._test_words(test)
+        wanted, _, test_length = reading
         if length < ROW_WORDS or test_length <= length:
             return None
         runs = aligned(mine, wanted)
@@ -192,7 +211,7 @@ class Containment:
     def _usual(self) -> float:
         """The mean weight of a word of the first test texts."""
         if not hasattr(self, "_mean"):
-            weights = [w for test in range(min(200, len(self._tests))) for w in self._test_words(test)[1]]
+            weights = [w for test in range(min(200, len(self._tests))) for w in self._test_words(test, True)[1]]
             self._mean = sum(weights) / max(1, len(weights))
         return self._mean
 

@@ -84,12 +84,13 @@ class Token:
     end: int
 
 
-def tokens(text: str) -> Iterator[Token]:
+def tokens(text: str, by_language: bool = True) -> Iterator[Token]:
     """Words as stems (their first five letters, the stemmer that needs no language) and numbers as `#72`.
 
-    A number is its value, however it is spelt (see `spelt`), for rewordings write "3" for "three".
+    A number is its value, however it is spelt (see `spelt`), for rewordings write "3" for "three". Not `by_language`,
+    1.250 is read as in English whatever stands around it, and only English words are numbers.
     """
-    for piece, start, end in _places(text):
+    for piece, start, end in _places(text, by_language):
         term = term_of(piece)
         if term is not None:
             yield Token(term, start, end)
@@ -130,17 +131,25 @@ def _is_simple(text: str, found: list[str]) -> bool:
     return "/" not in text and "frac" not in text and COMPOUND.isdisjoint(found)
 
 
-def _places(text: str) -> list[tuple[str, int, int]]:
+def is_of_a_language(text: str) -> bool:
+    """Whether words of a language that is not English change how the text's numbers are read."""
+    return bool(languages_of(_WORD.findall(text)))
+
+
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+def _places(text: str, by_language: bool = True) -> list[tuple[str, int, int]]:
     """The pieces and where each is."""
     plain_text = text.isascii()
     if plain_text:
         found = [(match[0], match.start(), match.end()) for match in _ASCII_PIECE.finditer(text)]
         names = [piece for piece, _, _ in found]
-        if _is_simple(text, names) and not languages_of(names):
+        if _is_simple(text, names) and not (by_language and languages_of(names)):
             return found
     matches = list((_ASCII_WITH_FRACTIONS if plain_text else _with_fractions(False)).finditer(text))
     names = [match[0] for match in matches]
-    languages = languages_of(names)
+    languages = languages_of(names) if by_language else []
     foreign = has_decimal_comma(names, languages)
     split = [
         part
