@@ -100,3 +100,35 @@ def test_packed_loss_equals_the_loss_apart(tokenizer):
     with torch.inference_mode():
         losses = [model(**batch, use_cache=False, num_items_in_batch=torch.tensor(n)).loss for batch in (apart, packed)]
     torch.testing.assert_close(losses[0], losses[1], atol=1e-5, rtol=1e-5)
+
+
+TALK = Conversation(
+    "d",
+    (
+        Message("system", "Answer in one word."),
+        Message("user", "Capital of Peru?"),
+        Message("assistant", "Lima"),
+        Message("user", "And of Chad?"),
+        Message("assistant", "N'Djamena"),
+    ),
+    Origin("talks.jsonl", 1),
+)
+
+
+def test_every_assistant_turn_is_learned_behind_the_prompt_that_it_had(tokenizer):
+    from tools_shared.prompts import render_prompt
+
+    encoded = encode(tokenizer, TAGS, [TALK, ROWS[0]], SftConfig(loss_on="assistant"))
+    assert encoded.n_rows == 2
+    assert [learned(tokenizer, one) for one in encoded.examples[:2]] == ["Lima<|im_end|>", "N'Djamena<|im_end|>"]
+    for example, n_before in zip(encoded.examples, (2, 4), strict=False):
+        prompt = render_prompt(tokenizer, TAGS, TALK.messages[:n_before])
+        assert example.token_ids[: len(prompt.token_ids)] == prompt.token_ids
+    assert encoded.examples[2:] == encode(tokenizer, TAGS, [ROWS[0]], SftConfig()).examples
+
+
+def test_a_conversation_whose_later_turns_are_too_long_keeps_the_earlier_ones(tokenizer):
+    whole = encode(tokenizer, TAGS, [TALK], SftConfig(loss_on="assistant"))
+    limit = len(whole.examples[0].token_ids)
+    some = encode(tokenizer, TAGS, [TALK], SftConfig(loss_on="assistant", max_length=limit, on_overlong="drop"))
+    assert (some.examples, some.n_truncated, some.rejected) == (whole.examples[:1], 1, [])

@@ -38,8 +38,10 @@ class DataOptions(Config):
     )
     max_length: int = option(2048, "Longest example (prompt and completion), in tokens.", minimum=8)
     on_overlong: Literal["error", "drop", "truncate"] = option("error", "What to do with longer examples.")
-    loss_on: Literal["completion", "all"] = option(
-        "completion", "Compute the loss on the completion only, or on all tokens."
+    loss_on: Literal["completion", "assistant", "all"] = option(
+        "completion",
+        "Compute the loss on the completion only; on every assistant turn of a conversation, each behind the prompt "
+        "that it had; or on all tokens.",
     )
     packing: bool = option(False, "Pack several short examples into one row, without attention between them.")
 
@@ -103,12 +105,22 @@ class SftConfig(BackendOptions, DataOptions, DistillationOptions, TrainingOption
         "full", "prep: a few rows, to teach the answer format; full: the task. Names the run and chooses the row count."
     )
     base_model: str = option("demo", "Hub id, folder (model or adapter), run directory, or 'demo'.", panel="Model")
-    epochs: float = option(1.0, "Passes over the training rows.", minimum=0, panel="Optimiser")
+    epochs: float | None = option(
+        None,
+        "Passes over the training rows. Default: 1; with --stage prep as many as make 64 steps, at most 16.",
+        minimum=0,
+        panel="Optimiser",
+    )
     batch_size: int = option(8, "Examples per device in one forward pass.", minimum=1, panel="Optimiser")
     gradient_accumulation: int = option(
         1, "Forward passes per optimiser step, over all processes.", minimum=1, panel="Optimiser"
     )
-    learning_rate: float = option(2e-4, "Peak learning rate.", minimum=0, panel="Optimiser")
+    learning_rate: float | None = option(
+        None,
+        "Peak learning rate. Default: by the model's width, 2.8e-4 at 8B to 2e-3; a tenth with --full-finetune.",
+        minimum=0,
+        panel="Optimiser",
+    )
     eval: bool = option(True, "Evaluate the trained model.", panel="Evaluation")
     eval_before: bool = option(False, "Also evaluate the base model, before training.", panel="Evaluation")
 
@@ -119,10 +131,10 @@ class SftConfig(BackendOptions, DataOptions, DistillationOptions, TrainingOption
         given = [name for name, default in DISTILLING.items() if getattr(self, name) != default]
         if self.objective == "sft" and given:
             raise ToolError(f"{flag_of(given[0])} is for --objective distill; leave it out, or give a --teacher")
-        if self.on_policy and (self.teacher is None or self.alpha < 1 or self.packing or self.loss_on == "all"):
+        if self.on_policy and (self.teacher is None or self.alpha < 1 or self.packing or self.loss_on != "completion"):
             raise ToolError(
                 "--on-policy replaces the data's completions with the student's: it needs --objective distill and "
-                "--alpha 1, and goes with neither --packing nor --loss-on all"
+                "--alpha 1, and goes with neither --packing nor another --loss-on"
             )
 
     def idle(self) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ from tools_shared.training.trainable import check_trainable, load_trainable, sav
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+FORMAT = 0.9
+"""Least share of completions with an answer in the profile's tags after a stage that teaches them."""
 SHOWN = {"loss": "loss", "divergence": "divergence", "mean_token_accuracy": "token accuracy", "learning_rate": "lr"}
 
 
@@ -89,7 +91,20 @@ def train(config: SftConfig, invocation: Invocation) -> Manifest:
         with draft(output_dir, config, invocation, config.run_name) as run:
             note_inputs(run, config, given)
             say_what_is_used(given.rows, given.encoded)
-            return _train_and_evaluate(run, config, given, stop)
+            return _train_and_evaluate(run, with_defaults(config, given), given, stop)
+
+
+def with_defaults(config: SftConfig, given: Prepared) -> SftConfig:
+    """The configuration with the rate and the epochs that its rules give where the user gave none."""
+    from tools_shared.training.defaults import format_epochs, learning_rate
+
+    rate, epochs = config.learning_rate, config.epochs
+    if rate is None:
+        rate = learning_rate(load_config(given.ref), config.full_finetune)
+    if epochs is None:
+        n_rows = len(rows_of(given.encoded.examples, config))
+        epochs = format_epochs(n_rows, config.step_examples) if config.stage == "prep" else 1.0
+    return replace(config, learning_rate=rate, epochs=epochs)
 
 
 def note_inputs(run: Draft, config: SftConfig, given: Prepared) -> None:
@@ -98,7 +113,7 @@ def note_inputs(run: Draft, config: SftConfig, given: Prepared) -> None:
             sha256 = base_sha256(ref) if config.backend == "tinker" else weights_sha256(ref.weights)
             run.add_input(name, ref.spec, sha256, run_sha256=ref.run and ref.run.sha256)
     rows, tests, encoded = given.rows, given.tests, given.encoded
-    run.add_sources("train", rows, n_used=len(encoded.examples))
+    run.add_sources("train", rows, n_used=encoded.n_rows)
     run.reject([*rows.rejected, *encoded.rejected, *(tests.rejected if tests else [])])
     if tests:
         run.add_sources("eval", tests)
@@ -107,7 +122,8 @@ def note_inputs(run: Draft, config: SftConfig, given: Prepared) -> None:
 def say_what_is_used(rows: Collected, encoded: Encoded) -> None:
     n_rejected = len(rows.rejected) + len(encoded.rejected)
     cut = f", {encoded.n_truncated} cut" if encoded.n_truncated else ""
-    say(f"{rows.n_read} rows read, {len(encoded.examples)} used{cut}, {n_rejected} rejected; {encoded.n_tokens} tokens")
+    turns = f" in {len(encoded.examples)} turns" if len(encoded.examples) != encoded.n_rows else ""
+    say(f"{rows.n_read} rows read, {encoded.n_rows} used{cut}, {n_rejected} rejected; {encoded.n_tokens} tokens{turns}")
 
 
 def _train_and_evaluate(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> Manifest:
@@ -115,6 +131,7 @@ def _train_and_evaluate(run: Draft, config: SftConfig, given: Prepared, stop: St
 
     encoded, profile = given.encoded, given.profile
     metrics: dict[str, Any] = {"n_train": len(encoded.examples), "train_tokens": encoded.n_tokens}
+    metrics |= {"learning_rate": config.learning_rate, "epochs": config.epochs}
     if config.eval_before:
         before = evaluate_in_run(run, given.ref, given.tests.items, profile, config, "_before")
         metrics |= {f"before_{name}": value for name, value in before.metrics.items()}
@@ -122,15 +139,31 @@ def _train_and_evaluate(run: Draft, config: SftConfig, given: Prepared, stop: St
     metrics |= trained
     if config.eval:
         metrics |= evaluate_in_run(run, loaded, given.tests.items, profile, config).metrics
+        if warning := taught_nothing(config, metrics):
+            say(warning)
     if config.merge:
         metrics |= merged(run, loaded, profile, metrics)
     return run.finish(metrics, seed=config.seed, profile=profile.name)
+
+
+def taught_nothing(config: SftConfig, metrics: Mapping[str, Any]) -> str | None:
+    """What to say of a stage for the answer format after which most completions do not have it."""
+    rate = metrics["answer_proportion"]
+    if config.stage != "prep" or rate["estimate"] > FORMAT:
+        return None
+    cut = metrics["truncated_proportion"]["estimate"]
+    remedy = "--eval-max-new-tokens" if cut > 1 - FORMAT else "--prep-train-samples, --epochs or --learning-rate"
+    return (
+        f"warning: this stage was to teach the answer format, and {100 * rate['estimate']:.0f} % of {rate['n']} "
+        f"completions have it ({100 * cut:.0f} % were cut at the length limit): raise {remedy}"
+    )
 
 
 def _fit(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> tuple[Loaded, dict[str, Any]]:
     """The trained model, saved in the draft, and what training said about itself."""
     import torch
 
+    from tools_sft.data.packing_check import contaminates
     from tools_shared.training.checkpoints import resume_point
     from tools_shared.training.guards import NotANumber
     from tools_shared.training.loop import fit, resumable
@@ -141,6 +174,9 @@ def _fit(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> t
     torch.manual_seed(config.seed)
     with resumable(run, less_memory(config.batch_size, config.gradient_accumulation)):
         loaded = load_trainable(given.ref, config)
+        if config.packing and contaminates(loaded):
+            say(f"note: {given.ref.spec} does not keep packed examples apart, so they are not packed")
+            config = replace(config, packing=False)
         trainer = make_trainer(run, config, loaded, given.encoded)
         start = Start(loaded.model)
         fit(trainer, run, resume_point(run), stop, [NotANumber(config.learning_rate)])

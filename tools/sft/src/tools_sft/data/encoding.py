@@ -26,6 +26,8 @@ class Encoded:
     examples: list[Example]
     rejected: list[Rejected]
     n_truncated: int
+    n_rows: int
+    """Rows that the examples were made of: with `--loss-on assistant` a conversation makes several."""
 
     @property
     def n_tokens(self) -> int:
@@ -44,35 +46,45 @@ def encode(
     Raises ToolError for an overlong example unless it may be dropped or cut, for a prompt that leaves no room for what
     --on-policy samples, and when no example is left.
     """
-    examples, rejected, n_truncated = [], [], 0
+    examples, rejected, n_truncated, n_rows = [], [], 0, 0
     limit = min(config.max_length, context_length or config.max_length)
     bound, raised = ("--max-length", "raise it, or pass") if limit == config.max_length else ("the model's", "pass")
     check_written(tokenizer, profile)
     for record in progress(records, label="tokenising", unit="row"):
         try:
-            example = encode_record(tokenizer, profile, record, config.loss_on)
+            turns = encode_record(tokenizer, profile, record, config.loss_on)
         except TemplateRefusedError as error:
             reason = f"the model's chat template refuses it ({brief(str(error), 300, quoted=False)})"
             rejected.append(Rejected(record.origin or Origin(str(config.source), 0), reason))
             continue
         if config.on_policy and context_length:
-            _check_room(example, str(record.origin), config.max_completion_length, context_length)
-        length = len(example.token_ids)
-        if length > limit:
-            reason = f"{length} tokens, more than {bound} {limit}"
+            _check_room(turns[0], str(record.origin), config.max_completion_length, context_length)
+        longest = max(len(turn.token_ids) for turn in turns)
+        if longest > limit:
+            reason = f"{longest} tokens, more than {bound} {limit}"
             if config.on_overlong == "error":
                 raise ToolError(f"{record.origin}: {reason}; {raised} --on-overlong drop or truncate")
-            cut = Example(example.token_ids[:limit], example.loss_mask[:limit])
-            if config.on_overlong == "drop" or not any(cut.loss_mask):
+            turns = _within(turns, limit, config.on_overlong == "truncate")
+            if not turns:
                 rejected.append(Rejected(record.origin or Origin(str(config.source), 0), reason))
                 continue
-            example, n_truncated = cut, n_truncated + 1
-        examples.append(example)
+            n_truncated += 1
+        n_rows += 1
+        examples += turns
     if not examples and rejected and "template" in rejected[0].reason:
         raise ToolError(f"{rejected[0].origin}: {rejected[0].reason}, and every other row is rejected too")
     if not examples:
         raise ToolError(f"{config.source}: every example is longer than {bound} {limit}; give shorter ones")
-    return Encoded(examples, rejected, n_truncated)
+    return Encoded(examples, rejected, n_truncated, n_rows)
+
+
+def _within(turns: Sequence[Example], limit: int, cut: bool) -> list[Example]:
+    """The turns of a row that are not too long, and of the others, if they may be cut, what is learned of them within
+    the limit."""
+    fitted = [
+        t if len(t.token_ids) <= limit or not cut else Example(t.token_ids[:limit], t.loss_mask[:limit]) for t in turns
+    ]
+    return [turn for turn in fitted if len(turn.token_ids) <= limit and any(turn.loss_mask)]
 
 
 def _check_room(example: Example, name: str, new_tokens: int, context_length: int) -> None:
@@ -87,14 +99,21 @@ def _check_room(example: Example, name: str, new_tokens: int, context_length: in
 
 def encode_record(
     tokenizer: PreTrainedTokenizerBase, profile: Profile, record: Problem | Conversation, loss_on: str
-) -> Example:
-    """A problem through the profile, or a conversation as it is: its last turn is what is learned."""
+) -> list[Example]:
+    """A problem through the profile, or a conversation as it stands: its last turn is what is learned.
+
+    With `loss_on` `assistant` each of its assistant turns is an example of its own behind the prompt that it had:
+    templates render a turn that lies behind otherwise (Qwen3's drop its reasoning), and a model never writes it so.
+    """
     if isinstance(record, Problem):
         prompt = render_question(tokenizer, profile, record.question)
         completion = profile.completion(record.reasoning, record.answer, prompt.opens_thinking)
-    else:
-        prompt, completion = render_turn(tokenizer, profile, record.messages[:-1], record.messages[-1].content)
-    return encode_example(tokenizer, prompt, completion, loss_on)
+        return [encode_example(tokenizer, prompt, completion, loss_on)]
+    last = len(record.messages) - 1
+    places = range(1, last + 1) if loss_on == "assistant" else (last,)
+    spoken = [i for i in places if record.messages[i].role == "assistant"]
+    turns = [render_turn(tokenizer, profile, record.messages[:i], record.messages[i].content) for i in spoken]
+    return [encode_example(tokenizer, prompt, completion, loss_on) for prompt, completion in turns]
 
 
 def rows_of(examples: Sequence[Example], max_length: int, packing: bool) -> list[list[Example]]:

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from tools_sft.config import SftConfig
-from tools_sft.train import Prepared, base_of, note_inputs, prepare, say_what_is_used
+from tools_sft.train import Prepared, base_of, note_inputs, prepare, say_what_is_used, with_defaults
 from tools_shared.cli import Invocation
 from tools_shared.evaluation import evaluate_in_run
 from tools_shared.processes.stopping import StopRequest
@@ -37,7 +37,7 @@ def train_remotely(config: SftConfig, invocation: Invocation) -> Manifest:
         with draft(output_dir, config, invocation, config.run_name) as run:
             note_inputs(run, config, given)
             say_what_is_used(given.rows, given.encoded)
-            return _train(run, config, given, service, stop)
+            return _train(run, with_defaults(config, given), given, service, stop)
 
 
 def _train(run: Draft, config: SftConfig, given: Prepared, service: Service, stop: StopRequest) -> Manifest:
