@@ -15,7 +15,7 @@ from tools_shared.runs import read_manifest, read_metrics
 
 SFT = [
     "--stage", "prep", "--prep-train-samples", "24", "--eval-samples", "5", "--eval-max-new-tokens", "24",
-    "--logging-steps", "1", "--save-steps", "2",
+    "--epochs", "1", "--logging-steps", "1", "--save-steps", "2",
 ]  # fmt: skip
 GRPO = [
     "--train-samples", "16", "--prompts-per-step", "4", "--num-generations", "4", "--batch-size", "4",

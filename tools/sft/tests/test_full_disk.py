@@ -6,7 +6,8 @@ import sys
 from tools_shared.runs import read_manifest
 
 ARGS = [
-    "--stage", "prep", "--prep-train-samples", "24", "--batch-size", "4", "--no-eval", "--save-steps", "2",
+    "--stage", "prep", "--prep-train-samples", "24", "--epochs", "1", "--batch-size", "4",
+    "--no-eval", "--save-steps", "2",
 ]  # fmt: skip
 DISK = "3m"
 """Room for one checkpoint, not for two."""

@@ -13,7 +13,8 @@ from tools_sft.cli import main
 from tools_shared.files import sha256_file
 from tools_shared.runs import read_manifest
 
-SMALL = ["--prep-train-samples", "24", "--batch-size", "4", "--eval-samples", "8", "--eval-max-new-tokens", "48"]
+SMALL = ["--prep-train-samples", "24", "--epochs", "1", "--batch-size", "4"]
+SMALL += ["--eval-samples", "8", "--eval-max-new-tokens", "48"]
 
 
 def command(*args):

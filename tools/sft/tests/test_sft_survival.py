@@ -134,7 +134,8 @@ main()
 
 def test_out_of_memory_names_the_flags_and_goes_on_with_them(sft, tmp_path):
     folder = tmp_path / "oom"
-    args = ["--stage", "prep", "--prep-train-samples", "256", "--no-eval", "--output-dir", str(folder)]
+    args = ["--stage", "prep", "--prep-train-samples", "256", "--epochs", "1", "--no-eval"]
+    args += ["--output-dir", str(folder)]
     words = [sys.executable, "-c", OUT_OF_MEMORY, "400", *args, "--batch-size", "256"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 3, done.stderr
