@@ -1,4 +1,4 @@
-"""Print what a package needs from elsewhere, so that an image can install it in a layer below our own code.
+"""Print a package's third-party dependencies, so that an image can install them in a layer below our own code.
 
     python requirements.py tools/sft/pyproject.toml shared/pyproject.toml
     python requirements.py shared/pyproject.toml shared/pyproject.toml tables

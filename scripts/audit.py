@@ -1,4 +1,4 @@
-"""Known vulnerabilities of the pinned versions, asked of the registry that pip is configured for.
+"""Known vulnerabilities of the pinned versions, from the registry that pip is configured for.
 
     python scripts/audit.py constraints.txt
 

@@ -1,4 +1,4 @@
-"""What the demo model learns before anybody trains it: to calculate, and to answer in plain prose.
+"""What the demo model learns in its pretraining: to calculate, and to answer in plain prose.
 
 Word problems of the split `pretrain` with at most `longest` steps are answered in chat format, under no system
 message, a generic one, or one of the profiles'; an answer never carries a profile's tags. Sums without a

@@ -1,4 +1,4 @@
-"""Make the demo model from nothing: PYTHONPATH=scripts python -m demo_model.pretrain --output-dir DIR
+"""Train the demo model from scratch: PYTHONPATH=scripts python -m demo_model.pretrain --output-dir DIR
 
 A Qwen3 of 1.1 million parameters reads batches of lessons (see `lessons`), none of them twice, with a linear warm-up
 and a linear decay to zero. Lessons of like length share a batch, so little of it is padding, and padding on the right

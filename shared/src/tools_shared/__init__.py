@@ -1,4 +1,4 @@
-"""What the six tools agree on: rows, prompts, answers, rewards, models, engines, runs, statistics.
+"""The core that the six tools share: rows, prompts, answers, rewards, models, engines, runs, statistics.
 
 Importing this package costs nothing: torch, transformers and every other heavy library are imported
 inside the functions that need them, so that `--help` answers at once on any machine.

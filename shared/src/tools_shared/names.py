@@ -1,4 +1,4 @@
-"""What a mistyped name may have meant, for error messages."""
+"""Suggestions for a mistyped name in error messages."""
 
 from __future__ import annotations
 

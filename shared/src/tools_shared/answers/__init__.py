@@ -1,4 +1,4 @@
-"""Take an answer out of a text, and decide whether two answers are equal.
+"""Extract an answer from a text, and decide whether two answers are equal.
 
 Both work on whatever a model writes, so both are bounded: linear patterns over the text, limits on the
 length of an answer and on its exponents, and a process that can be killed for everything symbolic.

@@ -1,4 +1,4 @@
-"""One spelling for what is written in several ways: LaTeX spacing, text wrappers, Unicode signs, delimiters.
+"""Normalise spellings: LaTeX spacing, text wrappers, Unicode signs, delimiters.
 
 Every pattern is a single pass over the text with no nested repetition.
 """

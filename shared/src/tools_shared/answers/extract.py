@@ -1,4 +1,4 @@
-"""Where in a completion the answer is.
+"""Find the answer of a completion.
 
 Strict: inside the profile's answer tags. Lenient, in this order: the tags, the last filled box, `#### 18`, an answer
 line, the last mathematics or number of the last sentence that has any. Reasoning that was opened and never closed has

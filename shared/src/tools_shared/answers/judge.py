@@ -1,4 +1,4 @@
-"""The one judgement of a completion: evaluation, rewards, traces and benchmarks all take theirs from here."""
+"""Judge a completion: evaluation, rewards, traces and benchmarks all call this module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an answer is made of, decided before anything is compared: a list of parts, each with its label.
+"""The structure of an answer, determined before any comparison: a list of parts, each with its label.
 
 `x = 1 \\text{ or } x = 2`, `x = 1, 2` and `\\{1, 2\\}` are the parts 1 and 2; `\\angle APC = 74^\\circ` is 74 with a
 label; `2 = x` is `x = 2`. Every rule holds for the gold answer and for the given one, so no verdict depends on which is

@@ -1,4 +1,4 @@
-"""Choosing one answer of several: answers that are equal are one, and ties are drawn by lot."""
+"""Choosing one answer of several: equal answers count as one, and ties are broken at random."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every command line shares: precedence of values, errors to exit codes, `--json`, logging, progress.
+"""Shared by every command line: precedence of values, errors to exit codes, `--json`, logging, progress.
 
 Flag over environment over `--config FILE.yaml` over default. Exit codes: 0 done, 1 something the user can fix,
 2 wrong usage, 3 incomplete and resumable. What is a bug keeps its traceback.

@@ -1,4 +1,4 @@
-"""Environment variables of the tools: none is ignored in silence, and an error names the one that it is about.
+"""Environment variables of the tools: none is ignored silently, and an error names the variable.
 
 Every option can be given as `TOOLS_<TOOL>_<OPTION>`. A name of that form that no command of the tool reads is a
 mistake, as an unknown key in a `--config` file is.

@@ -1,4 +1,4 @@
-"""Options that decide nothing in a configuration: a run that was asked for one has not done what was asked.
+"""Options without effect in a configuration: they are refused or reported, since the run would not do what they say.
 
 A configuration names them itself, in `Config.idle`. One that was typed is refused; one from the environment or a file,
 which may serve several commands, is said.

@@ -1,4 +1,4 @@
-"""All that people see on a terminal goes through here: results on stdout, everything else on stderr.
+"""All terminal output goes through this module: results on stdout, everything else on stderr.
 
 Rows, models, servers and files may hold characters that steer a terminal (set its title, move its cursor, turn the
 direction of writing around); they are shown as escapes (`\\x1b`, `\\u202e`). Secrets in addresses are left out.

@@ -1,4 +1,4 @@
-"""How far long work has come: a bar on a terminal, otherwise a line from time to time."""
+"""Progress of long work: a bar on a terminal, otherwise a line from time to time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be printed of a text: nothing that steers the terminal, and no secret."""
+"""Make text safe to print: nothing that controls the terminal, and no secret."""
 
 from __future__ import annotations
 

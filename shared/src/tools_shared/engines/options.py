@@ -1,4 +1,4 @@
-"""The options of every command that samples, and what they must not be."""
+"""The options of every command that samples, and their checks."""
 
 from __future__ import annotations
 

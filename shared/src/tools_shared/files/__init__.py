@@ -1,4 +1,4 @@
-"""Writing files that are either whole or not there.
+"""Atomic file writes: a file is complete or absent.
 
 A reader never sees half a file: everything is written to a temporary file beside its target, flushed to the disk and
 renamed. A full disk leaves the previous version as it was.

@@ -1,4 +1,4 @@
-"""Putting an adapter on its base, wholly or not at all, and folding it in, verified.
+"""Load an adapter onto its base, completely or not at all, and merge it with a check.
 
 PEFT places what `adapter_config.json` names and passes over the rest: tensors of the file that belong to other layers
 are dropped, and layers without a tensor in the file keep their initial values, of which LoRA's add nothing.

@@ -1,4 +1,4 @@
-"""Find out what a model name means, before anything is loaded."""
+"""Resolve a model name before anything is loaded."""
 
 from __future__ import annotations
 

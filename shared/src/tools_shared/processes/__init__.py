@@ -1,4 +1,4 @@
-"""One run in several processes, one a device: who this process is, and how they agree.
+"""One run in several processes, one per device: rank, agreement, and who writes.
 
 `torchrun`, `accelerate launch` and `--processes N` start the processes and give each its RANK and WORLD_SIZE; a tool
 that trains calls `join` first. Rank 0 owns the run: it alone writes and speaks, and what it decides (whether there is

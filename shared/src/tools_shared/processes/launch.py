@@ -1,4 +1,4 @@
-"""`--processes N`: a command started once a device on this machine, by torch's own launcher.
+"""`--processes N`: a command started once per device on this machine, by torch's own launcher.
 
 What the launcher cannot say is told here: a process that was killed or lost makes the run incomplete (exit 3), and
 a mistake of the user's keeps its own exit code.

@@ -1,4 +1,4 @@
-"""Parts of the work mapped over processes by Ray Data, on a cluster that exists or on one started here for the purpose.
+"""Parts of the work mapped over processes by Ray Data, on an existing cluster or on one started for this run.
 
 A part is a dictionary of columns; a worker is a callable made once in each process, which takes a part and gives one.
 Results come as they are done, with the number of their part, in no particular order. A worker that dies (the machine

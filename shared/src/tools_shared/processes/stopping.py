@@ -1,4 +1,4 @@
-"""Stopping in order: the first SIGTERM or Ctrl-C lets a step end and a checkpoint be written, the second stops at once.
+"""Orderly stopping: the first SIGTERM or Ctrl-C lets a step end and a checkpoint be written, the second stops at once.
 
 The handlers are set and not inherited, so they hold for the first process of a container too, which the kernel
 shields from signals without one.

@@ -1,4 +1,4 @@
-"""How a question becomes a prompt, and how a completion is taken apart again."""
+"""Build a prompt from a question, and parse a completion."""
 
 from tools_shared.prompts.ends import end_of_turn_id
 from tools_shared.prompts.profile import DEFAULT_PROFILE, PROFILES, Parsed, Profile, load_profile

@@ -1,4 +1,4 @@
-"""Running a model's chat template, which is a program by whoever made the model.
+"""Run a model's chat template, which is a program from the model's author.
 
 transformers runs it in a sandbox, out of reach of files and attributes, but without a limit of time or memory. So each
 template is run once, before it is used, in a forked process that the kernel ends when it takes too much; afterwards it

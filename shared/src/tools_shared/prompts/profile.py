@@ -1,4 +1,4 @@
-"""Prompt profiles: which tags a completion carries, and how it is taken apart.
+"""Prompt profiles: the tags of a completion, and how to parse it.
 
 A profile says which tags carry the reasoning and the answer. It is stored beside the weights it was
 trained with (`model/tools.json`) and adopted by every later tool, so training, evaluation and sampling

@@ -1,4 +1,4 @@
-"""What a chat template makes of messages, looked at: templates drop system messages and open blocks without a word."""
+"""Check what a chat template does with messages: templates silently drop system messages and open blocks."""
 
 from __future__ import annotations
 

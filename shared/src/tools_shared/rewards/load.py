@@ -1,4 +1,4 @@
-"""From what `--reward` says to reward objects: names, presets, and functions in a user's own Python file."""
+"""From the values of `--reward` to reward objects: names, presets, and functions in a user's own Python file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The short README.md of a run: what this is, from what, with which result."""
+"""The short README.md of a run: what it is, its inputs and its result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run while it is being written, and the rules for taking one up and publishing it."""
+"""A run while it is being written, and the rules for resuming and publishing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run's rollouts show: how reward and length went, and the completions worth reading."""
+"""A run's rollouts: the course of reward and length, and the completions worth reading."""
 
 from __future__ import annotations
 

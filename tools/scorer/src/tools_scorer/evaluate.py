@@ -1,4 +1,4 @@
-"""`tools-scorer evaluate`: does the scorer read the trace, and what would it have been good for?"""
+"""`tools-scorer evaluate`: does the scorer separate right from wrong traces, and what would it have saved?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From traces to shards of hidden states: what is finished is skipped, what is written is whole."""
+"""From traces to shards of hidden states: finished shards are skipped, and a shard is complete or absent."""
 
 from __future__ import annotations
 

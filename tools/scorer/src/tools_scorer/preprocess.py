@@ -1,4 +1,4 @@
-"""From attempts to what a model reads: prompt and reasoning as tokens, with the places where steps end."""
+"""From attempts to what a model reads: prompt and reasoning as tokens, with the positions where steps end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning with TRL's trainer, on tokens and labels that we made ourselves."""
+"""Supervised fine-tuning with TRL's trainer, on tokens and labels made by our own encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Put shards together: the files that one process would have written."""
+"""Merge shards into the files that one process would have written."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Servers: what is posted to them, and what their replies say."""
+"""Servers: requests to them, and their replies."""

@@ -1,4 +1,4 @@
-"""Why a request has no reply: what the server says of it, whether it may pass, and whether a content filter did it."""
+"""Why a request failed: the server's message, whether a retry may help, and whether a content filter refused it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one server turned out not to take: learned from its refusals, so that the requests after the first fit.
+"""What a server refuses, learned from its errors, so that later requests leave it out.
 
 Only what leaves the sample as it is, or is a server's own business, is changed by itself, and each change is said once:
 a sampling parameter at the value that changes nothing, another name for the length, the system message in the

@@ -1,4 +1,4 @@
-"""What a chat reply says, whoever wrote it: text, reasoning, how it ended, refusal, tool calls, tokens.
+"""The content of a chat reply in every API's form: text, reasoning, how it ended, refusal, tool calls, tokens.
 
 Read are OpenAI's chat and text completions with the habits of those who speak them (vLLM, SGLang, llama.cpp, LM Studio,
 TGI, Azure, OpenRouter, Mistral, Groq, Together, xAI), Ollama's and Cohere's `message`, Anthropic's `content` and

@@ -1,4 +1,4 @@
-"""Replies that were paid for once: a small SQLite file, keyed by address, scope, body and sample.
+"""A cache of paid replies: a small SQLite file, keyed by address, scope, body and sample.
 
 The scope is what the body does not say, such as the name under which a model is benchmarked: a tutor's endpoint has
 the same address and requests whatever model is behind it. Only successes are kept, and of those what is worth it.

@@ -1,4 +1,4 @@
-"""Many JSON requests to one server: side by side, retried, paced, remembered, and never louder than asked.
+"""Many JSON requests to one server: concurrent, retried, rate-limited and cached.
 
 A request that fails is a result with a reason (`Reply.failure`), not an exception: who asks decides what a failure
 costs. Retried is what may pass (429, 408, 5xx, a closed connection, a timeout, half a body), also where it comes as an

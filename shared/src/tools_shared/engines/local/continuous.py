@@ -1,4 +1,4 @@
-"""A running batch that rows enter and leave one by one, so that a long completion holds up no other.
+"""Continuous batching: rows enter and leave a running batch one by one, so a long completion does not delay others.
 
 Each slot is a row of the key-value cache whose tokens begin at column 0. All slots are computed at every step, taken
 or not, and the columns that attention sees are a multiple of STRIDE. So the matrix products have the same shapes

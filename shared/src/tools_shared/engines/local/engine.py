@@ -1,4 +1,4 @@
-"""Sampling with transformers: what runs wherever the model runs.
+"""Sampling with transformers, on any device.
 
 A running batch of slots that completions enter and leave one by one (`continuous.py`); models whose layers have no
 slots sample in fixed batches (`fixed.py`).

@@ -1,4 +1,4 @@
-"""Reading prompts: their keys and values by layer, and the logits of the first token that follows.
+"""Prefill: the prompts' keys and values by layer, and the logits of the first new token.
 
 One by one where nothing may depend on its company, to the last bit; several at a time, ahead of their use, where all
 prompts are known and rounding may differ: then what they all begin with (instructions, examples) is read only once.

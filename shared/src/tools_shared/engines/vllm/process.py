@@ -1,4 +1,4 @@
-"""Where vLLM's processes run, and that they end with the one that started them.
+"""vLLM's processes: where they run, and how they end with the process that started them.
 
 vLLM computes in processes of its own. One that is killed has no time to end them, and they would keep the GPU's
 memory from the run that takes its place; so a small watcher, which sees the pipe to it break, ends them then.

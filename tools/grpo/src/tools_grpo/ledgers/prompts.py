@@ -1,4 +1,4 @@
-"""`prompts.jsonl`: how often each problem was tried and solved, and which problems that makes not worth a sample."""
+"""`prompts.jsonl`: attempts and passes of each problem, and which problems to skip for their pass rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rollouts/step-NNNNNN.jsonl`: every completion that was trained on, with all that the update was made of."""
+"""`rollouts/step-NNNNNN.jsonl`: every completion that was trained on, with everything that the update used."""
 
 from __future__ import annotations
 

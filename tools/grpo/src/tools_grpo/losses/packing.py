@@ -1,4 +1,4 @@
-"""Each prompt once a group: a packed forward in which the completions of a group share the reading of their prompt.
+"""Packing: a forward pass in which the completions of a group share one copy of their prompt.
 
 A padded batch computes the prompt once for every completion, and padding besides. Here all tokens stand in one row:
 of each group the prompt without its last token (the prefix), then for each completion the prompt's last token and

@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer without the arithmetic that changes nothing: prompts read once a group, dead groups left out.
+"""TRL's GRPOTrainer with less arithmetic and the same result: a shared prefix per group, no zero-variance groups.
 
 The losses are TRL's own, on log-probabilities that come another way. What is left out keeps its place in the batch and
 in the loss's denominator, so every normalisation stays what it was.

@@ -1,4 +1,4 @@
-"""Scoring completions beside TRL's step: before training, and where it is decided which groups to train on."""
+"""Score completions outside TRL's step: before training, and to choose the groups to train on."""
 
 from __future__ import annotations
 

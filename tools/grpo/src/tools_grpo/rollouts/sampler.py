@@ -1,4 +1,4 @@
-"""Drawing the groups."""
+"""Sampling the groups."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a scorer is worth: metrics, baselines, votes, pruning replayed, and the report."""
+"""Evaluation of a scorer: metrics, baselines, votes, pruning replayed, and the report."""

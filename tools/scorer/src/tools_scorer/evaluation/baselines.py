@@ -1,4 +1,4 @@
-"""What can be said of a trace without reading it, or by reading the question alone: what a scorer has to beat."""
+"""Baselines that a scorer has to beat: what is known of a trace without its states, or from the question alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the figures of an evaluation say, in sentences; also where they say that the scorer is of no use."""
+"""The verdict of an evaluation, in sentences, also if the scorer is useless."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reads traces and gives the hidden states at the positions asked for."""
+"""Backbones: run over traces and return the hidden states at the requested positions."""
 
 from tools_scorer.readers.base import Reader, ReaderOptions
 from tools_scorer.readers.open import open_reader

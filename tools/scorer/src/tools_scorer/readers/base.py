@@ -1,4 +1,4 @@
-"""The one thing that extraction wants of an engine."""
+"""The interface that extraction needs of a backbone."""
 
 from __future__ import annotations
 

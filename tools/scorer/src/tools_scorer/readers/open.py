@@ -1,4 +1,4 @@
-"""From options to a reader."""
+"""From options to a backbone."""
 
 from __future__ import annotations
 

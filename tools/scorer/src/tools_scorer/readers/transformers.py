@@ -1,4 +1,4 @@
-"""Reading traces with transformers, by the core's reader."""
+"""Hidden states of traces with transformers, through the core."""
 
 from __future__ import annotations
 

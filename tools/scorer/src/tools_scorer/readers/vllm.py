@@ -1,4 +1,4 @@
-"""Reading traces with vLLM: its batching, its prefix cache (the prompt is read once for all attempts at a question).
+"""Hidden states of traces with vLLM: its batching, its prefix cache (the prompt is prefilled once for all attempts).
 
 vLLM gives the states before the final norm, so the norm is applied here. The adapter of a run is not: merge it first.
 """

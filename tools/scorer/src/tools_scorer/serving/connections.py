@@ -1,4 +1,4 @@
-"""Who may ask `tools-scorer serve`, and how long a connection may take: slow clients cannot keep others out.
+"""Access to `tools-scorer serve` and time limits of connections: slow clients cannot keep others out.
 
 A connection has a time limit for a request's headers and one for its body. Where there are more connections than
 allowed, the oldest that is still to say what it wants is closed, so that a new client is always heard. A request has to

@@ -1,4 +1,4 @@
-"""A folder of the known pipeline's .pt files as hidden states: turned into shards once, beside the run.
+"""A folder of STEP's .pt files as hidden states: converted into shards once, beside the run.
 
 Those files hold states, question and label. What they lack stays unknown: where a step ends (steps are numbered), the
 state of the prompt, the reader. The split is made by question here, which the files do not have.

@@ -1,4 +1,4 @@
-"""Making one shard: a reader's states of some traces, written whole."""
+"""Make one shard: a backbone's states of some traces, written atomically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The known pipeline's file of hidden states: a list of dictionaries, saved with torch.
+"""STEP's file of hidden states: a list of dictionaries, saved with torch.
 
 It is a pickle, and the whole of it has to be in memory; so it is written for those who go on with that pipeline, and
 read with `weights_only=True` alone, which runs no code.

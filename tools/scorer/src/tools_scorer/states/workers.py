@@ -1,4 +1,4 @@
-"""Extraction by the workers of a Ray cluster: a shard is a part, and a worker writes it where everyone sees it."""
+"""Extraction by the workers of a Ray cluster: each worker writes whole shards to a shared disk."""
 
 from __future__ import annotations
 

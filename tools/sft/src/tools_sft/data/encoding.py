@@ -1,4 +1,4 @@
-"""From rows to masked token sequences: nothing is dropped or cut without a word."""
+"""From rows to masked token sequences: nothing is dropped or truncated silently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which teachers can be distilled from: those whose next-token probabilities can be laid beside the student's."""
+"""Which teachers can be distilled from: those whose next-token probabilities are comparable with the student's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How likely a scorer finds the verified traces: what `--min-score` filters by."""
+"""Scores of the verified traces, for `--min-score`."""
 
 from __future__ import annotations
 

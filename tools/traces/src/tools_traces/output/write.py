@@ -1,4 +1,4 @@
-"""The files of a finished run, from its journal: the same bytes whatever interruptions or shards lay between."""
+"""The files of a finished run, from its journal: the same bytes after any interruption or sharding."""
 
 from __future__ import annotations
 

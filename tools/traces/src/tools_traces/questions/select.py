@@ -1,4 +1,4 @@
-"""The questions to sample: usable ones, of this shard, that the test set does not hold."""
+"""The questions to sample: usable ones of this shard that are not in the test set."""
 
 from __future__ import annotations
 
