@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from tools_shared.engines.options import EngineConfig, LocalEngineConfig, extras_of
@@ -15,17 +16,34 @@ from tools_shared.prompts.ends import stop_ids
 def open_engine(ref: ModelRef, config: LocalEngineConfig) -> Engine:
     """Load a model for sampling, or address the server that has it (of `ref` then only what ends a completion is read,
     where its files are here)."""
-    if isinstance(config, EngineConfig) and config.engine == "http":
-        return _http_engine(ref, config)
-    if config.engine == "vllm":
-        from tools_shared.engines.vllm.engine import open_vllm
+    return OPENERS.get(config.engine, _transformers)(ref, config)
 
-        return open_vllm(ref, config)
+
+def _transformers(ref: ModelRef, config: LocalEngineConfig) -> Engine:
     from tools_shared.engines.local.engine import TransformersEngine
     from tools_shared.models import load
 
     loaded = load(ref, config.dtype, config.device)
     return TransformersEngine(loaded.model, loaded.tokenizer)
+
+
+def _vllm(ref: ModelRef, config: LocalEngineConfig) -> Engine:
+    from tools_shared.engines.vllm.engine import open_vllm
+
+    return open_vllm(ref, config)
+
+
+def _http(ref: ModelRef, config: LocalEngineConfig) -> Engine:
+    """Where only rollouts come from a server, as in GRPO, everything else is sampled here."""
+    return _http_engine(ref, config) if isinstance(config, EngineConfig) else _transformers(ref, config)
+
+
+OPENERS: dict[str, Callable[[ModelRef, LocalEngineConfig], Engine]] = {
+    "transformers": _transformers,
+    "vllm": _vllm,
+    "http": _http,
+}
+"""How the engine of each name is opened."""
 
 
 def check_engine(engine: str) -> None:
