@@ -5,7 +5,8 @@
 DATA holds rephrased/*.jsonl, math/math500.jsonl and gsm8k/train.jsonl; FUNCTIONS is made by `library_functions.py`.
 Planted are the odd rows of the even files, which the shipped rules were not chosen on, and beside them
 `unseen_code.jsonl` (39 Python problems with rewrites in Go, Rust, Java, C++, Ruby and Kotlin) and `unseen_choice.jsonl`
-(60 questions of twelve subjects), written for this measurement: no rule was chosen on any of them. Multiple-choice test
+(60 questions of twelve subjects) and `unseen_languages.jsonl` (45 word problems in German, French and Spanish), written
+for this measurement: no rule was chosen on any of them. Multiple-choice test
 texts carry their options. `neighbours` are the rewordings of other problems of the same set, the hardest clean rows
 there are: planted against a test set without their own problem.
 """
@@ -69,6 +70,7 @@ def main(data: str, functions: str, *models: str) -> None:
     unseen = rows(HERE / "unseen_choice.jsonl")
     unseen_stems = [(row["test"], row["rephrased"]) for row in unseen]
     unseen_options = [(with_options(row), row["rephrased"]) for row in unseen]
+    told = rows(HERE / "unseen_languages.jsonl")
     for model in ("", *models):
         chosen = {"model": model} if model else {"method": ("exact", "lexical")}
         label = Path(model).name or "words and numbers"
@@ -76,6 +78,9 @@ def main(data: str, functions: str, *models: str) -> None:
         measure(f"{label}: unseen code, six languages", unseen_code, clean, all_unseen=True, **chosen)
         measure(f"{label}: unseen choice, stem", unseen_stems, prose, all_unseen=True, **chosen)
         measure(f"{label}: unseen choice, options", unseen_options, prose, all_unseen=True, **chosen)
+        for name in dict.fromkeys(row["language"] for row in told):
+            pairs = [(row["test"], row["rephrased"]) for row in told if row["language"] == name]
+            measure(f"{label}: unseen, {name}", pairs, prose, all_unseen=True, **chosen)
         measure(f"{label}: MMLU algebra, stem", stems, prose, **chosen)
         measure(f"{label}: MMLU algebra, stem and options", options, prose, **chosen)
         measure(f"{label}: the same, --domain text", options, prose, domain="text", **chosen)
