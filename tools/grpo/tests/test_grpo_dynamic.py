@@ -164,13 +164,24 @@ def test_no_bounds_skip_nothing(tmp_path):
 
 def test_a_pass_is_a_right_answer_whatever_else_is_rewarded():
     profile = PROFILES[DEFAULT_PROFILE]
-    judge = Judge(load_rewards(["length:0.1", "verified"], profile, length_limit=10))
-    rows = [{"prompt": "", "answer": "7", "opens_thinking": False}] * 2
+    problem = {"prompt": "", "answer": "7", "opens_thinking": False}
+    judge = Judge(load_rewards(["length:0.1", "verified"], profile, length_limit=10), [problem])
+    rows = [{"prompt": "", "row": 0}] * 2
     texts = [profile.completion("3 + 4", "7", False), profile.completion("3 + 4", "8", False)]
     completions = [Completion(text, (1,) * 5, "stop") for text in texts]
     scores = judge.scores(rows, completions)
     assert scores == [(-0.5, 1.0), (-0.5, 0.0)]
     assert [judge.total(values) for values in scores] == pytest.approx([0.95, -0.05])
+    assert judge.solved(rows, completions, scores) == [True, False]
+
+
+def test_a_pass_is_a_reward_above_0_where_there_is_no_answer():
+    profile = PROFILES[DEFAULT_PROFILE]
+    problem = {"prompt": "", "answer": None, "opens_thinking": False}
+    judge = Judge(load_rewards(["format", "length:0.1"], profile, length_limit=10), [problem])
+    rows = [{"prompt": "", "row": 0}] * 2
+    completions = [Completion(text, (1,) * 5, "stop") for text in (profile.completion("so", "7", False), "no tags")]
+    scores = judge.scores(rows, completions)
     assert judge.solved(rows, completions, scores) == [True, False]
 
 

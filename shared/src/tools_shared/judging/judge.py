@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tools_shared import processes
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.judging.prices import BYTES_PER_TOKEN, Prices
 from tools_shared.judging.rubric import Criterion, Rubric
@@ -162,9 +163,10 @@ class Judge:
         options = self.rubric.judge
         with self._lock:
             used = self.spent.tokens_in + self.spent.tokens_out + self._reserved_tokens
-            if options.budget is not None and self.spent.money + self._reserved + money > options.budget:
+            n = processes.count()  # each has its part
+            if options.budget is not None and self.spent.money + self._reserved + money > options.budget / n:
                 raise self._over(f"budget of {options.budget:g}", f"{self.spent.money:.4g}", "budget")
-            if options.budget_tokens is not None and used + tokens > options.budget_tokens:
+            if options.budget_tokens is not None and used + tokens > options.budget_tokens / n:
                 spent = self.spent.tokens_in + self.spent.tokens_out
                 raise self._over(f"budget of {options.budget_tokens} tokens", f"{spent}", "budget_tokens")
             self._reserved += money

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, ClassVar
 
+from tools_shared import processes
 from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_json
@@ -183,7 +184,9 @@ class JudgeReward(Reward):
 
     def attach(self, folder: Path) -> None:
         """Go on from what judging has cost in a run before it was interrupted, and note it there from now on."""
-        self.memory.file = folder / f"judge-{self.rubric.name.replace('/', '_')}.json"
+        name = self.rubric.name.replace("/", "_")
+        rank = f"-{processes.rank()}" if processes.rank() else ""
+        self.memory.file = folder / f"judge-{name}{rank}.json"
         if self.memory.file.is_file():
             before = Spent(**json.loads(self.memory.file.read_text(encoding="utf-8")))
             for told in (self.judge.spent, self.judge.before, self.memory.reported):

@@ -16,8 +16,8 @@ class Judge:
     """The run's rewards, their weighted sum, and what counts as solving a problem.
 
     A completion solves its problem (a pass of the prompt ledger) when its answer is right, as the reward `correct`
-    says; where all rewards are functions of the user's own, when their weighted sum is above 0: what a right answer
-    is, only they know.
+    says; where its row has no gold answer, or all rewards are functions of the user's own, when their weighted sum is
+    above 0: what a right answer is, only they know.
     """
 
     def __init__(self, rewards: Sequence[Reward], rows: Sequence[dict[str, Any]] = ()) -> None:
@@ -87,9 +87,12 @@ class Judge:
         scores: Sequence[Sequence[float]],
     ) -> list[bool]:
         """Which completions solve their problem; one that cannot be judged does not."""
+        paid = [self.total(values) > 0 for values in scores]
         if self.correct is None:
-            return [self.total(values) > 0 for values in scores]
-        return [value == 1 for value in self.correct(**self._arguments(rows, completions))]
+            return paid
+        right = self.correct(**self._arguments(rows, completions))
+        has_answer = [self.rows[row["row"]]["answer"] is not None for row in rows]
+        return [value == 1 if known else sum_ for value, known, sum_ in zip(right, has_answer, paid, strict=True)]
 
     def _arguments(self, rows: Sequence[dict[str, Any]], completions: Sequence[Completion]) -> dict[str, Any]:
         return reward_arguments(
