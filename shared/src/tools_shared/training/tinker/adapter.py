@@ -6,7 +6,7 @@ import json
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.files import write_json
@@ -26,29 +26,64 @@ LARGEST = 1 << 36
 
 
 def fetch(service: Service, address: str, folder: Path) -> None:
-    """Download the two files of the adapter at `address` (`tinker://RUN/...`) into `folder`.
+    """Download the two files of the adapter at `address` (`tinker://RUN/...`) into `folder`: one by one where the
+    service exports them so, else out of its archive.
 
-    Raises ToolError when the service gives no archive, or one without them.
+    Raises ToolError when the service gives neither.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    if "/external_weights/" in address:
+        with told(service.url):
+            urls = service.rest().get_external_weights_urls(address).result().urls
+        by_name = {Path(path).name: url for path, url in urls.items()}
+        if missing := sorted({CONFIG, WEIGHTS} - set(by_name)):
+            raise ToolError(f"{address}: the export holds no {' and no '.join(missing)}; it is no PEFT adapter")
+        for name in (CONFIG, WEIGHTS):
+            with (folder / name).open("wb") as file:
+                _download(by_name[name], file, service)
+        return
+    with tempfile.TemporaryFile() as archive:
+        _download(_archive_url(service, address), archive, service)
+        archive.seek(0)
+        _unpack(archive, folder, address)
+
+
+def _archive_url(service: Service, address: str) -> str:
+    """Where a service's archive of a checkpoint is; the newest clients do not ask for it any more, old servers have
+    nothing else."""
     import httpx
 
     run_id, _, checkpoint = address.removeprefix("tinker://").partition("/")
-    with told(service.url):
-        url = service.rest().get_checkpoint_archive_url(run_id, checkpoint).result().url
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile() as archive:
-        try:
-            with httpx.stream("GET", url, timeout=120, follow_redirects=True) as response:
-                response.raise_for_status()
-                for block in response.iter_bytes():
-                    archive.write(block)
-        except httpx.HTTPError as error:
-            raise Incomplete(
-                f"the adapter could not be downloaded from {service.url} ({type(error).__name__}); training is "
-                "finished and kept there, run the same command again to fetch it"
-            ) from error
-        archive.seek(0)
-        _unpack(archive, folder, address)
+    rest = service.rest()
+    if hasattr(rest, "get_checkpoint_archive_url"):
+        with told(service.url):
+            return rest.get_checkpoint_archive_url(run_id, checkpoint).result().url
+    path = f"{service.url}/api/v1/training_runs/{run_id}/checkpoints/{checkpoint}/archive"
+    try:
+        answer = httpx.get(path, headers={"X-API-Key": service.key}, timeout=120)
+    except httpx.HTTPError as error:
+        raise Incomplete(
+            f"{service.url} gives no archive of the adapter ({type(error).__name__}); run it again"
+        ) from error
+    if "location" not in answer.headers:
+        raise ToolError(f"{service.url} gives no archive of {address} (status {answer.status_code})")
+    return answer.headers["location"]
+
+
+def _download(url: str, file: IO[bytes], service: Service) -> None:
+    """The bytes at an address that needs no key."""
+    import httpx
+
+    try:
+        with httpx.stream("GET", url, timeout=120, follow_redirects=True) as response:
+            response.raise_for_status()
+            for block in response.iter_bytes():
+                file.write(block)
+    except httpx.HTTPError as error:
+        raise Incomplete(
+            f"the adapter could not be downloaded from {service.url} ({type(error).__name__}); training is finished and "
+            "kept there, run the same command again to fetch it"
+        ) from error
 
 
 def _unpack(archive: Any, folder: Path, address: str) -> None:

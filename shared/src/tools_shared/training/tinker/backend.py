@@ -149,6 +149,18 @@ class TinkerBackend:
         self.note(sampler=path)
         return path
 
+    def export(self, name: str, sampler: str) -> str:
+        """Where the weights can be downloaded from: an export, which newer clients and services have, else what was
+        saved for sampling."""
+        import tinker
+
+        if not hasattr(self._client, "save_weights_external"):
+            return sampler
+        try:
+            return self._client.save_weights_external(name).result().path
+        except tinker.NotFoundError:  # a server of an earlier client
+            return sampler
+
     def openai_endpoint(self) -> str | None:
         """Where the service speaks OpenAI's protocol for saved weights; None when it has no such address."""
         import httpx

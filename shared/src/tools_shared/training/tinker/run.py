@@ -88,7 +88,7 @@ def bring_home(run: Draft, backend: TinkerBackend, base: RemoteBase, profile: Pr
     figures["tokens_sampled"] = sum(row.get("sampled_tokens", 0) for row in history)
     if run.config.tinker_weights == "keep":
         return figures | _kept(backend, address)
-    fetch(backend.service, address, run.model_dir)
+    fetch(backend.service, backend.export(FINAL, address), run.model_dir)
     figures |= settle(run.model_dir, base.ref)
     save_beside(run.model_dir, run.final / "model", base.ref, backend.tokenizer, backend.ends, profile)
     figures["weights_changed"] = learned(run.model_dir)

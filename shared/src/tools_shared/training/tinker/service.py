@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +27,11 @@ PATIENCE = 20.0
 
 @dataclass
 class Service:
-    """An open service: its address as it may be written, and the SDK's client."""
+    """An open service: its address as it may be written, the SDK's client, and the key."""
 
     url: str
     client: ServiceClient
+    key: str = field(repr=False)
 
     def rest(self) -> Any:
         return self.client.create_rest_client()
@@ -52,7 +53,7 @@ def connect(config: BackendOptions) -> Service:
     with told(url):
         from tinker import ServiceClient
 
-        service = Service(shown_address(url), ServiceClient(base_url=url, api_key=key))
+        service = Service(shown_address(url), ServiceClient(base_url=url, api_key=key), key)
         service.client.get_server_capabilities()
     return service
 
