@@ -62,9 +62,7 @@ def _archive_url(service: Service, address: str) -> str:
     try:
         answer = httpx.get(path, headers={"X-API-Key": service.key}, timeout=120)
     except httpx.HTTPError as error:
-        raise Incomplete(
-            f"{service.url} gives no archive of the adapter ({type(error).__name__}); run it again"
-        ) from error
+        raise Incomplete(f"{service.url} gives no archive ({type(error).__name__}); run it again") from error
     if "location" not in answer.headers:
         raise ToolError(f"{service.url} gives no archive of {address} (status {answer.status_code})")
     return answer.headers["location"]
@@ -81,8 +79,8 @@ def _download(url: str, file: IO[bytes], service: Service) -> None:
                 file.write(block)
     except httpx.HTTPError as error:
         raise Incomplete(
-            f"the adapter could not be downloaded from {service.url} ({type(error).__name__}); training is finished and "
-            "kept there, run the same command again to fetch it"
+            f"the adapter could not be downloaded from {service.url} ({type(error).__name__}); training is finished "
+            "and kept there, run the same command again to fetch it"
         ) from error
 
 
