@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 BYTES_PER_TOKEN = 3
-"""Where a server counts no tokens, and before it has: a token is at least so many bytes."""
+"""Where a server counts no tokens, and before it has: a token has at least this many bytes."""
 
 
 @dataclass(frozen=True)
