@@ -32,7 +32,7 @@ def trainer_of(loaded, config, tmp_path, examples):
         max_length=None, dataset_kwargs={"skip_prepare_dataset": True},
     )  # fmt: skip
     return SftTrainer(
-        model=loaded.model, args=args, train_dataset=as_dataset(rows_of(examples, config)),
+        model=loaded.model, args=args, train_dataset=as_dataset(rows_of(examples, config.max_length, config.packing)),
         data_collator=partial(collate, pad_token_id=loaded.tokenizer.pad_token_id), processing_class=loaded.tokenizer,
     )  # fmt: skip
 

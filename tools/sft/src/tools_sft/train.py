@@ -102,7 +102,7 @@ def with_defaults(config: SftConfig, given: Prepared) -> SftConfig:
     if rate is None:
         rate = learning_rate(load_config(given.ref), config.full_finetune)
     if epochs is None:
-        n_rows = len(rows_of(given.encoded.examples, config))
+        n_rows = len(rows_of(given.encoded.examples, config.max_length, config.packing))
         epochs = format_epochs(n_rows, config.step_examples) if config.stage == "prep" else 1.0
     return replace(config, learning_rate=rate, epochs=epochs)
 
