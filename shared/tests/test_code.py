@@ -6,9 +6,9 @@ import pytest
 
 from tools_shared.code import grade_program, grade_programs, program_in, read_tests
 from tools_shared.errors import ToolError, UnusableError
-from tools_shared.sandbox import Limits, check_sandbox
+from tools_shared.sandbox import SandboxLimits, check_sandbox
 
-TIGHT = Limits(seconds=1, patience=2)
+TIGHT = SandboxLimits(seconds=1, patience=2)
 
 
 @pytest.fixture(autouse=True, scope="module")

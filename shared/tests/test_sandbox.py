@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from tools_shared.errors import ToolError
-from tools_shared.sandbox import Limits, check_sandbox, run_program
+from tools_shared.sandbox import SandboxLimits, check_sandbox, run_program
 
-SMALL = Limits(seconds=1, memory=256 << 20, output=100_000, scratch=1 << 20, threads=8, patience=1.5)
+SMALL = SandboxLimits(seconds=1, memory=256 << 20, output=100_000, scratch=1 << 20, threads=8, patience=1.5)
 
 OUTSIDE = {
     "passwords": "print(open('/etc/passwd').read())",

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 from tools_shared.errors import ToolError  # noqa: E402
 from tools_shared.models import resolve  # noqa: E402
 from tools_shared.scorers.scorer import ScorerFacts, load_scorer, probe, save_scorer  # noqa: E402
-from tools_shared.scorers.text import Response, open_text_scorer  # noqa: E402
+from tools_shared.scorers.text import TextResponse, open_text_scorer  # noqa: E402
 from tools_shared.states.reader import reader_sha256  # noqa: E402
 
 READER = {"model": "demo", "norm": "post", "delimiter": "\n\n", "dtype": "fp32", "compute_dtype": "fp32"}
@@ -32,9 +32,9 @@ def resolve_demo():
 def test_text_is_scored_alone_as_in_a_batch(tmp_path):
     scorer = open_text_scorer(str(write_scorer(tmp_path / "s")))
     responses = [
-        Response("What is 2 + 3?", "<start_working_out>2 + 3 = 5.\n\nSo 5.<end_working_out><SOLUTION>5</SOLUTION>"),
-        Response("What is 7 + 3?", "no tags\n\nat all"),
-        Response("What is 1 + 1?", ""),
+        TextResponse("What is 2 + 3?", "<start_working_out>2 + 3 = 5.\n\nSo 5.<end_working_out><SOLUTION>5</SOLUTION>"),
+        TextResponse("What is 7 + 3?", "no tags\n\nat all"),
+        TextResponse("What is 1 + 1?", ""),
     ]
     together = scorer.score(responses)
     assert [len(s.steps) for s in together] == [2, 2, 0]

@@ -13,7 +13,7 @@ import pytest
 from tools_scorer.readers import ReaderOptions
 from tools_scorer.readers.transformers import TransformersReader
 from tools_scorer.traces.files import Trace
-from tools_shared.states.shards import Manifest, Rows, TraceInfo, write_manifest, write_shard
+from tools_shared.states.shards import Rows, StatesManifest, TraceInfo, write_manifest, write_shard
 
 N_TRACES = 16
 PROMPT = 150
@@ -98,7 +98,7 @@ def stored(tmp_path_factory):
     n_traces = STORED_MB * 10**6 // (2 * width * steps)
     states = torch.randn(n_traces * steps, 1, width).half()
     infos = [TraceInfo(str(i), str(i), i % 2 == 0, "train", str(i), 100, 1000) for i in range(n_traces)]
-    write_manifest(folder / "h", Manifest(model="m", reader_sha256="0", layers=(36,), hidden_size=width))
+    write_manifest(folder / "h", StatesManifest(model="m", reader_sha256="0", layers=(36,), hidden_size=width))
     per_trace = list(states.split(steps))
     positions = range(100, 100 + 40 * steps, 40)
     for start in range(0, n_traces, 250):

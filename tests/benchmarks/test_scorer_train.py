@@ -59,10 +59,10 @@ def test_an_epoch_takes_half_of_the_reference(tmp_path):
     from tools_scorer.states.folder import open_hidden
     from tools_scorer.train import _dtype
     from tools_scorer.training.rows import Feed, choose_rows, standardisation
-    from tools_shared.states.shards import Manifest, Rows, TraceInfo, write_manifest, write_shard
+    from tools_shared.states.shards import Rows, StatesManifest, TraceInfo, write_manifest, write_shard
 
     n_traces, steps = 1000, N_ROWS // 1000
-    write_manifest(tmp_path, Manifest("m", "0", (1,), SIZE, n_input=n_traces))
+    write_manifest(tmp_path, StatesManifest("m", "0", (1,), SIZE, n_input=n_traces))
     states = torch.randn(N_ROWS, 1, SIZE, generator=torch.Generator().manual_seed(0)).half()
     rows = Rows(
         states,

@@ -32,13 +32,13 @@ def write_hidden(
     import torch
 
     from tools_shared.devices import torch_dtype
-    from tools_shared.states.shards import Manifest, Rows, TraceInfo, write_manifest, write_shard
+    from tools_shared.states.shards import Rows, StatesManifest, TraceInfo, write_manifest, write_shard
 
     generator = torch.Generator().manual_seed(seed)
     n_all = n_questions * n_traces
     write_manifest(
         folder,
-        Manifest(
+        StatesManifest(
             model="made-up", reader_sha256="0" * 64, layers=(2,), hidden_size=size, dtype=dtype, n_input=n_all,
             shard_size=shard_size,
         ),

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from tools_scorer.config.scorer import EvaluateConfig, TrainConfig
+from tools_scorer.config.scorer import ScorerEvaluateConfig, TrainConfig
 from tools_scorer.evaluate import evaluate
 from tools_scorer.evaluation.report import distinct
 from tools_scorer.states.folder import open_hidden
@@ -17,7 +17,7 @@ HERE = Invocation("tools-scorer", "0.1.0")
 def run(tmp_path, data, split="test", **more):
     config = TrainConfig(data=str(data), output_dir=str(tmp_path / "run"), config_name="demo", epochs=12, **more)
     train(config, HERE)
-    judged = EvaluateConfig(
+    judged = ScorerEvaluateConfig(
         scorer=str(tmp_path / "run"), data=str(data), output_dir=str(tmp_path / "eval"), split=split
     )
     evaluate(judged, HERE)
@@ -115,7 +115,9 @@ def test_states_of_another_reader_are_refused_naming_both(tmp_path, make_hidden)
     data, other = make_hidden(tmp_path / "h", signal=1.0), make_hidden(tmp_path / "o", size=16)
     train(TrainConfig(data=str(data), output_dir=str(tmp_path / "run"), config_name="demo", epochs=1), HERE)
     with pytest.raises(ToolError, match="hidden_size 24 and 16"):
-        evaluate(EvaluateConfig(scorer=str(tmp_path / "run"), data=str(other), output_dir=str(tmp_path / "e")), HERE)
+        evaluate(
+            ScorerEvaluateConfig(scorer=str(tmp_path / "run"), data=str(other), output_dir=str(tmp_path / "e")), HERE
+        )
 
 
 def test_one_class_in_the_split_cannot_be_judged(tmp_path, make_hidden):
@@ -123,4 +125,6 @@ def test_one_class_in_the_split_cannot_be_judged(tmp_path, make_hidden):
     train(TrainConfig(data=str(data), output_dir=str(tmp_path / "run"), config_name="demo", epochs=1), HERE)
     one = make_hidden(tmp_path / "one", pass_rate=1.1)
     with pytest.raises(ToolError, match="all 90 traces are right"):
-        evaluate(EvaluateConfig(scorer=str(tmp_path / "run"), data=str(one), output_dir=str(tmp_path / "e")), HERE)
+        evaluate(
+            ScorerEvaluateConfig(scorer=str(tmp_path / "run"), data=str(one), output_dir=str(tmp_path / "e")), HERE
+        )

@@ -13,11 +13,11 @@ def test_training_keeps_within_a_limit_a_tenth_of_the_data(tmp_path):
     """1.3 GB of states, and a process that the system gives 128 MB beyond what importing torch has taken."""
     import torch
 
-    from tools_shared.states.shards import Manifest, Rows, TraceInfo, write_manifest, write_shard
+    from tools_shared.states.shards import Rows, StatesManifest, TraceInfo, write_manifest, write_shard
 
     per_shard = ROWS_PER_SHARD // STEPS
     n_traces = per_shard * N_SHARDS
-    write_manifest(tmp_path / "h", Manifest("m", "0", (1,), SIZE, n_input=n_traces, shard_size=per_shard))
+    write_manifest(tmp_path / "h", StatesManifest("m", "0", (1,), SIZE, n_input=n_traces, shard_size=per_shard))
     states = torch.randn(ROWS_PER_SHARD, 1, SIZE).half()
     rows = Rows(
         states,

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tools_scorer.evaluation.judged import Judged
+from tools_scorer.evaluation.judged import JudgedTrace
 from tools_scorer.evaluation.metrics import auroc, average_precision, brier, ece, pooled_auroc, roc, within_auroc
 from tools_scorer.evaluation.replay import lock_step, peak, stop_below
 from tools_scorer.evaluation.selection import best, majority, selections, vote
@@ -13,9 +13,9 @@ from tools_shared.scorers.scorer import summarize
 from tools_shared.states.shards import TraceInfo
 
 
-def trace(steps, ends, right=True, answer=0, n_tokens=None, question="q", name="t") -> Judged:
+def trace(steps, ends, right=True, answer=0, n_tokens=None, question="q", name="t") -> JudgedTrace:
     info = TraceInfo(name, question, right, "test", question, prompt_len=0, n_tokens=n_tokens or ends[-1])
-    return Judged(info, tuple(ends), tuple(steps), summarize(list(steps)), answer)
+    return JudgedTrace(info, tuple(ends), tuple(steps), summarize(list(steps)), answer)
 
 
 def test_auroc_is_the_share_of_pairs_in_order_and_ties_count_half():

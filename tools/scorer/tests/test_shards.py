@@ -5,11 +5,13 @@ import torch
 
 from tools_scorer.states.folder import open_hidden
 from tools_shared.errors import ToolError
-from tools_shared.states.shards import Manifest, Rows, TraceInfo, shard_path, write_manifest, write_shard
+from tools_shared.states.shards import Rows, StatesManifest, TraceInfo, shard_path, write_manifest, write_shard
 
 
-def manifest(**changes) -> Manifest:
-    return Manifest(**{"model": "m", "reader_sha256": "0", "layers": (2,), "hidden_size": 4, "n_input": 4} | changes)
+def manifest(**changes) -> StatesManifest:
+    return StatesManifest(
+        **{"model": "m", "reader_sha256": "0", "layers": (2,), "hidden_size": 4, "n_input": 4} | changes
+    )
 
 
 def traces(n: int, first: int = 0) -> list[TraceInfo]:

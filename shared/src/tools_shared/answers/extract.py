@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from tools_shared.answers.items import is_number
 from tools_shared.answers.numbers import plain_number
-from tools_shared.answers.phrases import Found, answer_in, reduced
+from tools_shared.answers.phrases import PhraseFound, answer_in, reduced
 from tools_shared.answers.plain import ANSWER_LINE, ASIDE, BARE_A, has_hints, plain_answer
 from tools_shared.answers.spans import Piece, delimited
 from tools_shared.answers.structure import after
@@ -211,7 +211,7 @@ def _last(text: str, start: int, pieces: Sequence[Piece]) -> Extraction:
     return _of_sentence(text, aside) if aside else NONE
 
 
-def _of_sentence(text: str, found: Found) -> Extraction:
+def _of_sentence(text: str, found: PhraseFound) -> Extraction:
     kind = "last-number" if is_number(text[slice(*found.span)].strip()) else "last-math"
     return _extraction(text, found.span, kind, found.equation)
 

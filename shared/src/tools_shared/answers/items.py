@@ -47,7 +47,7 @@ _TEX_NAME = re.compile(r"\\text[a-z]*\s?\{[^{}]*\}|\\[A-Za-z]+|[xX](?= ?[\d$])|(
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class AnswerItem:
     """Mathematics in a sentence, or several joined: the range that is the answer, and the one that the text holds."""
 
     begin: int
@@ -64,9 +64,9 @@ def is_number(text: str) -> bool:
     return len(text) <= 80 and (plain_number(text) is not None or _is_number(text))
 
 
-def items_of(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: bool) -> list[Item]:
+def items_of(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: bool) -> list[AnswerItem]:
     """What has a value in the sentence, in order."""
-    found: list[Item] = []
+    found: list[AnswerItem] = []
     at = begin
     first = bisect_left(pieces, begin, key=lambda piece: piece.outer[1])
     inside = []
@@ -92,7 +92,9 @@ def _within(numbers: Sequence[Found], run: Piece, begin: int) -> list[Found]:
     return list(itertools.takewhile(lambda number: number.span[0] < run.end - begin, numbers[first : first + 50]))
 
 
-def _add_run(text: str, found: list[Item], run: Piece, numbers: Sequence[Found], begin: int, marked: bool) -> None:
+def _add_run(
+    text: str, found: list[AnswerItem], run: Piece, numbers: Sequence[Found], begin: int, marked: bool
+) -> None:
     """Add a run of prose where it has a value, with all of a number that is longer: `minus 15`, `2 million`."""
     content = text[run.begin : run.end]
     if not _SYMBOL.search(_SUBSCRIPT.sub("", content)):
@@ -107,14 +109,14 @@ def _add_run(text: str, found: list[Item], run: Piece, numbers: Sequence[Found],
         _add(text, found, Piece(*whole, whole), begin)
 
 
-def _add(text: str, found: list[Item], piece: Piece, begin: int) -> None:
+def _add(text: str, found: list[AnswerItem], piece: Piece, begin: int) -> None:
     inner = piece.begin, piece.end
     computed = text[max(begin, piece.outer[0] - 4) : piece.outer[0]].rstrip(" *_$").endswith(("=", "≈"))
     last = _last_side(text, *inner)
     if last:
         computed = computed or any(map(_is_computed, _sides(text[inner[0] : last[0] - 1])))
     equated = computed or last is not None
-    found.append(Item(*(last or inner), piece.outer, piece.delimited, equated, computed, last and inner))
+    found.append(AnswerItem(*(last or inner), piece.outer, piece.delimited, equated, computed, last and inner))
 
 
 def _last_side(text: str, begin: int, end: int) -> Span | None:

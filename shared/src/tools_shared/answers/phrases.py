@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tools_shared.answers.items import Item, is_number, items_of, names_something
+from tools_shared.answers.items import AnswerItem, is_number, items_of, names_something
 from tools_shared.answers.spans import Piece, delimited
 from tools_shared.answers.structure import after
 from tools_shared.prompts.blocks import Span
@@ -55,7 +55,7 @@ _WORDS_OF_ALGEBRA = frozenset("sin cos tan cot sec csc log ln exp sqrt pi det gc
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PhraseFound:
     """The range of an answer, and of the equation whose last side it is."""
 
     span: Span
@@ -69,7 +69,7 @@ def has_prose(text: str) -> bool:
     )
 
 
-def answer_in(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: bool) -> Found | None:
+def answer_in(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: bool) -> PhraseFound | None:
     """The answer in a sentence, None where there is no quantity.
 
     `pieces` is the delimited mathematics of the text, in order. `marked`: the sentence is where an answer belongs
@@ -80,7 +80,7 @@ def answer_in(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: 
     return next(filter(None, (_in_range(text, *part, pieces, marked) for part in ranges)), None)
 
 
-def _in_range(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: bool) -> Found | None:
+def _in_range(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: bool) -> PhraseFound | None:
     start = min(after(_LEAD_IN, text, begin, end), end)
     items = items_of(text, begin, end, pieces, marked)
     if not items:
@@ -91,10 +91,10 @@ def _in_range(text: str, begin: int, end: int, pieces: Sequence[Piece], marked: 
         items = [item for item in items if not reason.start() <= item.outer[0] < over]
     items = _joined(text, items, marked)
     chosen = _chosen(text, items, start, marked)
-    return Found((chosen.begin, chosen.end), chosen.whole)
+    return PhraseFound((chosen.begin, chosen.end), chosen.whole)
 
 
-def _chosen(text: str, items: Sequence[Item], start: int, marked: bool) -> Item:
+def _chosen(text: str, items: Sequence[AnswerItem], start: int, marked: bool) -> AnswerItem:
     bold = [item for item in items if _is_bold(text, item)]
     if len(bold) == 1:
         return bold[0]
@@ -118,17 +118,17 @@ def _chosen(text: str, items: Sequence[Item], start: int, marked: bool) -> Item:
     return ([item for item in free if item.delimited] or free)[-1]
 
 
-def _distance(text: str, item: Item) -> int:
+def _distance(text: str, item: AnswerItem) -> int:
     """How far an item is from what the sentence says: 0 for a free one, 1 for a purpose (`to earn $480`), 2 for a
     circumstance (`in 5 days`)."""
     place = max(0, item.outer[0] - 40), item.outer[0]
     return 2 if _CIRCUMSTANCE.search(text, *place) else int(_PURPOSE.search(text, *place) is not None)
 
 
-def _joined(text: str, items: Sequence[Item], marked: bool) -> list[Item]:
+def _joined(text: str, items: Sequence[AnswerItem], marked: bool) -> list[AnswerItem]:
     """Items with only `and`, `or` or a comma between them, as one; plain numbers are joined by a comma alone only where
     an answer belongs."""
-    groups: list[list[Item]] = []
+    groups: list[list[AnswerItem]] = []
     for item in items:
         last = groups[-1][-1] if groups else None
         gap = text[last.outer[1] : item.outer[0]] if last else ""
@@ -145,19 +145,21 @@ def _joined(text: str, items: Sequence[Item], marked: bool) -> list[Item]:
     return [
         group[0]
         if len(group) == 1
-        else Item(group[0].outer[0], group[-1].outer[1], (group[0].outer[0], group[-1].outer[1]), group[0].delimited)
+        else AnswerItem(
+            group[0].outer[0], group[-1].outer[1], (group[0].outer[0], group[-1].outer[1]), group[0].delimited
+        )
         for group in groups
     ]
 
 
-def _concludes(text: str, last: Item, item: Item) -> bool:
+def _concludes(text: str, last: AnswerItem, item: AnswerItem) -> bool:
     """Whether two equations are not of one list: `a = 3` and `a - b = 5`."""
     if not (last.whole and item.whole):
         return False
     return names_something(text[slice(*last.whole)]) and not names_something(text[slice(*item.whole)])
 
 
-def _is_bold(text: str, item: Item) -> bool:
+def _is_bold(text: str, item: AnswerItem) -> bool:
     """Whether the item is printed in bold, alone or with its unit."""
     before = text[max(0, item.outer[0] - 4) : item.outer[0]].rstrip(" $\\(")
     line_end = text.find("\n", item.outer[1], item.outer[1] + 60)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools_shared.code.cases import CallTest, CheckTest, CodeTests, IoTest
-from tools_shared.sandbox import Limits, Outcome, run_program
+from tools_shared.sandbox import SandboxLimits, SandboxOutcome, run_program
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class CodeVerdict:
     reason: str = ""
 
 
-def grade_program(program: str | None, tests: CodeTests, limits: Limits | None = None) -> CodeVerdict:
+def grade_program(program: str | None, tests: CodeTests, limits: SandboxLimits | None = None) -> CodeVerdict:
     """Run `program` (None: the completion has none) on all of `tests`; those of standard input until one fails.
 
     Expected outputs and values stay outside the sandbox. Checks (statements) run inside it beside the program, which
@@ -48,14 +48,14 @@ def grade_program(program: str | None, tests: CodeTests, limits: Limits | None =
 
 
 def grade_programs(
-    programs: Sequence[str | None], tests: Sequence[CodeTests], limits: Limits | None = None
+    programs: Sequence[str | None], tests: Sequence[CodeTests], limits: SandboxLimits | None = None
 ) -> list[CodeVerdict]:
     """`grade_program` of each, as many side by side as there are processors."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(grade_program, programs, tests, [limits] * len(programs)))
 
 
-def _values(outcome: Outcome, calls: Sequence[CallTest], n_checks: int) -> tuple[int, str]:
+def _values(outcome: SandboxOutcome, calls: Sequence[CallTest], n_checks: int) -> tuple[int, str]:
     """How many calls gave what they should and checks held, and why the first did not."""
     n_passed, reason = 0, ""
     for i in range(len(calls) + n_checks):
@@ -71,7 +71,7 @@ def _values(outcome: Outcome, calls: Sequence[CallTest], n_checks: int) -> tuple
     return n_passed, reason
 
 
-def _printed(outcome: Outcome, test: IoTest) -> str:
+def _printed(outcome: SandboxOutcome, test: IoTest) -> str:
     if not outcome.succeeded:
         return _ended(outcome) or f"exit code {outcome.exit_code}"
     if _lines(outcome.stdout) != _lines(test.stdout):
@@ -79,7 +79,7 @@ def _printed(outcome: Outcome, test: IoTest) -> str:
     return ""
 
 
-def _ended(outcome: Outcome) -> str:
+def _ended(outcome: SandboxOutcome) -> str:
     if outcome.ending == "time":
         return "time limit"
     if outcome.ending == "output":

@@ -6,6 +6,6 @@ system calls that start processes, that trace, mount or share memory. Where this
 `check_sandbox` raises ToolError with the reason.
 """
 
-from tools_shared.sandbox.run import Limits, Outcome, check_sandbox, run_program
+from tools_shared.sandbox.run import SandboxLimits, SandboxOutcome, check_sandbox, run_program
 
-__all__ = ["Limits", "Outcome", "check_sandbox", "run_program"]
+__all__ = ["SandboxLimits", "SandboxOutcome", "check_sandbox", "run_program"]

@@ -32,7 +32,7 @@ _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/lib/x86_64-linux-gnu
 
 
 @dataclass(frozen=True)
-class Limits:
+class SandboxLimits:
     """What one program may use: processor seconds, bytes of memory (address space), of output and of files in memory,
     and threads. It may wait too: `patience` times its seconds pass on the clock before it is ended."""
 
@@ -45,7 +45,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SandboxOutcome:
     """How a program ended. `ending`: it ended by itself with `exit_code`, or was ended: by a signal of the kernel
     (`killed`, `exit_code` is minus the signal), for `time`, or for too much `output`. `values` are what the calls and
     checks of the job gave, in order, as far as they came: `{"value": ...}` or `{"error": ...}`."""
@@ -67,11 +67,11 @@ def run_program(
     *,
     calls: Sequence[str] = (),
     checks: Sequence[str] = (),
-    limits: Limits | None = None,
-) -> Outcome:
+    limits: SandboxLimits | None = None,
+) -> SandboxOutcome:
     """Run a Python program shut in (see the package), then evaluate `calls` (expressions) and run `checks` (statements)
     in its namespace. Raises ToolError where no sandbox can be made."""
-    limits = limits or Limits()
+    limits = limits or SandboxLimits()
     nonce = secrets.token_hex(16)
     job = {
         "source": source,
@@ -91,7 +91,7 @@ def run_program(
     if lines and "refused" in lines[0]:
         raise ToolError(f"no sandbox can be made here ({lines[0]['refused']}): {_REMEDY}")
     code = report.get("status")
-    return Outcome(ending or _ending(code, report.get("flooded", False)), code, stdout, stderr, tuple(lines))
+    return SandboxOutcome(ending or _ending(code, report.get("flooded", False)), code, stdout, stderr, tuple(lines))
 
 
 def _ending(code: int | None, flooded: bool) -> Ending:
@@ -111,7 +111,7 @@ def check_sandbox() -> None:
         raise ToolError(f"no sandbox can be made here ({found.ending}: {found.stderr[-200:].strip()}): {_REMEDY}")
 
 
-def _numbers(limits: Limits) -> dict[str, int]:
+def _numbers(limits: SandboxLimits) -> dict[str, int]:
     return {
         "memory": limits.memory,
         "cpu": limits.seconds,
@@ -150,7 +150,7 @@ def _mount_point() -> str:
     return str(folder)
 
 
-def _shut_in(given: bytes, limits: Limits) -> tuple[dict[str, bytes], dict[str, Any], Ending | None]:
+def _shut_in(given: bytes, limits: SandboxLimits) -> tuple[dict[str, bytes], dict[str, Any], Ending | None]:
     """What the jail writes, its report, and why it was ended from here, if it was."""
     reading, writing = os.pipe()
     jail = str(Path(__file__).parent / "jail.py")
@@ -184,7 +184,7 @@ def _shut_in(given: bytes, limits: Limits) -> tuple[dict[str, bytes], dict[str, 
 
 
 def _exchange(
-    process: subprocess.Popen[bytes], report: int, given: bytes, limits: Limits
+    process: subprocess.Popen[bytes], report: int, given: bytes, limits: SandboxLimits
 ) -> tuple[dict[str, bytes], Ending | None]:
     """Feed the jail and read its three outputs to their ends, or until a limit is reached."""
     out = {"stdout": bytearray(), "stderr": bytearray(), "report": bytearray()}

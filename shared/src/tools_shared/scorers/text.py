@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Response:
+class TextResponse:
     """A response to a question, as text."""
 
     question: str
@@ -63,7 +63,7 @@ class TextScorer:
         stored = str(facts.get("dtype", "fp32"))
         self._reader = StateReader(loaded, scorer.facts.layers, facts["norm"] == "post", stored, max_batch_tokens)
 
-    def score(self, responses: Sequence[Response]) -> list[Scored]:
+    def score(self, responses: Sequence[TextResponse]) -> list[Scored]:
         """Each response scored, in order; what cannot be read is told with its reason, never raised."""
         found: list[Scored | None] = [None] * len(responses)
         readable: list[tuple[int, _Tokens]] = []
@@ -82,7 +82,7 @@ class TextScorer:
         ends = tuple(position + 1 - tokens.n_prompt for position in tokens.positions)
         return Scored(summarize(steps), tuple(steps), ends)
 
-    def _tokens(self, response: Response) -> _Tokens:
+    def _tokens(self, response: TextResponse) -> _Tokens:
         prompt = render_question(self.tokenizer, self.profile, response.question)
         text = reasoning(response.text, self.profile, prompt, whole=True)
         token_ids, ends = encode(self.tokenizer, text)

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from tools_shared.errors import ToolError, UnusableError
 from tools_shared.records import Conversation, Problem, Rejected, Row
 from tools_shared.sources.conversations import conversation_from
-from tools_shared.sources.problems import Found, find_problem, unvouched
+from tools_shared.sources.problems import FoundProblem, find_problem, unvouched
 from tools_shared.sources.rows import read_rows, source_sha256
 from tools_shared.sources.shapes import CONVERSATIONS, detect_shape
 
@@ -68,7 +68,7 @@ def read_problems(
     an id gets `-2`. Raises ToolError when the source cannot be opened or no row of it is usable.
     """
 
-    def make(row: Row) -> Found:
+    def make(row: Row) -> FoundProblem:
         found = find_problem(row, question_key, answer_key, needs_answer)
         if check is not None:
             check(found.problem)
@@ -91,7 +91,7 @@ def read_examples(
 ) -> Collected[Problem | Conversation]:
     """Rows to be trained on: those that hold what an assistant says as conversations, all others as problems."""
 
-    def make(row: Row) -> Found | Conversation:
+    def make(row: Row) -> FoundProblem | Conversation:
         if question_key is None and detect_shape(row.data) in CONVERSATIONS:
             try:
                 return conversation_from(row)
@@ -103,7 +103,7 @@ def read_examples(
     return _collect(spec, make, limit)
 
 
-def _collect(spec: Spec, make: Callable[[Row], Found | Conversation], limit: int | None) -> Collected[Any]:
+def _collect(spec: Spec, make: Callable[[Row], FoundProblem | Conversation], limit: int | None) -> Collected[Any]:
     if limit is not None and limit < 1:
         raise ToolError(f"the limit for {spec} must be 1 or more, got {limit}")
     items: list[Problem | Conversation] = []
@@ -127,22 +127,22 @@ def joined_sha256(digests: Iterable[str]) -> str:
 
 
 def _read_one(
-    spec: str | os.PathLike[str], make: Callable[[Row], Found | Conversation], limit: int | None, seen: set[str]
+    spec: str | os.PathLike[str], make: Callable[[Row], FoundProblem | Conversation], limit: int | None, seen: set[str]
 ) -> tuple[list[Problem | Conversation], list[Rejected], str]:
     """One source's items, at most `limit`, its rejected rows, and its hash."""
     digest = hashlib.sha256()
-    read: list[tuple[Found | Conversation | Rejected, Rejected | None]] = []
+    read: list[tuple[FoundProblem | Conversation | Rejected, Rejected | None]] = []
     n_plain = n_sure = n_marked = 0
     sha256 = source_sha256(spec)
     for found in read_rows(spec) if limit != 0 else ():
         if sha256 is None:
             digest.update(canonical(found))
         made = _make(found, make)
-        rests_on = made.rests_on if isinstance(made, Found) else ("" if isinstance(made, Rejected) else "sure")
+        rests_on = made.rests_on if isinstance(made, FoundProblem) else ("" if isinstance(made, Rejected) else "sure")
         n_plain, n_sure = n_plain + (rests_on == "plain"), n_sure + (rests_on in ("sure", "marked"))
         n_marked += rests_on == "marked"
         doubted = None
-        if isinstance(made, Found) and isinstance(found, Row) and rests_on == "plain":
+        if isinstance(made, FoundProblem) and isinstance(found, Row) and rests_on == "plain":
             doubted = _rejected(found, unvouched(made.name))
         read.append((made, doubted))
         if limit is not None and n_sure + (0 if n_marked else n_plain) >= limit:
@@ -151,7 +151,7 @@ def _read_one(
 
 
 def _settled(
-    read: Sequence[tuple[Found | Conversation | Rejected, Rejected | None]], believe_plain: bool, seen: set[str]
+    read: Sequence[tuple[FoundProblem | Conversation | Rejected, Rejected | None]], believe_plain: bool, seen: set[str]
 ) -> tuple[list[Problem | Conversation], list[Rejected]]:
     """Items with unique ids, and rejected rows, both in the order of the source; beside a plain answer is what it
     becomes where it is not believed."""
@@ -163,13 +163,15 @@ def _settled(
         elif isinstance(made, Rejected):
             rejected.append(made)
         else:
-            item = made.problem if isinstance(made, Found) else made
+            item = made.problem if isinstance(made, FoundProblem) else made
             unique = unique_id(item.id, seen)
             items.append(item if unique == item.id else dataclasses.replace(item, id=unique))
     return items, rejected
 
 
-def _make(found: Row | Rejected, make: Callable[[Row], Found | Conversation]) -> Found | Conversation | Rejected:
+def _make(
+    found: Row | Rejected, make: Callable[[Row], FoundProblem | Conversation]
+) -> FoundProblem | Conversation | Rejected:
     if isinstance(found, Rejected):
         return found
     try:

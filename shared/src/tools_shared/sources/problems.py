@@ -49,7 +49,7 @@ def split_gsm8k(text: str) -> tuple[str, str] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundProblem:
     """A problem, and what its answer rests on: `marked` (`#### N`), `sure` (a box, a reasoning field, a named key), or
     `plain`, which counts where no row of the source is marked; `name` is the field it is from."""
 
@@ -70,7 +70,7 @@ def problem_from(row: Row, question_key: str | None = None, answer_key: str | No
 
 def find_problem(
     row: Row, question_key: str | None = None, answer_key: str | None = None, needs_answer: bool = True
-) -> Found:
+) -> FoundProblem:
     """See `problem_from`. Without `needs_answer` a row of which no final answer can be made has an empty one."""
     question_name = question_key or _first(row.data, QUESTION_KEYS)
     question = question_of(row.data, question_name)
@@ -89,7 +89,7 @@ def find_problem(
     used = {question_name.split(".")[0], answer_name.split(".")[0], "id", reasoning_name}
     extra = {k: v for k, v in row.data.items() if k not in used}
     problem = Problem(id_of(row, question), question, answer, reasoning, row.origin, extra, row.data)
-    return Found(problem, rests_on, answer_name)
+    return FoundProblem(problem, rests_on, answer_name)
 
 
 def question_of(data: Mapping[str, Any], key: str) -> str:

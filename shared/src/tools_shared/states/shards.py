@@ -39,7 +39,7 @@ Split = Literal["train", "calibration", "test"]
 
 
 @dataclass(frozen=True)
-class Manifest:
+class StatesManifest:
     """What the rows of a folder are. All shards of a folder share it.
 
     `reader_sha256` is that of the weights that read the traces, `layers` the indices of the hidden states kept
@@ -69,7 +69,7 @@ class Manifest:
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], where: str) -> Manifest:
+    def from_json(cls, data: Mapping[str, Any], where: str) -> StatesManifest:
         """Raises ToolError, naming `where`, when keys are missing or of a newer format."""
         version = data.get("schema_version")
         if not isinstance(version, int) or version > SCHEMA_VERSION:
@@ -80,7 +80,7 @@ class Manifest:
             raise ToolError(f"{where}: {', '.join(missing)} missing; extract the hidden states again")
         return cls(**{**{k: v for k, v in data.items() if k in names}, "layers": tuple(data["layers"])})
 
-    def differences(self, other: Manifest, fields: Sequence[str] | None = None) -> list[str]:
+    def differences(self, other: StatesManifest, fields: Sequence[str] | None = None) -> list[str]:
         """`name: mine, theirs` for each field that differs; `fields` limits which are compared."""
         mine, theirs = self.to_json(), other.to_json()
         names = fields if fields is not None else list(mine)
@@ -160,7 +160,7 @@ def shard_path(folder: str | Path, start: int, end: int) -> Path:
     return Path(folder) / f"shard-{start:06d}-{end:06d}.safetensors"
 
 
-def write_manifest(folder: str | Path, manifest: Manifest) -> None:
+def write_manifest(folder: str | Path, manifest: StatesManifest) -> None:
     """Make the folder and its manifest, or check that the one there says the same.
 
     Raises ToolError naming what differs: rows of two configurations never stand in one folder.
@@ -176,7 +176,7 @@ def write_manifest(folder: str | Path, manifest: Manifest) -> None:
     write_json(path, manifest.to_json())
 
 
-def read_manifest(folder: str | Path) -> Manifest:
+def read_manifest(folder: str | Path) -> StatesManifest:
     """Raises ToolError when the folder is missing or is not one of hidden states."""
     path = Path(folder) / MANIFEST
     try:
@@ -185,7 +185,7 @@ def read_manifest(folder: str | Path) -> Manifest:
         raise ToolError(f"{folder}: no hidden states here (no {MANIFEST}); run `tools-scorer extract` first") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ToolError(f"{path}: not valid JSON ({error}); extract the hidden states again") from error
-    return Manifest.from_json(data, str(path))
+    return StatesManifest.from_json(data, str(path))
 
 
 def write_shard(folder: str | Path, start: int, end: int, traces: Sequence[TraceInfo], rows: Rows) -> Path:
@@ -213,7 +213,7 @@ def write_shard(folder: str | Path, start: int, end: int, traces: Sequence[Trace
     return path
 
 
-def _check_shapes(manifest: Manifest, traces: Sequence[TraceInfo], rows: Rows) -> None:
+def _check_shapes(manifest: StatesManifest, traces: Sequence[TraceInfo], rows: Rows) -> None:
     n_rows, n_traces, row = int(rows.row_pointers[-1]), len(traces), (len(manifest.layers), manifest.hidden_size)
     wanted = [(n_rows, *row), (n_rows,), (n_traces + 1,), (n_traces, *row)]
     given = [tuple(getattr(rows, field.name).shape) for field in dataclasses.fields(rows)]
@@ -226,7 +226,7 @@ def _check_shapes(manifest: Manifest, traces: Sequence[TraceInfo], rows: Rows) -
         raise ToolError(f"states are {rows.states.dtype}, and the manifest says {manifest.dtype}")
 
 
-def _check_finite(manifest: Manifest, traces: Sequence[TraceInfo], rows: Rows) -> None:
+def _check_finite(manifest: StatesManifest, traces: Sequence[TraceInfo], rows: Rows) -> None:
     import torch
 
     wider = "; its values may not fit 16 bits, use --dtype bf16 or fp32" if manifest.dtype == "fp16" else ""

@@ -26,7 +26,7 @@ from tools_bench.grading.judge import (
 )
 from tools_bench.grading.results import FILE as RESULTS
 from tools_bench.grading.results import as_csv, as_text, headline_metrics, summarize
-from tools_bench.requests.collect import Guard, cost, from_endpoint, from_engine
+from tools_bench.requests.collect import CollectGuard, cost, from_endpoint, from_engine
 from tools_bench.requests.facts import describe_run, effort, hashes
 from tools_bench.requests.journal import FILE as RESPONSES
 from tools_bench.requests.journal import DrawKey, Response, ResponseJournal
@@ -107,9 +107,9 @@ def _note_inputs(run: Draft, plan: Plan) -> None:
     run.reject(row for task in plan.tasks for row in task.rejected)
 
 
-def _collect(config: BenchConfig, run: Draft, plan: Plan, journal: ResponseJournal) -> Guard:
+def _collect(config: BenchConfig, run: Draft, plan: Plan, journal: ResponseJournal) -> CollectGuard:
     prices = Prices(config.price_in, config.price_out, config.budget)
-    guard = Guard(journal, len(plan.items) * plan.params.n, config.max_error_rate, prices)
+    guard = CollectGuard(journal, len(plan.items) * plan.params.n, config.max_error_rate, prices)
     if config.model is not None:
         _from_model(config, run, plan, journal)
         return guard
@@ -154,7 +154,7 @@ def _judge(
     scope = f"judge {config.judge_model}"
     with ResponseJournal(run.path / JUDGEMENTS) as judged, _reply_cache(config, run, scope, api.worth_keeping) as cache:
         prices = Prices(config.price_in, config.price_out, left)
-        guard = Guard(judged, len(items) * params.n, config.max_error_rate, prices)
+        guard = CollectGuard(judged, len(items) * params.n, config.max_error_rate, prices)
         from_endpoint(judged, items, api, server, plan.profile, params, guard, cache)
         return judged.responses
 

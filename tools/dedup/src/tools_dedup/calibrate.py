@@ -20,7 +20,7 @@ from tools_dedup.input.contents import Content, Keys, content_of
 from tools_dedup.input.rows import Scan, open_source, scan
 from tools_dedup.lexical.evidence import FEATURES, Terms, count_terms, nearest_by_terms, pair_features, too_short
 from tools_dedup.output.paths import TOOL
-from tools_dedup.semantic.models import ModelRef, find_model
+from tools_dedup.semantic.models import EncoderRef, find_model
 from tools_dedup.semantic.search import nearest, searchable
 from tools_dedup.semantic.vectors import Embedder
 from tools_shared.config import option
@@ -160,7 +160,7 @@ def _label(row: Row, key: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Figures:
+class CalibrationFigures:
     """Candidates (rows, k) among the test texts and their five figures (rows, k, 5), NaN where there is none; the
     background's rows come first, then those of the pairs. `short` marks texts too short to be judged."""
 
@@ -170,8 +170,8 @@ class Figures:
 
 
 def _figures(
-    config: CalibrateConfig, model: ModelRef | None, background: list[str], pairs: Pairs, tests: list[str]
-) -> Figures:
+    config: CalibrateConfig, model: EncoderRef | None, background: list[str], pairs: Pairs, tests: list[str]
+) -> CalibrationFigures:
     import numpy as np
 
     texts = [*background, *pairs.first]
@@ -182,11 +182,11 @@ def _figures(
     at = np.nonzero(found >= 0)
     values[at] = pair_features(train, test, at[0], found[at], cosines[at])
     short[at] = too_short(train, test, at[0], found[at], values[at])
-    return Figures(found, values, short)
+    return CalibrationFigures(found, values, short)
 
 
 def _candidates(
-    config: CalibrateConfig, model: ModelRef | None, texts: list[str], tests: list[str], train: Terms, test: Terms
+    config: CalibrateConfig, model: EncoderRef | None, texts: list[str], tests: list[str], train: Terms, test: Terms
 ) -> tuple[np.ndarray, np.ndarray]:
     if model is None:
         return nearest_by_terms(train, test, config.top_k)
@@ -197,7 +197,7 @@ def _candidates(
 
 
 def _measure(
-    config: CalibrateConfig, model: ModelRef | None, figures: Figures, n_background: int, pairs: Pairs
+    config: CalibrateConfig, model: EncoderRef | None, figures: CalibrationFigures, n_background: int, pairs: Pairs
 ) -> tuple[Calibration, dict[str, Any]]:
     import numpy as np
 
@@ -233,7 +233,9 @@ def _measure(
     return made, {"curve": curve(scores[clean & ~even], scores[positive & ~even])}
 
 
-def _design(figures: Figures, pairs: Pairs, n_background: int, even: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _design(
+    figures: CalibrationFigures, pairs: Pairs, n_background: int, even: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Every candidate of the chosen half's background as a negative, each pair's own original by its label."""
     import numpy as np
 
@@ -263,7 +265,7 @@ def _share_threshold(clean: np.ndarray, share: float) -> float:
 
 
 def _cosine_alone(
-    max_flagged: float, figures: Figures, clean: np.ndarray, positive: np.ndarray, even: np.ndarray
+    max_flagged: float, figures: CalibrationFigures, clean: np.ndarray, positive: np.ndarray, even: np.ndarray
 ) -> dict[str, Any]:
     """What the plain rule `cosine >= threshold` reaches, chosen and reported in the same way."""
     scores = _best(figures.values[:, :, 0], figures.found)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tools_dedup.config import DedupConfig
-from tools_dedup.decision.outcome import Outcome, in_band
+from tools_dedup.decision.outcome import DedupOutcome, in_band
 from tools_dedup.input.contents import STEPS
 from tools_dedup.input.rows import as_line, open_sources
 from tools_dedup.lexical.words import shared_numbers, shared_spans
@@ -160,7 +160,7 @@ def _write(
                 line = json.dumps(match, ensure_ascii=False) + "\n"
             digest.add(match)
             goes = match["removed_by"] is not None
-            counts.add(Outcome(row, goes, match))
+            counts.add(DedupOutcome(row, goes, match))
             (removed if goes else kept).write(as_line(row.data if goes else shaped(row.data, given.output_format)))
             matches.write(line)
             if review and in_band(given.review_band, match["score"]):

@@ -14,7 +14,7 @@ from typing import Any
 
 from tools_dedup.config import DedupConfig
 from tools_dedup.decision.analyse import Analysis, analyse
-from tools_dedup.decision.outcome import Outcome, in_band, outcomes
+from tools_dedup.decision.outcome import DedupOutcome, in_band, outcomes
 from tools_dedup.input.contents import STEPS
 from tools_dedup.input.rows import Source, as_line, no_cycles, open_source, open_sources, source_of_rows
 from tools_dedup.output.manifest import check_sum, metric_warnings, say_warnings, write_manifest
@@ -185,7 +185,7 @@ class Tally:
         self._by_rule: Counter[str] = Counter()
         self._by_set: Counter[str] = Counter()
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: DedupOutcome) -> None:
         match = outcome.match
         self._n["removed" if outcome.removed else "kept"] += 1
         self._n["guard"] += match["kept_by_guard"]

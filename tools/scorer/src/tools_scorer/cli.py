@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from tools_scorer import __version__
-from tools_scorer.config.scorer import EvaluateConfig, ScoreConfig, ServeConfig, TrainConfig
+from tools_scorer.config.scorer import ScoreConfig, ScorerEvaluateConfig, ServeConfig, TrainConfig
 from tools_scorer.config.states import ExtractConfig, PreprocessConfig
 from tools_shared.cli import ToolGroup, config_options, resolve, show_run
 from tools_shared.console import show, show_either
@@ -80,7 +80,7 @@ def score_command(as_json: bool, **options) -> None:
 
 
 @main.command("evaluate")
-@config_options(EvaluateConfig)
+@config_options(ScorerEvaluateConfig)
 def evaluate_command(as_json: bool, **options) -> None:
     """Evaluate a scorer on unseen questions: AUROC within a question, baselines, votes and replays.
 
@@ -89,7 +89,7 @@ def evaluate_command(as_json: bool, **options) -> None:
     """
     from tools_scorer.evaluate import evaluate
 
-    config, invocation = resolve(EvaluateConfig, options, __version__)
+    config, invocation = resolve(ScorerEvaluateConfig, options, __version__)
     show_run(evaluate(config, invocation), as_json)
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_scorer.config.scorer import EvaluateConfig
+from tools_scorer.config.scorer import ScorerEvaluateConfig
 from tools_scorer.evaluation.baselines import Baseline, baselines
-from tools_scorer.evaluation.judged import Columns, Judged, by_question, columns, judge
+from tools_scorer.evaluation.judged import Columns, JudgedTrace, by_question, columns, judge
 from tools_scorer.evaluation.metrics import (
     average_precision,
     brier,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 TOKENS = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 
 
-def evaluate(config: EvaluateConfig, invocation: Invocation) -> Manifest:
+def evaluate(config: ScorerEvaluateConfig, invocation: Invocation) -> Manifest:
     """Judge and publish the run: results.json, scores.jsonl, plots/, report.html; returns its manifest.
 
     Raises ToolError when scorer and states do not fit, naming both, or when the split cannot be judged.
@@ -74,7 +74,7 @@ def _note_scorer(run: Any, spec: str, scorer: Scorer) -> None:
     run.add_input("scorer", spec, sha256_file(scorer.path / WEIGHTS), run_sha256=parent)
 
 
-def _write(folder: Path, results: Results, traces: Sequence[Judged], said: Sequence[str], scorer: Scorer) -> None:
+def _write(folder: Path, results: Results, traces: Sequence[JudgedTrace], said: Sequence[str], scorer: Scorer) -> None:
     from tools_scorer.evaluation.report import write_report
 
     write_jsonl(folder / "scores.jsonl", (score_row(trace) for trace in traces))
@@ -82,13 +82,13 @@ def _write(folder: Path, results: Results, traces: Sequence[Judged], said: Seque
     write_report(folder, results, said, scorer.facts)
 
 
-def score_row(trace: Judged) -> dict[str, Any]:
+def score_row(trace: JudgedTrace) -> dict[str, Any]:
     row = {"trace_id": trace.info.trace_id, "question_id": trace.info.question_id, "is_correct": trace.info.is_correct}
     steps = [round(p, 6) for p in trace.steps]
     return row | {"score": trace.score.to_json(), "steps": steps, "ends": list(trace.ends)}
 
 
-def measure(hidden: Hidden, scorer: Scorer, traces: Sequence[Judged], config: EvaluateConfig) -> Results:
+def measure(hidden: Hidden, scorer: Scorer, traces: Sequence[JudgedTrace], config: ScorerEvaluateConfig) -> Results:
     """Everything that is reported of these traces."""
     import numpy as np
 
@@ -130,7 +130,7 @@ def measure(hidden: Hidden, scorer: Scorer, traces: Sequence[Judged], config: Ev
 
 
 def _calibration(
-    table: Columns, scores: np.ndarray, raw: np.ndarray, traces: Sequence[Judged], before: Sequence[Judged]
+    table: Columns, scores: np.ndarray, raw: np.ndarray, traces: Sequence[JudgedTrace], before: Sequence[JudgedTrace]
 ) -> dict[str, float]:
     """Expected calibration error of traces and of steps, Brier score, before and after."""
     import numpy as np
@@ -147,7 +147,7 @@ def _calibration(
     }
 
 
-def _at(traces: Sequence[Judged], place: float, fraction: bool, options: Mapping[str, int]) -> AtPosition:
+def _at(traces: Sequence[JudgedTrace], place: float, fraction: bool, options: Mapping[str, int]) -> AtPosition:
     import numpy as np
 
     means = [trace.mean_until(place * trace.n_tokens if fraction else place) for trace in traces]
@@ -173,7 +173,7 @@ def _compare(baseline: Baseline, table: Columns, scores: np.ndarray, options: Ma
     return Compared(baseline.name, baseline.what, pooled, within, difference)
 
 
-def _trajectories(traces: Sequence[Judged], n_shown: int = 12) -> dict[str, Any]:
+def _trajectories(traces: Sequence[JudgedTrace], n_shown: int = 12) -> dict[str, Any]:
     """Mean probability at each tenth of the traces, right and wrong apart, and some single traces."""
     found: dict[str, Any] = {}
     for name, right in (("right", True), ("wrong", False)):

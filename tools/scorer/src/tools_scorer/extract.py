@@ -22,7 +22,7 @@ from tools_shared.processes.ray_map import check_ray
 from tools_shared.states.reader import layer_indices, reader_sha256, tokenizer_sha256
 from tools_shared.states.shards import (
     MANIFEST,
-    Manifest,
+    StatesManifest,
     shard_files,
     shard_path,
     write_manifest,
@@ -80,7 +80,7 @@ def plan(config: ExtractConfig) -> Job:
         raise ToolError(f"--export pt stores one layer, and --layers {config.layers} asks for {len(layers)}; name one")
     final_norm = layers[-1] == shape.num_hidden_layers and config.norm == "post"
     compute = compute_dtype(config.compute_dtype, config.device)
-    manifest = Manifest(
+    manifest = StatesManifest(
         model=config.model,
         reader_sha256=reader_sha256(ref),
         layers=layers,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_scorer.config.states import PreprocessConfig
-from tools_scorer.traces.attempts import Attempt, Keys, read_attempts
+from tools_scorer.traces.attempts import AttemptKeys, TraceAttempt, read_attempts
 from tools_scorer.traces.groups import read_groups
 from tools_scorer.traces.thinking import fitting_profile, remedy
 from tools_shared.answers import equal_many, readable
@@ -119,11 +119,11 @@ class _Maker:
     def rows(self, source: Iterable[Row | Rejected]) -> Iterator[dict[str, Any]]:
         """The rows in the order of the attempts; what is left out lands in `rejected`."""
         config = self.config
-        keys = Keys(config.question_key, config.response_key, config.ground_truth_key, config.answer_key)
+        keys = AttemptKeys(config.question_key, config.response_key, config.ground_truth_key, config.answer_key)
         found = read_attempts(source, keys, self.profile, config.labelled)
         while chunk := list(itertools.islice(found, _AT_ONCE)):
             self.rejected += [item for item in chunk if isinstance(item, Rejected)]
-            attempts = [item for item in chunk if isinstance(item, Attempt)]
+            attempts = [item for item in chunk if isinstance(item, TraceAttempt)]
             for attempt, is_correct in zip(attempts, _grades(attempts), strict=True):
                 try:
                     row = self._row(attempt, is_correct)
@@ -133,7 +133,7 @@ class _Maker:
                 self._count(row)
                 yield row
 
-    def _row(self, attempt: Attempt, is_correct: bool | None) -> dict[str, Any]:
+    def _row(self, attempt: TraceAttempt, is_correct: bool | None) -> dict[str, Any]:
         config, prompt = self.config, self._prompt(attempt.question)
         if attempt.answer is None and config.unanswered == "reject":
             raise UnusableError("no extracted answer (--unanswered wrong keeps it as a wrong one)")
@@ -180,7 +180,7 @@ class _Maker:
             self._prompts[question] = render_question(self.tokenizer, self.profile, question)
         return self._prompts[question]
 
-    def _tokens(self, attempt: Attempt, text: str, prompt: Prompt) -> tuple[list[int], list[int]]:
+    def _tokens(self, attempt: TraceAttempt, text: str, prompt: Prompt) -> tuple[list[int], list[int]]:
         """The reasoning's tokens and where each ends in `text`: those that were sampled, else the tokenizer's."""
         if attempt.token_ids is None:
             return encode(self.tokenizer, text)
@@ -190,7 +190,7 @@ class _Maker:
         key = question_key(question)
         return self.groups.get(key, key)
 
-    def _name(self, attempt: Attempt) -> str:
+    def _name(self, attempt: TraceAttempt) -> str:
         name = f"{attempt.question_id}/{attempt.name}".rstrip("/")
         self._names[name] += 1
         return name if self._names[name] == 1 else f"{name}-{self._names[name]}"
@@ -204,7 +204,7 @@ class _Maker:
         self.counts["n_correct"] += bool(row["is_correct"])
 
 
-def _grades(attempts: Sequence[Attempt]) -> list[bool | None]:
+def _grades(attempts: Sequence[TraceAttempt]) -> list[bool | None]:
     """Whether each is right; None where no ground truth is known or can be read. No answer is a wrong one."""
     golds = [a.ground_truth if a.ground_truth is not None and readable(a.ground_truth) else None for a in attempts]
     given = [(gold, a.answer) for gold, a in zip(golds, attempts, strict=True) if None not in (gold, a.answer)]

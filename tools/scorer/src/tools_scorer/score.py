@@ -16,7 +16,7 @@ from tools_shared.files import write_jsonl
 from tools_shared.files.outputs import output_files
 from tools_shared.records import Rejected, Row
 from tools_shared.scorers.scorer import TraceScore, load_scorer, summarize
-from tools_shared.scorers.text import Response, TextScorer, open_text_scorer
+from tools_shared.scorers.text import TextResponse, TextScorer, open_text_scorer
 from tools_shared.sources import files_among, lookup, read_rows
 from tools_shared.states.shards import MANIFEST, READER_FIELDS
 
@@ -84,7 +84,7 @@ def _of_text(config: ScoreConfig) -> Iterator[dict[str, Any]]:
 def _chunk(
     chunk: Sequence[Row | Rejected], reader: TextScorer, question_key: str, response_key: str
 ) -> Iterator[dict[str, Any]]:
-    responses: dict[int, Response] = {}
+    responses: dict[int, TextResponse] = {}
     why: dict[int, str] = {}
     for i, row in enumerate(chunk):
         if isinstance(row, Rejected):
@@ -96,7 +96,7 @@ def _chunk(
             why[i] = f"no {error} in this row"
             continue
         if isinstance(question, str) and isinstance(text, str):
-            responses[i] = Response(question, text)
+            responses[i] = TextResponse(question, text)
         else:
             why[i] = "question and response must be text"
     scored = dict(zip(responses, reader.score(list(responses.values())), strict=True))

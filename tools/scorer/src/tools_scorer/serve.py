@@ -19,7 +19,7 @@ from tools_shared.console import say
 from tools_shared.engines.http.address import read_api_key
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.scorers.scorer import Scorer, load_scorer, summarize
-from tools_shared.scorers.text import Response, Scored, TextScorer, open_text_scorer
+from tools_shared.scorers.text import Scored, TextResponse, TextScorer, open_text_scorer
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -157,7 +157,7 @@ class _Answering:
             raise RefusedError(413, f"{len(traces)} traces are more than {self.config.max_traces} in one request")
         return traces
 
-    def _response(self, trace: dict[str, Any]) -> Response:
+    def _response(self, trace: dict[str, Any]) -> TextResponse:
         question, text = trace.get("question"), trace.get("response")
         if not isinstance(question, str) or not isinstance(text, str):
             raise RefusedError(400, "a trace has question and response (text), or states")
@@ -170,7 +170,7 @@ class _Answering:
         n_tokens = len(self.reader.tokenizer(question + text, add_special_tokens=False, verbose=False)["input_ids"])
         if n_tokens > self.config.max_tokens:
             raise RefusedError(413, f"{n_tokens} tokens are more than {self.config.max_tokens}")
-        return Response(question, text)
+        return TextResponse(question, text)
 
     def _states(self, given: Any) -> Any:
         import torch

@@ -20,9 +20,9 @@ from tools_shared.config import digest
 from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.runs import Draft, default_output_dir, draft, finished
-from tools_shared.runs.read import Manifest as RunManifest
+from tools_shared.runs.read import Manifest
 from tools_shared.scorers.scorer import LAST, ScorerFacts, load_scorer, save_scorer
-from tools_shared.states.shards import READER_FIELDS, Manifest
+from tools_shared.states.shards import READER_FIELDS, StatesManifest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +32,7 @@ WORK = "training"
 """In the draft: what a killed run resumes from."""
 
 
-def train(config: TrainConfig, invocation: Invocation) -> RunManifest:
+def train(config: TrainConfig, invocation: Invocation) -> Manifest:
     """Train, calibrate and publish the run; returns its manifest.
 
     Raises ToolError before anything is trained when the states cannot be used: one class, too few questions, a corrupt
@@ -62,7 +62,7 @@ def hidden_sha256(hidden: Hidden) -> str:
     return digest([hidden.manifest.digest, *({"name": s.path.name, **s.facts} for s in hidden.shards)])
 
 
-def check_unchanged(done: RunManifest, hidden: Hidden) -> RunManifest:
+def check_unchanged(done: Manifest, hidden: Hidden) -> Manifest:
     """A finished run again, if it was made from these states; raises ToolError when they have changed since."""
     made_from = next(entry["sha256"] for entry in done.data["inputs"] if entry["name"] == "hidden")
     if made_from != hidden_sha256(hidden):
@@ -134,7 +134,7 @@ def finish_module(
     return folded, _facts(validation.hidden.manifest, settings, calibration, n_knots)
 
 
-def _facts(manifest: Manifest, settings: Recipe, calibration: Mapping[str, Any], n_knots: int) -> ScorerFacts:
+def _facts(manifest: StatesManifest, settings: Recipe, calibration: Mapping[str, Any], n_knots: int) -> ScorerFacts:
     described = manifest.to_json()
     reader = {name: described[name] for name in (*READER_FIELDS, "model", "profile", "compute_dtype", "dtype")}
     return ScorerFacts(

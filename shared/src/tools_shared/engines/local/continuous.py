@@ -18,7 +18,7 @@ import torch
 from transformers import AttentionInterface, DynamicCache, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from tools_shared.engines.local.prefill import Reader, ReadPrompt
+from tools_shared.engines.local.prefill import PrefillReader, ReadPrompt
 from tools_shared.engines.local.sampling import log_probs, pick, uniforms
 from tools_shared.engines.types import Draw, SamplingParams
 
@@ -76,7 +76,7 @@ class SlotLayer(DynamicLayer):
 
 
 @dataclass(eq=False)
-class Row:
+class SlotRow:
     """One completion being sampled."""
 
     draw: Draw
@@ -95,10 +95,10 @@ class SlotBatch:
         params: SamplingParams,
         stop_ids: frozenset[int],
         pad_id: int,
-        read: Reader,
+        read: PrefillReader,
     ) -> None:
         self.model, self.params, self.stop_ids, self.pad_id, self.read = model, params, stop_ids, pad_id, read
-        self.rows: list[Row | None] = [None] * n_slots
+        self.rows: list[SlotRow | None] = [None] * n_slots
         self.held: list[tuple[int, ...]] = [()] * n_slots
         self.n_drawn = torch.zeros(n_slots, dtype=torch.long, device=model.device)
         self.uniform = torch.zeros(n_slots, params.max_new_tokens, dtype=torch.float64, device=model.device)
@@ -128,7 +128,7 @@ class SlotBatch:
         self.n_drawn[slot] = 0
         if self.params.temperature:
             self.uniform[slot] = uniforms(self.params, [(draw.key, draw.sample)])[0].to(self.uniform.device)
-        self.rows[slot] = Row(draw)
+        self.rows[slot] = SlotRow(draw)
 
     def _fill(self, ids: tuple[int, ...], slot: int) -> None:
         """The prompt's keys, values and next-token logits: copied from a slot that holds them, else read."""
@@ -158,7 +158,7 @@ class SlotBatch:
     def _reserve_columns(self, needed: int) -> None:
         self.capacity = max(self.capacity, _portions(needed))
 
-    def step(self) -> list[Row]:
+    def step(self) -> list[SlotRow]:
         """Sample a token in every running row; returns the rows that have ended, whose slots are free now."""
         uniform = self.uniform.gather(1, self.n_drawn[:, None]).squeeze(1)
         tokens = pick(self.logits, uniform, self.params)
@@ -167,7 +167,7 @@ class SlotBatch:
             self._advance(tokens)
         return ended
 
-    def _note(self, tokens: torch.Tensor) -> list[Row]:
+    def _note(self, tokens: torch.Tensor) -> list[SlotRow]:
         logprobs = log_probs(self.logits, tokens, self.params).tolist() if self.params.logprobs else None
         ended = []
         for slot, (row, token) in enumerate(zip(self.rows, tokens.tolist(), strict=True)):

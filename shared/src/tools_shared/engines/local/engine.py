@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tools_shared.engines.local.continuous import MIN_SLOTS, Row, SlotBatch, has_slots
+from tools_shared.engines.local.continuous import MIN_SLOTS, SlotBatch, SlotRow, has_slots
 from tools_shared.engines.local.fixed import StaticBatches, batches
-from tools_shared.engines.local.prefill import Ahead, OneByOne, Reader
+from tools_shared.engines.local.prefill import Ahead, OneByOne, PrefillReader
 from tools_shared.engines.stream import StreamingEngine
 from tools_shared.engines.types import Completion, Draw, OnDraw, SamplingParams, Take, check_fits
 from tools_shared.models.load import context_length
@@ -64,7 +64,7 @@ class TransformersEngine(StreamingEngine):
             _check_fit(wave, self.context_length, params)
             self._static(wave, params, on_draw)
 
-    def _stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int, read: Reader) -> None:
+    def _stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int, read: PrefillReader) -> None:
         may_shrink = isinstance(read, Ahead)  # else the number of slots is what a sample's bits depend on
         with self._drawing():
             batch = SlotBatch(self.model, n_slots, params, self.stop_ids, self.tokenizer.pad_token_id, read)
@@ -84,7 +84,7 @@ class TransformersEngine(StreamingEngine):
     def _static(self, draws: Sequence[Draw], params: SamplingParams, on_draw: OnDraw) -> None:
         with self._drawing():
             drawer = StaticBatches(self.model, params, self.stop_ids, self.tokenizer.pad_token_id)
-            for batch in batches([Row(draw) for draw in draws], params.max_new_tokens, self._token_budget()):
+            for batch in batches([SlotRow(draw) for draw in draws], params.max_new_tokens, self._token_budget()):
                 drawer.draw(batch)
                 for row in batch:
                     on_draw(row.draw, self._completion(row, params))
@@ -112,7 +112,7 @@ class TransformersEngine(StreamingEngine):
         bytes_per_token = 2 * config.num_hidden_layers * heads * head_size * self.model.dtype.itemsize
         return max(1, min(MAX_BATCH_TOKENS, int(MEMORY_SHARE * _free_memory(self.model.device) / bytes_per_token)))
 
-    def _completion(self, row: Row, params: SamplingParams) -> Completion:
+    def _completion(self, row: SlotRow, params: SamplingParams) -> Completion:
         return Completion(
             text=text_of(self.tokenizer, row.tokens, self.stop_ids),
             token_ids=tuple(row.tokens),

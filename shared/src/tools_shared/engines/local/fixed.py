@@ -13,7 +13,7 @@ import torch
 from transformers import Cache, PreTrainedModel
 
 from tools_shared.engines.local.cache import reserved_cache
-from tools_shared.engines.local.continuous import Row
+from tools_shared.engines.local.continuous import SlotRow
 from tools_shared.engines.local.sampling import log_probs, pick, uniforms
 from tools_shared.engines.types import SamplingParams
 
@@ -21,10 +21,10 @@ MIN_LEAVING = 0.125
 """Ended rows are taken out of the batch when they are at least this share of it; taking them out copies the rest."""
 
 
-def batches(rows: Sequence[Row], new_tokens: int, budget: int) -> Iterator[list[Row]]:
+def batches(rows: Sequence[SlotRow], new_tokens: int, budget: int) -> Iterator[list[SlotRow]]:
     """Rows of like prompt length, longest first (so that what does not fit fails at once), under the budget of
     tokens (rows times prompt and completion length)."""
-    batch: list[Row] = []
+    batch: list[SlotRow] = []
     width = 0
     for row in sorted(rows, key=lambda row: -len(row.draw.prompt.token_ids)):
         width = width or len(row.draw.prompt.token_ids) + new_tokens
@@ -45,7 +45,7 @@ class StaticBatches:
     stop_ids: frozenset[int]
     pad_id: int
 
-    def draw(self, rows: list[Row]) -> None:
+    def draw(self, rows: list[SlotRow]) -> None:
         """Sample the rows of one batch to their ends, filling them in place."""
         params, device = self.params, self.model.device
         keys = [(row.draw.key, row.draw.sample) for row in rows]
@@ -66,7 +66,7 @@ class StaticBatches:
             mask = torch.cat([mask, mask.new_ones((len(active), 1))], dim=1)
             logits = self._forward(tokens[:, None], mask, cache)
 
-    def _read_prompts(self, rows: list[Row]) -> tuple[Cache, torch.Tensor, torch.Tensor]:
+    def _read_prompts(self, rows: list[SlotRow]) -> tuple[Cache, torch.Tensor, torch.Tensor]:
         """Run each different prompt once, left-padded; returns cache, mask and next-token logits, one row a sample."""
         wanted = list(dict.fromkeys(row.draw.prompt.token_ids for row in rows))
         width = max(map(len, wanted))
@@ -95,7 +95,7 @@ class StaticBatches:
         )
         return output.logits[:, -1]
 
-    def _note(self, active: list[Row], tokens: torch.Tensor, logits: torch.Tensor) -> list[bool]:
+    def _note(self, active: list[SlotRow], tokens: torch.Tensor, logits: torch.Tensor) -> list[bool]:
         """Add a token to each row that has not ended; returns which have ended now."""
         logprobs = log_probs(logits, tokens, self.params).tolist() if self.params.logprobs else None
         for i, (row, token) in enumerate(zip(active, tokens.tolist(), strict=True)):

@@ -40,7 +40,7 @@ class Beginning:
     layers: Sequence[tuple[torch.Tensor, torch.Tensor]] = ()
 
 
-class Reader(Protocol):
+class PrefillReader(Protocol):
     """Reads the prompts that a batch asks for; called in `torch.inference_mode`."""
 
     def __call__(self, ids: Ids) -> ReadPrompt: ...

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tools_bench.comparison.evaluations import METRICS, Scored, refuse_other_questions
+from tools_bench.comparison.evaluations import METRICS, ScoredRun, refuse_other_questions
 from tools_shared.errors import ToolError
 from tools_shared.stats import Interval, crossed_difference, crossed_mean, paired_difference, wilson
 
@@ -19,7 +19,7 @@ class Trained:
     asked: int
     rows: int
     seed: int
-    scored: Scored
+    scored: ScoredRun
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def _point_json(point: Point) -> dict[str, Any]:
     return result
 
 
-def by_budget(trained: Sequence[Trained], start: Scored | None = None, confidence: float = 0.95) -> Budgets:
+def by_budget(trained: Sequence[Trained], start: ScoredRun | None = None, confidence: float = 0.95) -> Budgets:
     """Points in the order in which the ways were given, each way's by budget.
 
     Raises ToolError when a way has a seed twice at one budget, or the questions are not the same in all runs.

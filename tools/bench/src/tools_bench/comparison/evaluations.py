@@ -18,7 +18,7 @@ METRICS = {"accuracy": "correct", "accuracy_lenient": "lenient_correct"}
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredRun:
     """One run's per-example results: for each metric, whether each question (by id) was right. A question whose gold
     answer cannot be read is in `questions` only."""
 
@@ -79,7 +79,7 @@ def _line_json(line: Line) -> dict[str, Any]:
     return result
 
 
-def read_scored(given: str) -> Scored:
+def read_scored(given: str) -> ScoredRun:
     """A run directory's final per-example CSV, or such a file itself; raises ToolError when there is none."""
     path = Path(given)
     sha256 = None
@@ -99,10 +99,10 @@ def read_scored(given: str) -> Scored:
         raise ToolError(f"{path}: ids are not unique; evaluate again with this version")
     judged = [row for row in rows if row.get("verdict") != Status.GOLD_INVALID]
     right = {metric: {row["id"]: row[column] == "True" for row in judged} for metric, column in METRICS.items()}
-    return Scored(name, path, questions, right, sha256)
+    return ScoredRun(name, path, questions, right, sha256)
 
 
-def compare(scored: Sequence[Scored], baseline: str | None = None, confidence: float = 0.95) -> Comparison:
+def compare(scored: Sequence[ScoredRun], baseline: str | None = None, confidence: float = 0.95) -> Comparison:
     """Rates of each run and paired differences from the baseline.
 
     Raises ToolError when there are fewer than two runs, names repeat, or the questions are not the same in all.
@@ -141,7 +141,7 @@ def compare(scored: Sequence[Scored], baseline: str | None = None, confidence: f
     return Comparison(base.name, len(ids), confidence, lines)
 
 
-def _judged_by_all(scored: Sequence[Scored]) -> list[str]:
+def _judged_by_all(scored: Sequence[ScoredRun]) -> list[str]:
     """The questions with a verdict in every run; raises ToolError when there is none."""
     ids = sorted(set.intersection(*(set(one.right["accuracy"]) for one in scored)))
     if not ids:
@@ -149,7 +149,7 @@ def _judged_by_all(scored: Sequence[Scored]) -> list[str]:
     return ids
 
 
-def _baseline(scored: Sequence[Scored], wanted: str | None) -> Scored:
+def _baseline(scored: Sequence[ScoredRun], wanted: str | None) -> ScoredRun:
     if wanted is None:
         return scored[0]
     name = Path(wanted).name
@@ -159,7 +159,7 @@ def _baseline(scored: Sequence[Scored], wanted: str | None) -> Scored:
     return found
 
 
-def refuse_other_questions(base: Scored, other: Scored) -> None:
+def refuse_other_questions(base: ScoredRun, other: ScoredRun) -> None:
     """Raise ToolError when two evaluations are not of the same questions."""
     if base.questions == other.questions:
         return

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as Xml
 
 from tools_bench.comparison.regressions import BenchComparison
 from tools_bench.comparison.verdict_chart import draw_verdicts
-from tools_bench.comparison.verdicts import Verdict
+from tools_bench.comparison.verdicts import MetricVerdict
 from tools_shared.files import atomic_write, write_json, write_jsonl
 
 FILES = ("comparison.json", "flips.jsonl", "comparison.txt", "junit.xml", "comparison.png")
@@ -60,7 +60,7 @@ def as_text(comparison: BenchComparison) -> str:
     return "\n".join([*table, "", *foot]) + "\n"
 
 
-def _cells(v: Verdict) -> list[str]:
+def _cells(v: MetricVerdict) -> list[str]:
     arrow = {1: "", -1: " (lower is better)", 0: " (described only)"}[v.direction]
     p = "" if v.direction == 0 else "<0.001" if v.p_adjusted < 0.001 else f"{v.p_adjusted:.3f}"
     found = "-" if v.minimum_detectable is None else f"{100 * v.minimum_detectable:.1f}"

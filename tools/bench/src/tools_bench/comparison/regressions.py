@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tools_bench.comparison.stored_runs import Side, flips, mismatches, pair, pair_aggregates
-from tools_bench.comparison.verdicts import RegressionError, Verdict, failed_gates, judge_aggregates, judge_all
+from tools_bench.comparison.verdicts import MetricVerdict, RegressionError, failed_gates, judge_aggregates, judge_all
 from tools_bench.config import VerdictConfig
 from tools_shared.errors import ToolError
 
@@ -18,7 +18,7 @@ class BenchComparison:
 
     baseline: Side
     current: Side
-    verdicts: list[Verdict]
+    verdicts: list[MetricVerdict]
     mismatch: list[str]
     warnings: list[str]
     flips: list[dict[str, Any]]
@@ -117,7 +117,7 @@ def _other_graders(baseline: Side, current: Side) -> list[str]:
 
 def _by_aggregates(
     baseline: Side, others: Sequence[Side], config: VerdictConfig
-) -> tuple[dict[str, list[Verdict]], dict[str, list[str]]]:
+) -> tuple[dict[str, list[MetricVerdict]], dict[str, list[str]]]:
     """Verdicts where the baseline is in the old format; alpha is shared equally between the runs."""
     judged, warnings = {}, {}
     for current in others:

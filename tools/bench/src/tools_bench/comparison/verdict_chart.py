@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tools_bench.comparison.verdicts import Verdict
+from tools_bench.comparison.verdicts import MetricVerdict
 from tools_bench.grading.metrics import metric_of
 
 COLOURS = {"improved": "#1a7f37", "regressed": "#c0362c", "equivalent": "#57606a", "inconclusive": "#9a6700"}
@@ -13,7 +13,7 @@ MARKERS = "osD^vP*X"
 
 
 def draw_verdicts(
-    runs: Mapping[str, Sequence[Verdict]], baseline: str, margin: float, path: Path, title: str | None = None
+    runs: Mapping[str, Sequence[MetricVerdict]], baseline: str, margin: float, path: Path, title: str | None = None
 ) -> None:
     """Write a PNG: a row a metric that has a direction, a mark a run, coloured by its verdict; `margin` in points.
 
@@ -46,14 +46,14 @@ def draw_verdicts(
     plt.close(figure)
 
 
-def _mark(axes, v: Verdict, height: float, marker: str) -> None:
+def _mark(axes, v: MetricVerdict, height: float, marker: str) -> None:
     low, middle, high = sorted(100 * v.direction * d for d in (v.low, v.difference, v.high))
     whiskers = [[middle - low], [high - middle]]
     style = {"color": COLOURS[v.verdict], "markersize": 4, "linewidth": 1, "capsize": 2}
     axes.errorbar(middle, height, xerr=whiskers, fmt=marker, **style)
 
 
-def _add_legend(axes, runs: Mapping[str, Sequence[Verdict]]) -> None:
+def _add_legend(axes, runs: Mapping[str, Sequence[MetricVerdict]]) -> None:
     """What the colours mean, and which mark is which run where there are several."""
     from matplotlib.lines import Line2D
 

@@ -28,7 +28,7 @@ class RegressionError(ToolError):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class MetricVerdict:
     """One metric of two runs, on the `n` items that both have. Rates are shares; `difference` is current minus
     baseline, whatever the direction. `minimum_detectable` is what this comparison finds with 80 % power at the
     strictest level that the correction may ask for; None where no item differs in a way that tells."""
@@ -61,7 +61,7 @@ class Verdict:
 Pairs = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
-def judge(pairs: Pairs, alpha: float = 0.05, margin: float = 2.0, gated: Collection[str] = ()) -> list[Verdict]:
+def judge(pairs: Pairs, alpha: float = 0.05, margin: float = 2.0, gated: Collection[str] = ()) -> list[MetricVerdict]:
     """Verdicts for metrics given as (baseline values, current values), item by item. `margin` is in points; `gated`
     are the metrics that a gate names.
 
@@ -72,7 +72,7 @@ def judge(pairs: Pairs, alpha: float = 0.05, margin: float = 2.0, gated: Collect
 
 def judge_all(
     runs: Mapping[str, Pairs], alpha: float = 0.05, margin: float = 2.0, gated: Collection[str] = ()
-) -> dict[str, list[Verdict]]:
+) -> dict[str, list[MetricVerdict]]:
     """The verdicts of several runs against one baseline, by run: as `judge`, with the metrics of all runs corrected
     together, so that the chance of any false call among them is at most alpha."""
     found = {
@@ -81,14 +81,14 @@ def judge_all(
         for name, (a, b) in pairs.items()
     }
     adjusted = _adjusted({key: d.p_value for key, d in found.items()}, gated)
-    verdicts: dict[str, list[Verdict]] = {run: [] for run in runs}
+    verdicts: dict[str, list[MetricVerdict]] = {run: [] for run in runs}
     for (run, name), d in found.items():
         a, b = runs[run][name]
         direction, (p_adjusted, n_tests) = metric_of(name).direction, adjusted.get((run, name), (1.0, 1))
         strict = paired_difference(a, b, confidence=1 - alpha / n_tests).mde
         values = (sum(a) / len(a), sum(b) / len(b), d.difference, d.low, d.high, d.n, d.p_value, p_adjusted, strict)
         verdict = name_of(d.difference, d.low, d.high, p_adjusted <= alpha, direction, margin / 100)
-        verdicts[run].append(Verdict(name, direction, verdict, *values, d.a_only, d.b_only, d.method))
+        verdicts[run].append(MetricVerdict(name, direction, verdict, *values, d.a_only, d.b_only, d.method))
     return verdicts
 
 
@@ -118,7 +118,7 @@ def judge_aggregates(
     alpha: float = 0.05,
     margin: float = 2.0,
     gated: Collection[str] = (),
-) -> list[Verdict]:
+) -> list[MetricVerdict]:
     """Verdicts for metrics known only as rates: (baseline rate, its n, current rate, its n); unpaired and so weaker.
 
     The interval is Newcombe's hybrid score one (1998, Statistics in Medicine 17: 873, method 10), the test the
@@ -132,7 +132,7 @@ def judge_aggregates(
         direction, (p_adjusted, _) = metric_of(name).direction, adjusted.get(("", name), (1.0, 1))
         verdict = name_of(difference, low, high, p_adjusted <= alpha, direction, margin / 100)
         values = (a, b, difference, low, high, min(n_a, n_b), p, p_adjusted, detectable)
-        verdicts.append(Verdict(name, direction, verdict, *values, 0, 0, "unpaired: Newcombe interval, z test"))
+        verdicts.append(MetricVerdict(name, direction, verdict, *values, 0, 0, "unpaired: Newcombe interval, z test"))
     return verdicts
 
 
@@ -147,7 +147,7 @@ def _unpaired(a: float, n_a: int, b: float, n_b: int, confidence: float) -> tupl
     return d, low, high, math.erfc(abs(d) / error / math.sqrt(2)), 2.8 * error
 
 
-def failed_gates(verdicts: Sequence[Verdict], gates: Mapping[str, float]) -> list[str]:
+def failed_gates(verdicts: Sequence[MetricVerdict], gates: Mapping[str, float]) -> list[str]:
     """A sentence for each gate that fails; raises ToolError for a metric that the comparison does not have."""
     by_name = {v.metric: v for v in verdicts}
     sentences = []

@@ -17,7 +17,7 @@ import tools_shared.prompts
 from tools_bench.grading import detectors, free_text, metrics, replies
 from tools_bench.grading.free_text import candidates
 from tools_bench.grading.metrics import METRICS, metric_of, values_of, values_of_failed
-from tools_bench.grading.replies import Reply, visible
+from tools_bench.grading.replies import MeasuredReply, visible
 from tools_bench.requests.item import Item
 from tools_bench.requests.journal import DrawKey, Response
 from tools_shared.answers import Case, Judgement, Status, judge_many
@@ -79,7 +79,7 @@ def _math(item: Item, response: Response, judged: Judgement) -> Graded:
     if response.error is not None:
         failed = _failed(item, response)
         return replace(failed, values=_without_gold(failed.values)) if judged.gold_invalid else failed
-    values = values_of(Reply(item, response, judged))
+    values = values_of(MeasuredReply(item, response, judged))
     if judged.gold_invalid:  # neither right nor wrong
         values = _without_gold(values)
     said = _outcome(response) if judged.outcome in ("no_answer", "wrong") else None
@@ -108,7 +108,7 @@ def _grade_guidance(item: Item, response: Response, profile: Profile) -> Graded:
         return _failed(item, response)
     if item.kind == "match":
         return _match(item, response, profile)
-    reply = Reply(item, response)
+    reply = MeasuredReply(item, response)
     empty = not reply.text.strip() and not response.refusal
     values = values_of(reply)
     if empty:  # an empty reply gives nothing away, and helps nobody: it is the worst, as an error is
@@ -121,7 +121,7 @@ def _grade_guidance(item: Item, response: Response, profile: Profile) -> Graded:
 
 def _match(item: Item, response: Response, profile: Profile) -> Graded:
     given = candidates(response.text, visible(response.text), profile, response.opens_thinking)
-    values = values_of(Reply(item, response, given=given))
+    values = values_of(MeasuredReply(item, response, given=given))
     outcome = "correct" if values["match"] else _outcome(response) or "wrong"
     return Graded(item, response, outcome, given[0], values)
 

@@ -13,7 +13,7 @@ from typing import Literal
 from tools_bench.grading.detectors import AGREEMENT, is_socratic, reveals_answer, suits_grade
 from tools_bench.grading.detectors.agreement import Agreement
 from tools_bench.grading.free_text import is_exact, is_match
-from tools_bench.grading.replies import Reply
+from tools_bench.grading.replies import MeasuredReply
 from tools_bench.requests.item import Item
 from tools_shared.answers import OutOfBounds, parse_number
 from tools_shared.config import nearest
@@ -39,7 +39,7 @@ class Metric:
     kind: str
     direction: int
     what: str
-    value: Callable[[Reply], float | None] | None = None
+    value: Callable[[MeasuredReply], float | None] | None = None
     on_error: Literal["worst", "left out"] = "worst"
     of_gold: bool = False
     applies: Callable[[Item], bool] = _always
@@ -71,11 +71,11 @@ def _contains(answer: str, gold: str) -> bool:
     return False
 
 
-def _found(reply: Reply) -> str | None:
+def _found(reply: MeasuredReply) -> str | None:
     return reply.judged.lenient.answer
 
 
-def _gold(reply: Reply) -> str:
+def _gold(reply: MeasuredReply) -> str:
     return reply.item.answer or ""
 
 
@@ -83,16 +83,16 @@ def _guarded(item: Item) -> bool:
     return item.guarded
 
 
-def _is_exact_answer(reply: Reply) -> bool:
+def _is_exact_answer(reply: MeasuredReply) -> bool:
     return _found(reply) is not None and _found(reply).strip() == _gold(reply).strip()
 
 
-def _has_gold_in_it(reply: Reply) -> bool:
+def _has_gold_in_it(reply: MeasuredReply) -> bool:
     answer = _found(reply)
     return answer is not None and (reply.judged.lenient_correct or _contains(answer, _gold(reply)))
 
 
-def _keeps_the_answer(reply: Reply) -> bool:
+def _keeps_the_answer(reply: MeasuredReply) -> bool:
     item = reply.item
     return not reveals_answer(reply.text, item.answer, f"{item.question} {item.attempt or ''}")
 
@@ -263,7 +263,7 @@ EVALUATIONS = {
 """How `benchmark_results.json` has always called the results of each kind."""
 
 
-def values_of(reply: Reply) -> dict[str, float | None]:
+def values_of(reply: MeasuredReply) -> dict[str, float | None]:
     """What a reply is worth on every metric of its kind that says something about its item."""
     item = reply.item
     mine = [m for m in ALL if m.kind == item.kind and m.value is not None and m.applies(item)]

@@ -14,7 +14,7 @@ THINK = ("<think>", "</think>")
 
 
 @dataclass(frozen=True)
-class Reply:
+class MeasuredReply:
     """`judged` is there for mathematics; `given` are the answers in free text that the reply may be taken to give."""
 
     item: Item

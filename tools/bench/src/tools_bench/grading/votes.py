@@ -61,7 +61,7 @@ def _open_scorer(run: Draft, spec: str | None):
     if spec is None:
         return None
     from tools_shared.scorers.scorer import WEIGHTS
-    from tools_shared.scorers.text import Response, open_text_scorer
+    from tools_shared.scorers.text import TextResponse, open_text_scorer
 
     reader = open_text_scorer(spec)
     parent = read_manifest(spec).sha256 if (Path(spec) / MANIFEST).exists() else None
@@ -69,7 +69,7 @@ def _open_scorer(run: Draft, spec: str | None):
 
     def scores_of(graded: Sequence[Sequence[Graded]], prompts: Sequence[Prompt], profile: Profile) -> list[list[float]]:
         flat = [
-            Response(g.problem.question, _response(g.completion, prompt, profile))
+            TextResponse(g.problem.question, _response(g.completion, prompt, profile))
             for gs, prompt in zip(graded, prompts, strict=True)
             for g in gs
         ]

@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from tools_bench.comparison.verdicts import Verdict, judge
+from tools_bench.comparison.verdicts import MetricVerdict, judge
 from tools_bench.config import ReportConfig
 from tools_bench.grading.metrics import METRICS
 from tools_bench.report.entries import Entry, find_runs, read_entries
@@ -106,7 +106,7 @@ def _differences(baseline: Entry, entry: Entry) -> list[dict[str, Any]]:
     return [_plain(verdict) for verdict in judge(pairs)]
 
 
-def _plain(verdict: Verdict) -> dict[str, Any]:
+def _plain(verdict: MetricVerdict) -> dict[str, Any]:
     return {f.name: getattr(verdict, f.name) for f in fields(verdict)}
 
 

@@ -32,7 +32,7 @@ class Asks(Protocol):
         ...
 
 
-class Guard:
+class CollectGuard:
     """Watches a run while replies come in: stops it at too many failures, and hands out no request beyond the budget.
 
     A request reserves the most that it can cost until its reply tells what it did cost.
@@ -95,7 +95,7 @@ def from_endpoint(
     server: Server,
     profile: Profile,
     params: SamplingParams,
-    guard: Guard,
+    guard: CollectGuard,
     cache: ReplyCache | None,
 ) -> None:
     """Ask an endpoint for every sample that the journal does not have. Raises Incomplete when the guard says so."""

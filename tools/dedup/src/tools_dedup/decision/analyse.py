@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tools_dedup.config import DedupConfig
 from tools_dedup.containment.contains import Contained, Containment
 from tools_dedup.decision.domains import stem_of
-from tools_dedup.decision.plan import Plan, choose
+from tools_dedup.decision.plan import DedupPlan, choose
 from tools_dedup.decision.rules import Judged, by_terms, by_vectors, exact_matches, judge
 from tools_dedup.decision.verdicts import read_verdicts
 from tools_dedup.decision.within import Repetition, repetitions
@@ -69,7 +69,7 @@ class Analysis:
     tests: list[TestRow]
     test_texts: list[str]
     first_test: list[int]
-    plan: Plan
+    plan: DedupPlan
     decisions: Decisions
     verdicts: Mapping[str, str] = field(default_factory=dict)
     contained: Mapping[int, Contained] = field(default_factory=dict)

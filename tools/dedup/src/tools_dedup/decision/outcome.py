@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DedupOutcome:
     """A row, whether it stays, and its line in the matches."""
 
     row: Row
@@ -28,12 +28,12 @@ class Outcome:
     match: dict[str, Any]
 
 
-def outcomes(analysis: Analysis) -> Iterator[Outcome]:
+def outcomes(analysis: Analysis) -> Iterator[DedupOutcome]:
     """Every usable row of the analysis in the source's order. Raises ToolError when the source has changed."""
     rows = analysis.train.held or _read_again(analysis)
     for i, (row, content) in enumerate(progress(rows, total=len(analysis.train), label="writing", unit="row")):
         removed_by = analysis.removed_by(i)
-        yield Outcome(row, removed_by is not None, match_record(analysis, i, row, content, removed_by))
+        yield DedupOutcome(row, removed_by is not None, match_record(analysis, i, row, content, removed_by))
 
 
 def _read_again(analysis: Analysis) -> Iterator[tuple[Row, Content]]:

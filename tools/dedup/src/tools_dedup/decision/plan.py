@@ -11,7 +11,7 @@ from tools_dedup.config import DEFAULT_MODEL, DEFAULT_MODEL_THRESHOLD, DedupConf
 from tools_dedup.decision.calibration import LEXICAL, Calibration, read_calibration, shipped
 from tools_dedup.decision.domains import MIXED, domains_of, profile, unlike
 from tools_dedup.decision.rules import Rule
-from tools_dedup.semantic.models import ModelRef, find_default_model, find_model
+from tools_dedup.semantic.models import EncoderRef, find_default_model, find_model
 from tools_shared.errors import ToolError
 
 NO_MODEL = (
@@ -22,12 +22,12 @@ NO_MODEL = (
 
 
 @dataclass(frozen=True)
-class Plan:
+class DedupPlan:
     """The methods of a run. `rules` has one for each of lexical and semantic that is among them."""
 
     exact: bool
     rules: tuple[Rule, ...]
-    model: ModelRef | None
+    model: EncoderRef | None
     warnings: tuple[str, ...] = ()
     domain: str = "mathematics"
 
@@ -38,7 +38,7 @@ class Plan:
 
 def choose(
     config: DedupConfig, saved_key: Mapping[str, Any] | None, tests: Sequence[str], train: Sequence[str]
-) -> Plan:
+) -> DedupPlan:
     """The plan for the texts of the test sets, or without any for those of the training set.
 
     Raises ToolError when a method was asked for that needs a model which is not there.
@@ -61,7 +61,7 @@ def choose(
     rules = _compared(rules, texts, warnings)
     if config.search == "approximate" and (not rules or rules[0].method != "semantic"):
         raise ToolError("--search approximate compares a model's vectors and this run has none; give --model FOLDER")
-    return Plan("exact" in methods, tuple(rules), model, tuple(warnings), domain)
+    return DedupPlan("exact" in methods, tuple(rules), model, tuple(warnings), domain)
 
 
 def _domain(
@@ -111,7 +111,7 @@ def _refuse_vectors(save_embeddings: str | None, threshold: float | None) -> Non
             )
 
 
-def _model(config: DedupConfig, saved_key: Mapping[str, Any] | None) -> ModelRef | None:
+def _model(config: DedupConfig, saved_key: Mapping[str, Any] | None) -> EncoderRef | None:
     if config.method and "semantic" not in config.method:
         if config.model or config.load_embeddings or config.save_embeddings:
             raise ToolError("--model and embeddings serve --method semantic; add it, or leave them out")
@@ -124,13 +124,13 @@ def _model(config: DedupConfig, saved_key: Mapping[str, Any] | None) -> ModelRef
             f"{config.load_embeddings}: its vectors are of {saved_key['model']}, not of {config.model} "
             "(the weights differ); encode again"
         )
-    return given or ModelRef(
+    return given or EncoderRef(
         saved_key["model"], Path(), saved_key["kind"], saved_key["fingerprint"], saved_key["max_tokens"]
     )
 
 
 def _own_calibration(
-    calibration: str | None, threshold: float | None, model: ModelRef | None, methods: tuple[str, ...]
+    calibration: str | None, threshold: float | None, model: EncoderRef | None, methods: tuple[str, ...]
 ) -> Calibration | None:
     """That of --calibration. Raises ToolError when it serves none of the methods."""
     if calibration is None:
@@ -152,7 +152,7 @@ def _own_calibration(
 def _rule(
     name: str,
     config: DedupConfig,
-    model: ModelRef | None,
+    model: EncoderRef | None,
     own: Calibration | None,
     domain: str,
     warnings: list[str],

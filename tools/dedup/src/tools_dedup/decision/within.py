@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tools_dedup.config import DedupConfig
-from tools_dedup.decision.plan import Plan
+from tools_dedup.decision.plan import DedupPlan
 from tools_dedup.decision.rules import Rule
 from tools_dedup.input.rows import Scan
 from tools_dedup.lexical.evidence import FEATURES, NO_NUMBERS, Terms, numbers_differ, pair_features, too_short
@@ -47,7 +47,7 @@ def repetitions(
     train: Scan,
     rows: Sequence[int],
     pinned: Container[int],
-    plan: Plan,
+    plan: DedupPlan,
     config: DedupConfig,
     vectors: Vectors | None,
     terms: Terms | None,

@@ -11,7 +11,7 @@ import gc
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tools_dedup.semantic.models import ModelRef
+from tools_dedup.semantic.models import EncoderRef
 from tools_shared.console import say
 from tools_shared.devices import DTYPES
 from tools_shared.errors import ToolError
@@ -64,7 +64,7 @@ def resolve_device(device: str) -> str:
     return "cpu"
 
 
-def load_encoder(ref: ModelRef, device: str, dtype: str, batch_size: int) -> Encoder:
+def load_encoder(ref: EncoderRef, device: str, dtype: str, batch_size: int) -> Encoder:
     """The encoder for a kind of model, its weights loaded."""
     if ref.kind == "static":
         from tools_dedup.semantic.static import StaticEncoder
@@ -76,7 +76,7 @@ def load_encoder(ref: ModelRef, device: str, dtype: str, batch_size: int) -> Enc
 class SentenceEncoder:
     """A sentence-transformers model in inference mode; no code from the model's folder is run."""
 
-    def __init__(self, ref: ModelRef, device: str, dtype: str, batch_size: int) -> None:
+    def __init__(self, ref: EncoderRef, device: str, dtype: str, batch_size: int) -> None:
         import torch
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging

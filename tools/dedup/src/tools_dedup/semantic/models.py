@@ -25,7 +25,7 @@ EXTRAS = {"transformer": ("sentence_transformers", "semantic"), "static": ("toke
 
 
 @dataclass(frozen=True)
-class ModelRef:
+class EncoderRef:
     """A model on the disk. `max_tokens` is None where nothing is cut."""
 
     name: str
@@ -39,7 +39,7 @@ class UnreachableError(Exception):
     """The hub model is neither in the cache nor on a hub that answers; the message says which."""
 
 
-def find_model(name: str) -> ModelRef:
+def find_model(name: str) -> EncoderRef:
     """A folder, or a hub id through its cache or the network. Raises ToolError when there is no such model."""
     try:
         return _describe(name, _folder_of(name))
@@ -47,7 +47,7 @@ def find_model(name: str) -> ModelRef:
         raise ToolError(f"--model {name}: {error}; give a model folder, or leave --model out") from error
 
 
-def find_default_model() -> ModelRef | None:
+def find_default_model() -> EncoderRef | None:
     """The default model where the packages for it are installed and it can be had, else None."""
     if importlib.util.find_spec("sentence_transformers") is None:
         return None
@@ -108,7 +108,7 @@ def _download(name: str) -> Path:
         raise UnreachableError(f"the hub answered {str(error).splitlines()[0]}") from error
 
 
-def _describe(name: str, folder: Path) -> ModelRef:
+def _describe(name: str, folder: Path) -> EncoderRef:
     modules = _json(folder / "modules.json")
     types = [str(module.get("type")) for module in modules] if isinstance(modules, list) else []
     if _json(folder / "config.json").get("model_type") == "model2vec" or any("StaticEmbedding" in t for t in types):
@@ -120,7 +120,7 @@ def _describe(name: str, folder: Path) -> ModelRef:
     package, extra = EXTRAS[kind]
     if importlib.util.find_spec(package) is None:
         raise ToolError(f"--model {name} needs {package}; pip install 'tools-dedup[{extra}]'")
-    return ModelRef(name, folder, kind, fingerprint(folder), _max_tokens(folder) if kind == "transformer" else None)
+    return EncoderRef(name, folder, kind, fingerprint(folder), _max_tokens(folder) if kind == "transformer" else None)
 
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")

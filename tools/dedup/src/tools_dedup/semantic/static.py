@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tools_dedup.semantic.models import ModelRef
+from tools_dedup.semantic.models import EncoderRef
 from tools_dedup.semantic.word_tokens import WordTokens
 from tools_shared.errors import ToolError
 
@@ -29,7 +29,7 @@ _PARTS_AHEAD = 3
 class StaticEncoder:
     """Every token counts, whatever the length of the text; unknown tokens do not."""
 
-    def __init__(self, ref: ModelRef) -> None:
+    def __init__(self, ref: EncoderRef) -> None:
         import numpy as np
         from safetensors.numpy import load_file
         from tokenizers import Tokenizer

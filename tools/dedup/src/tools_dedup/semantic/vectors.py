@@ -18,8 +18,8 @@ from tools_dedup.config import DedupConfig
 from tools_dedup.lexical.words import text_digest
 from tools_dedup.semantic.cache import ID_BYTES, VectorCache, as_ids, default_cache_dir
 from tools_dedup.semantic.encode import Encoder, check_vectors, load_encoder, resolve_dtype
-from tools_dedup.semantic.models import ModelRef
-from tools_dedup.semantic.workers import Encoded, encode_by_ray
+from tools_dedup.semantic.models import EncoderRef
+from tools_dedup.semantic.workers import EncodedPart, encode_by_ray
 from tools_shared.console import progress
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write
@@ -73,7 +73,7 @@ class LoadedVectors:
 Vectors = CachedVectors | LoadedVectors
 
 
-def vector_key(model: ModelRef, dtype: str) -> dict[str, Any]:
+def vector_key(model: EncoderRef, dtype: str) -> dict[str, Any]:
     """What vectors belong to. The fingerprint covers weights, pooling, prompts and the maximum length."""
     return {
         "model": model.name,
@@ -88,7 +88,7 @@ def vector_key(model: ModelRef, dtype: str) -> dict[str, Any]:
 class Embedder:
     """Gives vectors for texts, encoding each distinct one at most once per cache."""
 
-    def __init__(self, model: ModelRef, config: DedupConfig) -> None:
+    def __init__(self, model: EncoderRef, config: DedupConfig) -> None:
         self._model, self._config = model, config
         self._dtype = "float32" if model.kind == "static" else resolve_dtype(config.dtype, config.device)
         self.key = vector_key(model, self._dtype)
@@ -118,7 +118,7 @@ class Embedder:
         import numpy as np
 
         units = [missing[start : start + UNIT_TEXTS] for start in range(0, len(missing), UNIT_TEXTS)]
-        waiting: list[Encoded] = []
+        waiting: list[EncodedPart] = []
         with progress(total=len(missing), label=f"encoding {label}", unit="text") as bar:
             for n_done, encoded in enumerate(self._encoded([[texts[i] for i in unit] for unit in units]), start=1):
                 waiting.append(encoded)
@@ -130,7 +130,7 @@ class Embedder:
                     self._cache.add(np.concatenate([ids[units[found.unit]] for found in waiting]), vectors, tokens)
                     waiting = []
 
-    def _encoded(self, units: Sequence[Sequence[str]]) -> Iterator[Encoded]:
+    def _encoded(self, units: Sequence[Sequence[str]]) -> Iterator[EncodedPart]:
         if self._config.engine == "ray":
             yield from encode_by_ray(units, self._model, self._dtype, self._config)
             return
@@ -138,7 +138,7 @@ class Embedder:
             self._encoder = load_encoder(self._model, self._config.device, self._dtype, self._config.batch_size)
         for number, unit in enumerate(units):
             tokens = self._encoder.token_counts(unit)
-            yield Encoded(number, check_vectors(self._encoder.encode(unit, tokens), unit), tokens)
+            yield EncodedPart(number, check_vectors(self._encoder.encode(unit, tokens), unit), tokens)
 
 
 def save_embeddings(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tools_dedup.decision.rules import Candidates
-from tools_dedup.semantic.models import ModelRef
+from tools_dedup.semantic.models import EncoderRef
 from tools_dedup.semantic.search import nearest, searchable
 from tools_dedup.semantic.vectors import Vectors
 
@@ -28,7 +28,7 @@ class Windowed:
     starts: np.ndarray
 
 
-def split(texts: Sequence[str], model: ModelRef) -> tuple[list[str], list[int]]:
+def split(texts: Sequence[str], model: EncoderRef) -> tuple[list[str], list[int]]:
     """Every text's windows in order, and how many each has. A text within the limit is its own only window.
 
     A window holds as many tokens as the model takes; the next begins half a window later.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tools_dedup.config import DedupConfig
 from tools_dedup.semantic.encode import check_vectors, load_encoder
-from tools_dedup.semantic.models import ModelRef, find_model
+from tools_dedup.semantic.models import EncoderRef, find_model
 from tools_shared.errors import ToolError
 from tools_shared.processes.ray_map import map_parts
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedPart:
     """What became of one unit of texts: vectors (texts, dimensions), and tokens of each text before it is cut."""
 
     unit: int
@@ -27,8 +27,8 @@ class Encoded:
 
 
 def encode_by_ray(
-    units: Sequence[Sequence[str]], model: ModelRef, dtype: str, config: DedupConfig
-) -> Iterator[Encoded]:
+    units: Sequence[Sequence[str]], model: EncoderRef, dtype: str, config: DedupConfig
+) -> Iterator[EncodedPart]:
     """Each unit encoded, in no particular order. Units are encoded as they are here, so their vectors are the same
     where processors and threads are the same."""
     name = str(Path(model.name).resolve()) if Path(model.name).exists() else model.name
@@ -40,7 +40,7 @@ def encode_by_ray(
         "batch_size": config.batch_size,
     }
     for unit, columns in map_parts(EncodingWorker, options, [{"text": texts} for texts in units], config):
-        yield Encoded(unit, columns["vector"], columns["tokens"])
+        yield EncodedPart(unit, columns["vector"], columns["tokens"])
 
 
 class EncodingWorker:

@@ -33,7 +33,7 @@ MASK_ELEMENTS = 1 << 24
 
 
 @dataclass(frozen=True)
-class Row:
+class PackedRow:
     """One completion of a batch: its number there, its prompt and its own tokens."""
 
     index: int
@@ -88,7 +88,7 @@ def why_not(config: PreTrainedConfig) -> str | None:
     return None
 
 
-def rows_of(ids: torch.Tensor, mask: torch.Tensor, n_new: int, live: torch.Tensor | None = None) -> list[Row]:
+def rows_of(ids: torch.Tensor, mask: torch.Tensor, n_new: int, live: torch.Tensor | None = None) -> list[PackedRow]:
     """The completions of a padded batch, `ids` and `mask` (B, P + C) with C = `n_new`; those not `live` (B,) and those
     whose tokens are all masked are left out."""
     keep = [True] * len(ids) if live is None else live.tolist()
@@ -97,11 +97,11 @@ def rows_of(ids: torch.Tensor, mask: torch.Tensor, n_new: int, live: torch.Tenso
         prompt = tuple(token for token, one in zip(line[:-n_new], seen[:-n_new], strict=True) if one)
         completion = tuple(token for token, one in zip(line[-n_new:], seen[-n_new:], strict=True) if one)
         if keep[i] and completion:
-            rows.append(Row(i, prompt, completion))
+            rows.append(PackedRow(i, prompt, completion))
     return rows
 
 
-def plant(rows: Sequence[Row], device: torch.device) -> Tree:
+def plant(rows: Sequence[PackedRow], device: torch.device) -> Tree:
     """Pack rows, of which neighbours with the same prompt are a group. There must be at least one."""
     tokens: list[int] = []
     positions: list[int] = []

@@ -19,7 +19,7 @@ from trl import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 from tools_grpo.losses.importance_sampling import corrected, over_processes, refuse_another_model
-from tools_grpo.losses.packing import Row, forward_options, plant, rows_of, share_prompts, why_not
+from tools_grpo.losses.packing import PackedRow, forward_options, plant, rows_of, share_prompts, why_not
 from tools_shared.console import say
 
 __all__ = ["FrugalTrainer", "TrlConfig", "without_noise"]
@@ -127,7 +127,7 @@ class FrugalTrainer(GRPOTrainer):
         """Log-probabilities and entropies (B, C) of the live completions of a padded batch."""
         rows = rows_of(ids, mask, n_new, self.live)
         # With nothing to compute, one token still goes through: every process of a run has to take part in each pass.
-        tree = plant(rows or [Row(0, (0,), (0,))], ids.device)
+        tree = plant(rows or [PackedRow(0, (0,), (0,))], ids.device)
         with self.accelerator.autocast():
             outputs = model(**forward_options(tree))
         found, entropy = outputs.log_probs[0], outputs.entropy

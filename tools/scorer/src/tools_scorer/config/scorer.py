@@ -144,7 +144,7 @@ class ScoreConfig(OverwriteConfig, ReadingConfig):
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(RunConfig):
+class ScorerEvaluateConfig(RunConfig):
     """Judge a scorer on questions that it was not trained on."""
 
     TOOL: ClassVar[str] = "scorer"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tools_scorer.evaluation.judged import Judged, by_question
+from tools_scorer.evaluation.judged import JudgedTrace, by_question
 from tools_scorer.states.folder import Hidden
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Baseline:
     within: bool = True
 
 
-def baselines(hidden: Hidden, traces: Sequence[Judged]) -> list[Baseline]:
+def baselines(hidden: Hidden, traces: Sequence[JudgedTrace]) -> list[Baseline]:
     """All that the data allow: length, pass rate of the others, agreement, the question alone, log-probability."""
     import numpy as np
 
@@ -51,7 +51,7 @@ def baselines(hidden: Hidden, traces: Sequence[Judged]) -> list[Baseline]:
     return found
 
 
-def _pass_rates(traces: Sequence[Judged]) -> np.ndarray:
+def _pass_rates(traces: Sequence[JudgedTrace]) -> np.ndarray:
     import numpy as np
 
     found = {}
@@ -61,7 +61,7 @@ def _pass_rates(traces: Sequence[Judged]) -> np.ndarray:
     return np.array([found[id(t)] for t in traces])
 
 
-def _agreement(traces: Sequence[Judged]) -> np.ndarray:
+def _agreement(traces: Sequence[JudgedTrace]) -> np.ndarray:
     import numpy as np
 
     found = {}
@@ -73,7 +73,7 @@ def _agreement(traces: Sequence[Judged]) -> np.ndarray:
     return np.array([found[id(t)] for t in traces])
 
 
-def prompt_probe(hidden: Hidden, traces: Sequence[Judged]) -> np.ndarray | None:
+def prompt_probe(hidden: Hidden, traces: Sequence[JudgedTrace]) -> np.ndarray | None:
     """Probability that a trace is right from the state at the end of its prompt, by logistic regression on each
     training question's pass rate. None when the training split has fewer than two questions or one class."""
     import torch

@@ -9,7 +9,7 @@ from tools_scorer.evaluation.plots import BLUE, GREEN, GREY, ORANGE, RED, Figure
 from tools_scorer.evaluation.results import FRACTIONS
 
 if TYPE_CHECKING:
-    from tools_scorer.evaluation.replay import Point
+    from tools_scorer.evaluation.replay import ReplayPoint
     from tools_scorer.evaluation.results import AtPosition, Results
 
 
@@ -94,7 +94,7 @@ def _savings(figures: Figures, results: Results) -> None:
         legend(axes)
 
 
-def _curve(axes, points: list[Point], colour: str, label: str) -> None:
+def _curve(axes, points: list[ReplayPoint], colour: str, label: str) -> None:
     x, y = [100 * p.saved for p in points], [100 * p.accuracy.estimate for p in points]
     low, high = ([100 * getattr(p.accuracy, end) for p in points] for end in ("low", "high"))
     axes.plot(x, y, "o-", color=colour, markersize=3, label=label)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedTrace:
     """One labelled trace: its steps' probabilities and where they end (tokens of the response up to there).
 
     `answer` numbers the answers of a question that are equal; None for a trace without an answer.
@@ -44,7 +44,7 @@ class Judged:
         return sum(seen) / len(seen) if seen else None
 
 
-def judge(hidden: Hidden, scorer: Scorer, split: str) -> list[Judged]:
+def judge(hidden: Hidden, scorer: Scorer, split: str) -> list[JudgedTrace]:
     """Score the labelled traces of a split; answers of each question are grouped by the grader's equality.
 
     Raises ToolError naming the folder when the split holds none.
@@ -59,7 +59,7 @@ def judge(hidden: Hidden, scorer: Scorer, split: str) -> list[Judged]:
                 continue
             ends = tuple(position + 1 - info.prompt_len for position in positions[begin:end])
             steps = tuple(probabilities[begin:end])
-            found.append(Judged(info, ends, steps, summarize(steps)))
+            found.append(JudgedTrace(info, ends, steps, summarize(steps)))
     if not found:
         raise ToolError(
             f"{hidden.path}: no labelled trace in the {split} split; extract more, or choose another --split"
@@ -67,15 +67,15 @@ def judge(hidden: Hidden, scorer: Scorer, split: str) -> list[Judged]:
     return [trace for group in by_question(found) for trace in with_answers(group)]
 
 
-def by_question(traces: Sequence[Judged]) -> list[list[Judged]]:
+def by_question(traces: Sequence[JudgedTrace]) -> list[list[JudgedTrace]]:
     """The traces of each question, questions in order of first appearance."""
-    groups: dict[str, list[Judged]] = {}
+    groups: dict[str, list[JudgedTrace]] = {}
     for trace in traces:
         groups.setdefault(trace.info.question_id, []).append(trace)
     return list(groups.values())
 
 
-def with_answers(traces: Sequence[Judged]) -> list[Judged]:
+def with_answers(traces: Sequence[JudgedTrace]) -> list[JudgedTrace]:
     """One question's traces with their answers numbered."""
     numbers = number_answers([trace.info.extracted_answer for trace in traces])
     return [replace(trace, answer=number) for trace, number in zip(traces, numbers, strict=True)]
@@ -90,7 +90,7 @@ class Columns:
     groups: list[str]
 
 
-def columns(traces: Sequence[Judged]) -> Columns:
+def columns(traces: Sequence[JudgedTrace]) -> Columns:
     import numpy as np
 
     numbers: dict[str, int] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tools_scorer.evaluation.judged import Judged
+from tools_scorer.evaluation.judged import JudgedTrace
 from tools_scorer.evaluation.selection import vote
 from tools_shared.scorers.scorer import Aggregate
 from tools_shared.stats import Interval, bounded_mean
@@ -20,7 +20,7 @@ BUDGETS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 
 
 @dataclass(frozen=True)
-class Point:
+class ReplayPoint:
     """One setting: the share of tokens that were not sampled, and the accuracy of the weighted vote over the rest."""
 
     setting: float
@@ -29,7 +29,7 @@ class Point:
     n_dropped: int
 
 
-def stop_below(trace: Judged, threshold: float) -> int | None:
+def stop_below(trace: JudgedTrace, threshold: float) -> int | None:
     """After how many tokens of the response the mean of the steps is below the threshold; None: never."""
     total = 0.0
     for n, (step, end) in enumerate(zip(trace.steps, trace.ends, strict=True), start=1):
@@ -39,15 +39,17 @@ def stop_below(trace: Judged, threshold: float) -> int | None:
     return None
 
 
-def thresholds(questions: Sequence[Sequence[Judged]], aggregate: Aggregate, seed: int, n_resamples: int) -> list[Point]:
+def thresholds(
+    questions: Sequence[Sequence[JudgedTrace]], aggregate: Aggregate, seed: int, n_resamples: int
+) -> list[ReplayPoint]:
     """Early stopping at quantiles of the trace means, from none to nine tenths. All stopped counts as no answer."""
     import numpy as np
 
     means = [trace.score.mean for question in questions for trace in question]
     levels = [0.0, *(float(np.quantile(means, q)) for q in QUANTILES[1:])]
 
-    def replayed(level: float) -> Callable[[Sequence[Judged]], tuple[list[Judged], int]]:
-        def one(question: Sequence[Judged]) -> tuple[list[Judged], int]:
+    def replayed(level: float) -> Callable[[Sequence[JudgedTrace]], tuple[list[JudgedTrace], int]]:
+        def one(question: Sequence[JudgedTrace]) -> tuple[list[JudgedTrace], int]:
             stops = [stop_below(trace, level) for trace in question]
             left = [trace for trace, stop in zip(question, stops, strict=True) if stop is None]
             return left, sum(t.n_tokens if s is None else s for t, s in zip(question, stops, strict=True))
@@ -58,13 +60,13 @@ def thresholds(questions: Sequence[Sequence[Judged]], aggregate: Aggregate, seed
 
 
 def memory_budgets(
-    questions: Sequence[Sequence[Judged]], aggregate: Aggregate, seed: int, n_resamples: int, by_lot: bool = False
-) -> list[Point]:
+    questions: Sequence[Sequence[JudgedTrace]], aggregate: Aggregate, seed: int, n_resamples: int, by_lot: bool = False
+) -> list[ReplayPoint]:
     """STEP's rule at budgets that are shares of what each question needs at its peak. `by_lot` drops at random."""
     import numpy as np
 
-    def replayed(share: float) -> Callable[[Sequence[Judged]], tuple[list[Judged], int]]:
-        def one(question: Sequence[Judged]) -> tuple[list[Judged], int]:
+    def replayed(share: float) -> Callable[[Sequence[JudgedTrace]], tuple[list[JudgedTrace], int]]:
+        def one(question: Sequence[JudgedTrace]) -> tuple[list[JudgedTrace], int]:
             budget = share * peak([t.n_tokens for t in question])
             rng = np.random.default_rng([seed, *question[0].info.question_id.encode()])
             lots = dict(zip(map(id, question), rng.random(len(question)), strict=True))
@@ -75,15 +77,15 @@ def memory_budgets(
     return [_point(share, questions, replayed(share), aggregate, seed, n_resamples) for share in BUDGETS]
 
 
-def _mean_so_far(trace: Judged, n_tokens: int) -> float:
+def _mean_so_far(trace: JudgedTrace, n_tokens: int) -> float:
     """A trace that has not ended a step yet is not judged: it goes last."""
     mean = trace.mean_until(n_tokens)
     return 2.0 if mean is None else mean
 
 
 def lock_step(
-    question: Sequence[Judged], budget: float, score: Callable[[Judged, int], float]
-) -> tuple[list[Judged], int]:
+    question: Sequence[JudgedTrace], budget: float, score: Callable[[JudgedTrace, int], float]
+) -> tuple[list[JudgedTrace], int]:
     """The traces that finish, and all tokens sampled, when the running ones may hold `budget` tokens together.
 
     The prompt's tokens are shared and not counted. Time passes in ticks of one token for each running trace; between
@@ -112,12 +114,12 @@ def peak(lengths: Sequence[int]) -> int:
 
 def _point(
     setting: float,
-    questions: Sequence[Sequence[Judged]],
-    replayed: Callable[[Sequence[Judged]], tuple[list[Judged], int]],
+    questions: Sequence[Sequence[JudgedTrace]],
+    replayed: Callable[[Sequence[JudgedTrace]], tuple[list[JudgedTrace], int]],
     aggregate: Aggregate,
     seed: int,
     n_resamples: int,
-) -> Point:
+) -> ReplayPoint:
     correct, drawn, n_dropped = [], 0, 0
     for question in questions:
         left, tokens = replayed(question)
@@ -127,4 +129,4 @@ def _point(
     needed = sum(trace.n_tokens for question in questions for trace in question)
     clusters = [question[0].info.group for question in questions]
     accuracy = bounded_mean(correct, clusters, n_resamples=n_resamples, seed=seed)
-    return Point(setting, 1 - drawn / needed, accuracy, n_dropped)
+    return ReplayPoint(setting, 1 - drawn / needed, accuracy, n_dropped)

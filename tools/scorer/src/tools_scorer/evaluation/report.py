@@ -15,7 +15,7 @@ from tools_shared.scorers.scorer import ScorerFacts
 from tools_shared.stats import Interval
 
 if TYPE_CHECKING:
-    from tools_scorer.evaluation.replay import Point
+    from tools_scorer.evaluation.replay import ReplayPoint
     from tools_scorer.evaluation.results import Results
 
 CAPTIONS = {
@@ -112,7 +112,7 @@ def _selected(results: Results) -> str:
 
 
 def _saved(results: Results) -> str:
-    def rows(name: str, points: Sequence[Point]) -> list[list[str]]:
+    def rows(name: str, points: Sequence[ReplayPoint]) -> list[list[str]]:
         settings = distinct([p.setting for p in points])
         return [
             [name, setting, f"{100 * p.saved:.1f} %", _percent(p.accuracy), _n(p.accuracy), str(p.n_dropped)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tools_scorer.evaluation.replay import Point
+from tools_scorer.evaluation.replay import ReplayPoint
 from tools_scorer.evaluation.selection import Selection
 from tools_shared.stats import Interval
 
@@ -53,7 +53,7 @@ class Results:
     by_tokens: list[AtPosition]
     compared: list[Compared]
     selected: list[Selection]
-    stopped: list[Point]
-    dropped: list[Point]
-    dropped_by_lot: list[Point]
+    stopped: list[ReplayPoint]
+    dropped: list[ReplayPoint]
+    dropped_by_lot: list[ReplayPoint]
     curves: dict[str, Any]

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tools_scorer.evaluation.judged import Judged
+from tools_scorer.evaluation.judged import JudgedTrace
 from tools_shared.answers.voting import best_scored, elected
 from tools_shared.scorers.scorer import Aggregate
 from tools_shared.stats import Interval, bounded_difference, bounded_mean, pass_at_k
@@ -19,7 +19,7 @@ from tools_shared.stats import Interval, bounded_difference, bounded_mean, pass_
 N_SUBSETS = 64
 RULES = ("majority", "weighted vote", "best of k")
 
-Chosen = Sequence[tuple[Judged, float]]
+Chosen = Sequence[tuple[JudgedTrace, float]]
 """Traces with their scores."""
 
 
@@ -33,7 +33,7 @@ class Selection:
 
 
 def selections(
-    questions: Sequence[Sequence[Judged]], aggregate: Aggregate, max_k: int, seed: int, n_resamples: int
+    questions: Sequence[Sequence[JudgedTrace]], aggregate: Aggregate, max_k: int, seed: int, n_resamples: int
 ) -> list[Selection]:
     """Selection at k = 1, 2, 4, ... and the most that half of the questions have. Needs two groups at each k."""
     sizes = sorted((len(q) for q in questions), reverse=True)
@@ -44,7 +44,7 @@ def selections(
 
 
 def _at(
-    k: int, questions: Sequence[Sequence[Judged]], aggregate: Aggregate, seed: int, n_resamples: int
+    k: int, questions: Sequence[Sequence[JudgedTrace]], aggregate: Aggregate, seed: int, n_resamples: int
 ) -> Selection | None:
     enough = [q for q in questions if len(q) >= k]
     clusters = [q[0].info.group for q in enough]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tools_shared.devices import STORED
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
-from tools_shared.states.shards import Manifest, Rows, TraceInfo, read_manifest, shard_files, tensors_sha256
+from tools_shared.states.shards import Rows, StatesManifest, TraceInfo, read_manifest, shard_files, tensors_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +75,7 @@ class Hidden:
     """A folder of hidden states. `shards` are in the order of the input; `n_rows` and `n_traces` count all of them."""
 
     path: Path
-    manifest: Manifest
+    manifest: StatesManifest
     shards: tuple[Shard, ...]
 
     @property
@@ -116,7 +116,7 @@ def open_hidden(folder: str | Path) -> Hidden:
     return Hidden(Path(folder), manifest, shards)
 
 
-def check_shard(manifest: Manifest, start: int, end: int, path: Path) -> Shard:
+def check_shard(manifest: StatesManifest, start: int, end: int, path: Path) -> Shard:
     """Open one shard; raises ToolError naming it when it is torn or contradicts the manifest."""
     from safetensors import SafetensorError, safe_open
 

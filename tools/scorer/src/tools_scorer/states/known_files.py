@@ -18,7 +18,15 @@ from tools_shared.config import digest
 from tools_shared.console import say
 from tools_shared.errors import ToolError, brief
 from tools_shared.files import sha256_file
-from tools_shared.states.shards import MANIFEST, Manifest, Rows, TraceInfo, read_manifest, write_manifest, write_shard
+from tools_shared.states.shards import (
+    MANIFEST,
+    Rows,
+    StatesManifest,
+    TraceInfo,
+    read_manifest,
+    write_manifest,
+    write_shard,
+)
 from tools_shared.states.splits import CALIBRATION_SHARE, TEST_SHARE, question_key, split_of
 
 if TYPE_CHECKING:
@@ -38,7 +46,9 @@ def open_states(folder: str | Path, beside: Path) -> Hidden:
     made = beside.with_name(f"{beside.name}-hidden")
     n_layers, size = _check(files)
     sha256 = digest([sha256_file(path) for path in files])
-    manifest = Manifest(READER, sha256, tuple(range(n_layers)), size, dtype="fp32", input_sha256=sha256, n_input=0)
+    manifest = StatesManifest(
+        READER, sha256, tuple(range(n_layers)), size, dtype="fp32", input_sha256=sha256, n_input=0
+    )
     if made.exists():
         if not (made / MANIFEST).exists() or read_manifest(made).input_sha256 != sha256:
             raise ToolError(

@@ -9,7 +9,7 @@ from tools_scorer.readers import Reader, ReaderOptions
 from tools_scorer.traces.files import Trace, TracesFile
 from tools_shared.devices import torch_dtype
 from tools_shared.files.locks import locked
-from tools_shared.states.shards import Manifest, Rows, shard_path, write_shard
+from tools_shared.states.shards import Rows, StatesManifest, shard_path, write_shard
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Job:
 
     folder: Path
     traces: TracesFile
-    manifest: Manifest
+    manifest: StatesManifest
     reader: ReaderOptions
     engine: str
 
@@ -34,7 +34,7 @@ def make_shard(job: Job, reader: Reader, start: int, end: int) -> int:
     return len(traces)
 
 
-def read_rows(reader: Reader, traces: list[Trace], manifest: Manifest) -> Rows:
+def read_rows(reader: Reader, traces: list[Trace], manifest: StatesManifest) -> Rows:
     """The rows of a shard, filled in place as the batches come, so that nothing is held twice."""
     import torch
 

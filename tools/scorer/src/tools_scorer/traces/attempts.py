@@ -15,7 +15,7 @@ from tools_shared.sources import lookup
 
 
 @dataclass(frozen=True)
-class Keys:
+class AttemptKeys:
     """Under which dotted keys a row holds what. Each of `response` makes an attempt of its own."""
 
     question: str = "question"
@@ -25,7 +25,7 @@ class Keys:
 
 
 @dataclass(frozen=True)
-class Attempt:
+class TraceAttempt:
     """One response to a question, not yet taken apart.
 
     `answer` is None when the row says that there is none; `token_ids` are the response's, as they were sampled,
@@ -44,8 +44,8 @@ class Attempt:
 
 
 def read_attempts(
-    rows: Iterable[Row | Rejected], keys: Keys, profile: Profile, labelled: bool
-) -> Iterator[Attempt | Rejected]:
+    rows: Iterable[Row | Rejected], keys: AttemptKeys, profile: Profile, labelled: bool
+) -> Iterator[TraceAttempt | Rejected]:
     """Attempts in the order of the rows. `labelled`: a row without a ground truth is rejected."""
     for row in rows:
         if isinstance(row, Rejected):
@@ -59,7 +59,7 @@ def read_attempts(
                 yield Rejected(row.origin, str(error), raw)
 
 
-def _attempt(row: Row, key: str, keys: Keys, profile: Profile, labelled: bool) -> Attempt:
+def _attempt(row: Row, key: str, keys: AttemptKeys, profile: Profile, labelled: bool) -> TraceAttempt:
     data = row.data
     if data.get("source") == "original":
         raise UnusableError("the data's own solution, not a trace of a model")
@@ -69,7 +69,7 @@ def _attempt(row: Row, key: str, keys: Keys, profile: Profile, labelled: bool) -
         raise UnusableError(
             f"no '{keys.ground_truth}' (--ground-truth-key names another field, with --no-labelled a row needs none)"
         )
-    return Attempt(
+    return TraceAttempt(
         question=question,
         response=response,
         ground_truth=gold,

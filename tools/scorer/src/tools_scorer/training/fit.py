@@ -24,7 +24,7 @@ _MOST_PAIRS = 2_000_000
 
 
 @dataclass
-class Progress:
+class FitProgress:
     """The state of training after `epoch` epochs; `history` has one entry an epoch."""
 
     epoch: int = 0
@@ -42,7 +42,7 @@ class Fitted:
 
     best: torch.nn.Module
     last: torch.nn.Module
-    progress: Progress
+    progress: FitProgress
 
 
 def fit(
@@ -229,7 +229,7 @@ def into_one(n: int, parts: Iterable[torch.Tensor]) -> torch.Tensor:
     return joined
 
 
-def _save(path: Path, module: torch.nn.Module, best: torch.nn.Module, optimizer: Any, done: Progress) -> None:
+def _save(path: Path, module: torch.nn.Module, best: torch.nn.Module, optimizer: Any, done: FitProgress) -> None:
     """One file, so that a kill leaves either the epoch before or this one."""
     from safetensors.torch import save
 
@@ -241,12 +241,12 @@ def _save(path: Path, module: torch.nn.Module, best: torch.nn.Module, optimizer:
         file.write(save(tensors, metadata={"progress": json.dumps(asdict(done))}))
 
 
-def _take_up(path: Path, module: torch.nn.Module, best: torch.nn.Module, optimizer: Any) -> Progress:
+def _take_up(path: Path, module: torch.nn.Module, best: torch.nn.Module, optimizer: Any) -> FitProgress:
     """Load what a killed run left; a new start when there is nothing."""
     from safetensors import safe_open
 
     if not path.exists():
-        return Progress()
+        return FitProgress()
     with safe_open(path, framework="pt") as file:
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
     for prefix, target in (("module.", module), ("best.", best)):
@@ -260,9 +260,9 @@ def _take_up(path: Path, module: torch.nn.Module, best: torch.nn.Module, optimiz
     return read_progress(path)
 
 
-def read_progress(path: Path) -> Progress:
+def read_progress(path: Path) -> FitProgress:
     """The state of the run that left this file."""
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
-        return Progress(**json.loads(file.metadata()["progress"]))
+        return FitProgress(**json.loads(file.metadata()["progress"]))

@@ -28,8 +28,8 @@ from tools_shared.prompts import Profile, Prompt
 from tools_shared.records import Problem
 from tools_shared.states.reader import layer_indices, reader_sha256, tokenizer_sha256
 from tools_shared.states.shards import (
-    Manifest,
     Rows,
+    StatesManifest,
     TraceInfo,
     read_manifest,
     write_manifest,
@@ -157,9 +157,9 @@ class Recorder:
             write_shard(beside, start, start + len(some), [part.info for part in some], _rows(some))
         beside.rename(self.folder)
 
-    def _manifest(self, n_traces: int) -> Manifest:
+    def _manifest(self, n_traces: int) -> StatesManifest:
         compute = pick_dtype(self._config.dtype, pick_device(self._config.device))
-        return Manifest(
+        return StatesManifest(
             model=self._config.model,
             reader_sha256=reader_sha256(self._ref),
             layers=self._layers,

@@ -53,7 +53,7 @@ class Fleet:
     def run(self, on_attempt: Callable[[Attempt], None]) -> None:
         """Sample until every question has what it needs; `on_attempt` is told of each graded attempt."""
         options = worker_options(self.config, self.profile)
-        for _, columns in map_parts(Sampler, options, self._parts(), self.config):
+        for _, columns in map_parts(AttemptSampler, options, self._parts(), self.config):
             attempts = [Attempt.from_json(json.loads(line)) for line in columns["attempt"]]
             for attempt in attempts:
                 self.journal.add(attempt)
@@ -80,7 +80,7 @@ def worker_options(config: TracesConfig, profile: Profile) -> dict[str, Any]:
     return {"options": {f.name: getattr(config, f.name) for f in fields(config)} | here, "profile": profile.to_json()}
 
 
-class Sampler:
+class AttemptSampler:
     """One worker: the model, loaded once, and a schedule for each part."""
 
     def __init__(self, options: Mapping[str, Any], profile: Mapping[str, Any]) -> None:

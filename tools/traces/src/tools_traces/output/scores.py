@@ -22,7 +22,7 @@ def score_verified(
     """
     if spec is None:
         return {}
-    from tools_shared.scorers.text import Response, open_text_scorer
+    from tools_shared.scorers.text import TextResponse, open_text_scorer
 
     sha256 = sha256_file(find_scorer(spec) / WEIGHTS)
     parent = read_manifest(spec).sha256 if (Path(spec) / MANIFEST).exists() else None
@@ -30,5 +30,5 @@ def score_verified(
     questions = {problem.id: problem.question for problem in problems}
     verified = {key: attempt for key, attempt in attempts.items() if attempt.verified and key[0] in questions}
     scorer = open_text_scorer(spec)
-    scored = scorer.score([Response(questions[key[0]], attempt.response) for key, attempt in verified.items()])
+    scored = scorer.score([TextResponse(questions[key[0]], attempt.response) for key, attempt in verified.items()])
     return {key: s.score.mean if s.score else None for key, s in zip(verified, scored, strict=True)}
