@@ -8,11 +8,10 @@ import time
 import pytest
 import yaml
 
-from tools_shared.errors import Incomplete, ToolError
+from tools_shared.errors import Incomplete, ToolError, UnusableError
 from tools_shared.judging.bias import copied, rank_correlation, repetition
 from tools_shared.prompts import PROFILES
 from tools_shared.rewards import load_rewards
-from tools_shared.sources.shapes import UnusableError
 
 TAGS = PROFILES["gsm8k-tags"]
 STEPS = ["Fill the kettle.", "Fill the kettle. Boil it.", "Fill the kettle. Boil it. Pour over the leaves."]

@@ -9,12 +9,11 @@ import yaml
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tools_shared.demo import model_path
-from tools_shared.errors import Incomplete, ToolError
+from tools_shared.errors import Incomplete, ToolError, UnusableError
 from tools_shared.prompts import PROFILES
 from tools_shared.records import Problem
 from tools_shared.rewards import check_rewards, load_rewards, reward_rows
 from tools_shared.sandbox import check_sandbox
-from tools_shared.sources.shapes import UnusableError
 
 TAGS = PROFILES["gsm8k-tags"]
 

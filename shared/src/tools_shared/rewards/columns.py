@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tools_shared.errors import UnusableError
 from tools_shared.records import Problem
-from tools_shared.sources.shapes import UnusableError
 
 if TYPE_CHECKING:
     from tools_shared.rewards.named import Reward

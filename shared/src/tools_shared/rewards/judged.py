@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from tools_shared import processes
 from tools_shared.console import say
-from tools_shared.errors import ToolError
+from tools_shared.errors import ToolError, UnusableError
 from tools_shared.files import write_json
 from tools_shared.judging.bias import copied, rank_correlation, repetition
 from tools_shared.judging.judge import LONGEST_REPLY, Judge, Question, Spent, check_judge
@@ -21,7 +21,6 @@ from tools_shared.judging.rubric import Criterion, Rubric, criteria_of, load_rub
 from tools_shared.prompts import Profile
 from tools_shared.rewards.inputs import Completion, completion_text
 from tools_shared.rewards.named import Reward, Scores
-from tools_shared.sources.shapes import UnusableError
 from tools_shared.stats import wilson
 
 PROBED = 16

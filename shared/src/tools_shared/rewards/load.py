@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tools_shared.errors import ToolError, brief
+from tools_shared.errors import ToolError, UnusableError, brief
 from tools_shared.prompts import Profile
 from tools_shared.rewards.columns import PASSED
 from tools_shared.rewards.inputs import Completion
@@ -22,7 +22,6 @@ from tools_shared.rewards.named import (
     Reward,
     Scores,
 )
-from tools_shared.sources.shapes import UnusableError
 
 DEFAULT_REWARD = "verified"
 
