@@ -6,6 +6,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from tools_shared.config.spellings import spellings
 from tools_shared.files import sha256_file
 from tools_shared.runs import read_manifest
 
@@ -42,7 +43,8 @@ def test_the_option_says_that_it_may_be_repeated(tool, verb, flag):
     command = main_of(tool)
     for name in verb:
         command = command.commands[name]
-    option = next(p for p in command.params if flag in p.opts)
+    name = spellings(command.params).get(flag[2:], flag[2:])
+    option = next(p for p in command.params if f"--{name}" in p.opts)
     assert option.multiple
     assert "Repeatable" in option.help
 

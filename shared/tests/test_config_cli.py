@@ -76,6 +76,20 @@ def test_options_of_every_kind():
     }
 
 
+def test_other_spellings_mean_the_same_option_in_all_places(tmp_path):
+    assert values(run("--num_coats", "3"))["values"]["coats"] == values(run("--num-coats=3"))["values"]["coats"] == 3
+    assert values(run(TOOLS_PAINT_NUM_COATS="4"))["values"]["coats"] == 4
+    twice = run("--steps", "A", "--ladder", "B")
+    assert twice.exit_code == 2
+    assert "--ladder is given twice (--steps and --ladder)" in twice.stderr
+    (tmp_path / "paint.yaml").write_text("paint:\n  num-coats: 5\n")
+    assert values(run("--config", str(tmp_path / "paint.yaml")))["values"]["coats"] == 5
+
+
+def test_stored_options_of_an_earlier_version_have_their_names_of_today():
+    assert PaintConfig.renamed({"num_coats": 2, "colour": "red"}) == {"coats": 2, "colour": "red"}
+
+
 def test_file_may_be_nested_and_use_aliases(tmp_path):
     file = tmp_path / "paint.yaml"
     file.write_text("backend: local\nwalls: {colour: blue, num-coats: 2}\nrooms: [hall]\n")

@@ -36,7 +36,7 @@ def test_one_file_without_within_asks_for_a_test_set(folder):
     result = call("data.jsonl", "--text-key", "text")
 
     assert result.exit_code == 1
-    assert "--test-path is needed; or give --within" in result.output
+    assert "--test-data is needed; or give --within" in result.output
 
 
 def test_rethreshold_after_within_is_a_run_with_that_threshold(dedup, folder):

@@ -277,7 +277,7 @@ def test_a_model_with_a_profile_of_its_own_keeps_it(tmp_path, tokenizer):
     (folder / "tools.json").write_text(json.dumps(own))
     think = attempt(response="<think>Six and six.\n\nTwelve</think>12")
     _, (rejected,), _ = run(tmp_path, attempt(), think, model=str(folder))
-    assert rejected["reason"].endswith("name the model that wrote it with --tokenizer-path")
+    assert rejected["reason"].endswith("name the model that wrote it with --model")
 
 
 def test_windows_line_ends_end_steps():

@@ -26,7 +26,7 @@ def run(tool, *args, **env):
         (
             "sft",
             ["--train-path", "x.jsonl", "--traces-file", "y.jsonl"],
-            "--train-file has no effect with --traces-file",
+            "--data has no effect with --traces-file",
         ),
         ("sft", ["--max-completion-length", 9], "--max-completion-length has no effect without --on-policy"),
         (

@@ -131,7 +131,7 @@ def aliases_of(fields: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Other spellings of a command's options, each with the option's name; `fields` are the options with the former
     names of each. What is an option's own name here is no alias, and former names win over foreign ones."""
     found: dict[str, str] = {}
-    for table in (fields, {name: FOREIGN.get(name, ()) for name in fields}):
+    for table in (fields, {name: aliases for name, aliases in FOREIGN.items() if name in fields}):
         for name, aliases in table.items():
             for alias in aliases:
                 if alias not in fields:
