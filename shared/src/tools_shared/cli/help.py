@@ -105,8 +105,6 @@ def write_more(command: click.Command, ctx: click.Context, formatter: click.Help
     if not ours or ctx.meta.get(ALL):
         return
     n_rare = sum(not getattr(param, "basic", True) for param in command.params)
-    more = f"--help-all shows {n_rare} more. " if n_rare else ""
+    more = f"--help-all shows {n_rare} more options. " if n_rare else ""
     formatter.write_paragraph()
-    formatter.write_text(
-        f"{more}Each option is also a key of --config and a variable, such as {ours[0].shown_names[-1]}."
-    )
+    formatter.write_text(f"{more}Each is also a --config key and a variable ({ours[0].shown_names[-1]}).")

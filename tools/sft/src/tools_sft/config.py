@@ -113,7 +113,7 @@ class SftConfig(BackendOptions, DataOptions, DistillationOptions, TrainingOption
     )
     batch_size: int = option(8, "Examples per device in one forward pass.", minimum=1, panel="Optimiser")
     gradient_accumulation: int = option(
-        1, "Forward passes per optimiser step, over all processes.", minimum=1, panel="Optimiser"
+        1, "Forward passes per optimiser step (all processes).", minimum=1, panel="Optimiser"
     )
     learning_rate: float | None = option(
         None,
