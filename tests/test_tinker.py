@@ -132,7 +132,7 @@ def sft(service, tmp_path_factory):
 def test_sft_lowers_the_loss_and_a_killed_run_pays_for_no_step_twice(sft):
     folder, said = sft
     record = json.loads((folder / "tinker.json").read_text())
-    first = int(said.partition("going on from step ")[2].partition(",")[0])
+    first = int(said.partition("resuming from step ")[2].partition(",")[0])
     steps = [row["step"] for row in read_metrics(folder)]
     assert first >= 3
     assert len(record["training_runs"]) == 2

@@ -109,7 +109,7 @@ def test_no_output_is_an_input_a_link_a_folder_a_device_or_a_file_of_a_run(tmp_p
     with pytest.raises(ToolError, match="is a folder"):
         write(tmp_path, "b", names=("folder",), overwrite=True)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ToolError, match="no ordinary file"):
+    with pytest.raises(ToolError, match="not a regular file"):
         write(tmp_path, "b", names=("pipe",), overwrite=True)
     run = tmp_path / "run"
     run.mkdir()

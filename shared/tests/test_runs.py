@@ -134,7 +134,7 @@ def test_a_mistake_found_before_anything_was_made_leaves_no_draft(tmp_path):
 
 @pytest.mark.parametrize("folder", [".", "", "/", ".."])
 def test_a_folder_without_a_name_of_its_own_is_no_output_directory(folder):
-    with pytest.raises(ToolError, match=f"--output-dir '{folder}': has no name"):
+    with pytest.raises(ToolError, match=f"--output-dir '{folder}': does not name a folder"):
         PaintConfig(output_dir=folder)
 
 

@@ -76,7 +76,7 @@ def test_shards_of_other_files_are_not_taken_for_those_of_these(tmp_path):
     torch.save([entry()], folder / "a.pt")
     assert open_states(folder, tmp_path / "run").n_traces == 1
     torch.save([entry(), entry()], folder / "a.pt")
-    with pytest.raises(ToolError, match="run-hidden: was not made of the .pt files .* --output-dir"):
+    with pytest.raises(ToolError, match="run-hidden: was not made from the .pt files .* --output-dir"):
         open_states(folder, tmp_path / "run")
     assert open_states(folder, tmp_path / "other").n_traces == 2
 

@@ -54,7 +54,7 @@ def open_backend(
     )
     model = server_model(service, base.server_name)
     if backend.resume():
-        say(f"{run.path}: going on from step {backend.step}, whose state is on the service")
+        say(f"{run.path}: resuming from step {backend.step}, whose state is on the service")
     else:
         backend.begin(model, rank, config.seed, base.start_from)
         backend.note(base=base.ref.weights_name, profile=profile.to_json())

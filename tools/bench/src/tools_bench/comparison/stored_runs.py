@@ -196,8 +196,8 @@ def pair_aggregates(baseline: Side, current: Side) -> tuple[dict[str, tuple[floa
     """The rates that an old file shares with a run, with their sizes; and what to be warned of."""
     pairs: dict[str, tuple[float, int, float, int]] = {}
     warnings = [
-        f"{baseline.path} holds aggregates only: the comparison is unpaired, its prompts and data cannot be checked, "
-        "and small differences stay unseen; run the baseline again to be sure"
+        f"{baseline.path} contains aggregates only: the comparison is unpaired, its prompts and data cannot be "
+        "checked, and small differences stay unseen; run the baseline again to be sure"
     ]
     for kind, evaluation in current.results["evaluations"].items():
         old = baseline.results["evaluations"].get(kind)
