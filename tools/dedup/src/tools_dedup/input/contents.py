@@ -62,7 +62,7 @@ def content_of(data: Mapping[str, Any], keys: Keys) -> Content:
         text = _fill(keys.template, data)
         return Content(text, text, [], topic)
     shape = detect_shape(data)
-    if keys.goal or keys.steps or shape == "procedure":
+    if keys.goal or keys.steps or shape == "procedure" or (shape is None and "goal" in data):
         return _procedure(data, keys, topic)
     text = _asked(data, shape, keys)
     return Content(text, text, [], topic)
