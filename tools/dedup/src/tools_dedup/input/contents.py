@@ -62,7 +62,7 @@ def content_of(data: Mapping[str, Any], keys: Keys) -> Content:
         text = _fill(keys.template, data)
         return Content(text, text, [], topic)
     shape = detect_shape(data)
-    if keys.goal or keys.steps or shape == "procedure" or (shape is None and "goal" in data):
+    if keys.goal or keys.steps or shape == "procedure":
         return _procedure(data, keys, topic)
     text = _asked(data, shape, keys)
     return Content(text, text, [], topic)
@@ -91,6 +91,8 @@ def _asked(data: Mapping[str, Any], shape: str | None, keys: Keys) -> str:
     if key is None:
         asked, found = ", ".join(QUESTION_KEYS), ", ".join(map(str, data))[:80]
         raise UnusableError(f"no question found (none of {asked}; the row has {found}); pass {keys.remedy}")
+    if key == "goal":
+        field_of(data, STEPS, f"--{keys.side}-steps-key")
     listed = shape in _TURNS or isinstance(data[key], list | tuple)
     return _user_turns(data[key], key) if listed else question_of(data, key)
 
