@@ -72,3 +72,14 @@ def test_what_cannot_be_reckoned_is_a_sentence_and_a_mistake_of_the_user_stays_o
 
     with pytest.raises(ToolError, match="no such folder"):
         expected(wrong)
+
+
+def test_a_large_vocabulary_is_reckoned_by_the_tiles_that_its_logits_are_made_in(tmp_path):
+    from transformers import AutoConfig
+
+    config = AutoConfig.for_model("qwen2", **FAMILIES["qwen2"] | {"vocab_size": 150_000})
+    config.save_pretrained(tmp_path)
+    ref, options = resolve(str(tmp_path)), LoraOptions(device="cpu")
+    whole = estimate(ref, options, 8, 512, False, head_tokens=None).activations
+    tiled = estimate(ref, options, 8, 512, False, head_tokens=256).activations
+    assert whole - tiled == 16 * 8 * 512 * 150_000 - 12 * 256 * 32768

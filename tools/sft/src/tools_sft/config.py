@@ -15,6 +15,8 @@ from tools_shared.training.trainable import LoraOptions
 
 DISTILLING = {"divergence": "forward", "temperature": 1.0, "alpha": 1.0, "on_policy": False}
 """Options that only distillation reads, and their defaults."""
+CPU_TILE = 256
+"""Tokens that go through the model's head at once on a CPU, where a tile of TRL's 4,096 leaves every cache."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,8 @@ import torch
 from trl import SFTTrainer
 from trl.kernels import chunked_logprob
 
+from tools_sft.config import CPU_TILE
 from tools_shared.training.schedule import Scheduled
-
-CPU_TILE = 256
-"""Tokens that go through the head at once on a CPU, where a tile of TRL's 4,096 leaves every cache."""
 
 
 class SftTrainer(Scheduled, SFTTrainer):

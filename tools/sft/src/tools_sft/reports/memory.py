@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tools_sft.config import SftConfig
+from tools_sft.config import CPU_TILE, SftConfig
 from tools_sft.data.encoding import Encoded, rows_of
+from tools_shared.devices import pick_device
 from tools_shared.models import ModelRef, resolve
 from tools_shared.models.load import load_config
 
@@ -29,7 +30,10 @@ def _reckoned(config: SftConfig, ref: ModelRef, encoded: Encoded) -> Memory:
         sum(len(example.token_ids) for example in row)
         for row in rows_of(encoded.examples, config.max_length, config.packing)
     )
-    memory = estimate(ref, config, config.batch_size, longest, config.gradient_checkpointing).spread(config)
+    # Distillation compares whole distributions; see `SftTrainer` for the tiles.
+    tile = None if config.teacher else CPU_TILE if pick_device(config.device) == "cpu" else 4096
+    checkpointing = config.gradient_checkpointing
+    memory = estimate(ref, config, config.batch_size, longest, checkpointing, head_tokens=tile).spread(config)
     return with_teacher(memory, config, config.batch_size * longest) if config.teacher else memory
 
 
