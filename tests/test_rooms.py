@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ MAY_ASK_TORCH = {"devices", "processes"}
 HEAVY = {"torch", "transformers", "peft", "trl", "accelerate", "vllm"}
 STARTED_ALONE = {"answers.worker", "answers.identities", "states.connector"}
 """Modules that run in a process of their own or in vLLM's, and are named there and not imported."""
-OF_ONE_TOOL = {"code", "sandbox", "rewards", "engines.vllm.server", "stats.crossed"}
+OF_ONE_TOOL = {"code", "sandbox", "rewards", "engines.vllm.server", "stats.crossed", "training.defaults"}
 """What the core holds by what it is (rewards, engines, statistics), though one tool alone asks for it by now."""
 
 
@@ -93,3 +94,38 @@ def test_every_module_of_the_core_serves_two_tools(house):
     faces = {name.removeprefix("tools_shared.") for name in house.faces}
     few = {n for n, t in core.items() if len(t) < 2 and f"tools_shared.{n}" in house.paths and n not in known | faces}
     assert not few
+
+
+def sources_with(pattern: str) -> list[str]:
+    """Files of the packages, those that are no Python too, in which the pattern occurs."""
+    roots = [ROOT / "shared" / "src", *(ROOT / "tools").glob("*/src")]
+    files = [path for root in roots for path in root.rglob("*") if path.suffix in (".py", ".html", ".js", ".yaml")]
+    return [path.name for path in files if re.search(pattern, path.read_text(encoding="utf-8"), re.MULTILINE)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "homes"),
+    [
+        ("Content-Security-Policy", ["html.py"]),
+        ("socratic_step_rate", ["metrics.py"]),
+        ("^class UnusableError", ["errors.py"]),
+        (r"^DTYPES = ", ["devices.py"]),
+        (r'"tool_version": invocation', ["document.py"]),
+        (r'\.open\("a"', ["journal.py"]),
+        (r"extract\([^)]*lenient=True", ["judge.py"]),
+    ],
+)
+def test_a_fact_has_one_home(pattern, homes):
+    assert sources_with(pattern) == homes
+
+
+def test_engines_have_generate_from_their_stream(house):
+    engines = [name for name in house.trees if name.startswith("tools_shared.engines")]
+    found = [name for name in engines for n in ast.walk(house.trees[name]) if getattr(n, "name", "") == "generate"]
+    assert sorted(found) == ["tools_shared.engines.stream", "tools_shared.engines.types"]
+
+
+def test_few_names_and_few_whole_configurations(house):
+    """Numbers that only go down: public class names of two modules, functions that read few fields of all options."""
+    assert len(house.classes_used_twice()) <= 8
+    assert len(house.whole_configurations()) <= 16

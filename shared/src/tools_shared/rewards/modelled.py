@@ -34,8 +34,9 @@ class ModelReward(Reward):
         import torch
         from transformers import AutoModelForSequenceClassification
 
+        from tools_shared.devices import pick_device
         from tools_shared.models import resolve
-        from tools_shared.models.load import load_config, load_tokenizer, pick_device
+        from tools_shared.models.load import load_config, load_tokenizer
 
         ref = resolve(self.source)
         config = load_config(ref)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import tools_shared.answers
 import tools_shared.prompts
-from tools_bench.grading import detectors, free_text, metrics, replies
+from tools_bench.grading import detectors, free_text, metric, metrics, replies
 from tools_bench.grading.free_text import candidates
 from tools_bench.grading.metrics import METRICS, metric_of, values_of, values_of_failed
 from tools_bench.grading.replies import MeasuredReply, visible
@@ -162,6 +162,6 @@ def grader_sha256() -> str:
     folders = [Path(room.__file__).parent for room in (tools_shared.answers, tools_shared.prompts, detectors)]
     files = [path for folder in folders for path in sorted(folder.glob("*.py"))]
     digest = hashlib.sha256()
-    for path in [*files, *(Path(module.__file__) for module in (free_text, metrics, replies)), Path(__file__)]:
+    for path in [*files, *(Path(module.__file__) for module in (free_text, metric, metrics, replies)), Path(__file__)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tools_shared.answers import extract, gold_answer
+from tools_shared.answers import answer_anywhere, gold_answer
 from tools_shared.errors import UnusableError
 from tools_shared.prompts import Profile
 from tools_shared.records import Origin, Rejected, Row, text_id
@@ -110,7 +110,7 @@ def _ground_truth(data: Any, key: str, profile: Profile) -> str | None:
     text = str(value).strip()
     if "\n" not in text:
         return gold_answer(text) or text
-    return gold_answer(text) or extract(text, profile, lenient=True).answer
+    return gold_answer(text) or answer_anywhere(text, profile).answer
 
 
 def _given(data: Any, key: str, response: str, profile: Profile, alone: bool) -> str | None:
@@ -121,7 +121,7 @@ def _given(data: Any, key: str, response: str, profile: Profile, alone: bool) ->
             return None if value is None else str(value)
         except KeyError:
             pass
-    return extract(response, profile, opened=profile.closes_unopened(response), lenient=True).answer
+    return answer_anywhere(response, profile, opened=profile.closes_unopened(response)).answer
 
 
 def _token_ids(data: Any) -> tuple[int, ...] | None:
