@@ -190,6 +190,8 @@ def test_a_reply_without_a_verdict_is_no_reward_and_counted(serve, judge, reply)
         ('```json\n{"score": 1}\n```', 0.0),
         ('<think>{"score": 1}?</think>{"score": "5.5"}', 0.5),
         ('{"reason": "{\\"score\\": 1}", "score": 10}', 1.0),
+        ('{"verdict": {"score": 10}}', 1.0),
+        ('{"score": 10, "of": {"score": 1}}', 1.0),
     ],
 )
 def test_verdicts_as_judges_write_them(serve, judge, reply, score):

@@ -218,6 +218,13 @@ def test_programs_run_side_by_side():
     assert sorted(found) == sorted(f"{i * i}\n" for i in range(8))
 
 
+def test_the_standard_library_works_with_what_it_is_linked_with():
+    source = "import bz2, decimal, hashlib, lzma, math, random, sqlite3, ssl, statistics, zlib\n"
+    source += "print(sqlite3.connect(':memory:').execute('select 6 * 7').fetchone(), hashlib.md5(b'a').hexdigest()[:4])"
+
+    assert run_program(source).stdout == "(42,) 0cc1\n"
+
+
 def test_threads_and_deep_recursion_as_solutions_use_them_work():
     source = (
         "import sys, threading\nsys.setrecursionlimit(10**6)\nthreading.stack_size(128 << 20)\n"

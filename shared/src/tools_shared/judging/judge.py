@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from tools_shared import processes
 from tools_shared.errors import Incomplete, ToolError
+from tools_shared.files import write_json
 from tools_shared.judging.prices import BYTES_PER_TOKEN, Prices
 from tools_shared.judging.rubric import Criterion, Rubric
-from tools_shared.judging.verdicts import number, objects_in, truth, visible
+from tools_shared.judging.verdicts import number, truth, verdicts_in, visible
 from tools_shared.records import Message
 
 if TYPE_CHECKING:
@@ -88,6 +89,11 @@ class Judge:
         ask(questions, verdicts)
         self._check_failures()
         return verdicts
+
+    def write_spent(self, path: Path) -> None:
+        """Write what has been spent; one thread at a time, so that no older count replaces a newer one."""
+        with self._lock:
+            write_json(path, vars(self.spent))
 
     def _messages(self, question: Question) -> list[Message]:
         # As JSON, so that no reply can end its own quotation.
@@ -265,7 +271,7 @@ class Judge:
 def verdict(text: str, rubric: Rubric, criteria: Sequence[Criterion]) -> dict[str, Any] | None:
     """The verdict in a judge's reply; None where there is none of the rubric's form, or several that differ. A closed
     block of thinking before it is not looked at."""
-    found = [said for one in objects_in(visible(text)) if (said := _read(one, rubric, criteria))]
+    found = list(verdicts_in(visible(text), lambda one: _read(one, rubric, criteria)))
     return found[0] if found and all(one == found[0] for one in found) else None
 
 

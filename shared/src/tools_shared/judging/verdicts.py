@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 WORDS = {"true": True, "yes": True, "false": False, "no": False}
 """Words in quotation marks that judges write for JSON's true and false."""
@@ -21,8 +23,9 @@ def visible(text: str) -> str:
     return after if end else before
 
 
-def objects_in(text: str) -> Iterator[dict[str, Any]]:
-    """The JSON objects in a reply, in order."""
+def verdicts_in(text: str, read: Callable[[dict[str, Any]], T | None]) -> Iterator[T]:
+    """What `read` makes of the JSON objects in a reply, in order, without those that it makes nothing (None) of; these
+    are searched for objects within."""
     begin = text.find("{")
     for _ in range(MOST_OBJECTS):
         if begin < 0:
@@ -30,10 +33,11 @@ def objects_in(text: str) -> Iterator[dict[str, Any]]:
         try:
             found, end = _DECODER.raw_decode(text, begin)
         except (ValueError, RecursionError):
-            found, end = None, begin + 1
-        if isinstance(found, dict):
-            yield found
-        begin = text.find("{", max(end, begin + 1))
+            found, end = None, begin
+        said = read(found) if isinstance(found, dict) else None
+        if said is not None:
+            yield said
+        begin = text.find("{", begin + 1 if said is None else end)
 
 
 def truth(value: Any) -> bool | None:

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 from tools_shared import processes
 from tools_shared.console import say
 from tools_shared.errors import ToolError, UnusableError
-from tools_shared.files import write_json
 from tools_shared.judging.bias import copied, rank_correlation, repetition
 from tools_shared.judging.judge import LONGEST_REPLY, Judge, Question, Spent, check_judge
 from tools_shared.judging.rubric import Criterion, Rubric, criteria_of, load_rubric
@@ -193,7 +192,7 @@ class JudgeReward(Reward):
 
     def _keep(self) -> None:
         if self.memory.file is not None:
-            write_json(self.memory.file, vars(self.judge.spent))
+            self.judge.write_spent(self.memory.file)
 
     def spent(self) -> dict[str, float]:
         """What judging has cost since this was asked the last time: money, tokens, requests, failures."""

@@ -133,7 +133,9 @@ def _surroundings() -> dict[str, Any]:
     library = sysconfig.get_config_var("LIBDIR")
     shared = [str(p) for p in Path(library).glob("libpython*.so*")] if library and Path(library).is_dir() else []
     visible = [p for p in _LIBRARIES if Path(p).is_symlink() or Path(p).is_dir()]
-    visible += [p for p in [*sorted(standard), *shared] if not p.startswith(("/usr/lib/", "/lib/"))]
+    # An interpreter with libraries of its own (conda, pyenv) has them below its prefix, beside its standard library.
+    own = [] if sys.base_prefix in ("/usr", "/usr/local") else [f"{os.path.realpath(sys.base_prefix)}/lib"]
+    visible += [p for p in [*own, *sorted(standard), *shared] if not p.startswith(("/usr/lib/", "/lib/"))]
     hidden = sorted(f"{folder}/{name}" for folder in standard for name in ("site-packages", "dist-packages"))
     hidden += ["/usr/lib/python3/dist-packages"]
     here = str(Path(__file__).parent)

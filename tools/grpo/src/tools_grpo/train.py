@@ -85,14 +85,17 @@ def prepare(config: GrpoConfig) -> Prepared:
     check_engine(config.engine)
     prompts = _prompts(ref, profile, problems.items, config)
     rows = reward_rows(problems.items, [p.text for p in prompts], [p.opens_thinking for p in prompts])
-    if (mode := _check_mode(config.reward_check, rewards)) != "off":
+    if (mode := _check_mode(config.reward_check, config.dry_run, rewards)) != "off":
         check = check_rewards(rewards, problems.items, profile, mode=mode, rows=rows)
         say("\n".join([str(check), *check.warnings]))
     return Prepared(ref, profile, problems, prompts, tests, rewards, rows)
 
 
-def _check_mode(asked: Mode | None, rewards: Sequence[Reward]) -> Mode:
-    """What the gold answers alone decide is refused where it is odd; of opinions it is said."""
+def _check_mode(asked: Mode | None, dry_run: bool, rewards: Sequence[Reward]) -> Mode:
+    """What the gold answers alone decide is refused where it is odd; of opinions it is said. A dry run asks nobody."""
+    if dry_run and any(reward.is_slow for reward in rewards):
+        say("the rewards are not tried in a dry run, as they call other programs")
+        return "off"
     return asked or ("strict" if all(reward.is_verifiable for reward in rewards) else "warn")
 
 

@@ -22,7 +22,7 @@ from tools_bench.requests.item import Item
 from tools_bench.requests.journal import DrawKey, Response, ResponseJournal
 from tools_shared.engines import SamplingParams
 from tools_shared.engines.http.chat import ChatApi
-from tools_shared.judging.verdicts import objects_in, truth
+from tools_shared.judging.verdicts import truth, verdicts_in
 from tools_shared.prompts import Profile
 from tools_shared.records import Message
 from tools_shared.rewards.judged import JudgeReward
@@ -109,11 +109,12 @@ def judgement(text: str, kind: str) -> dict[str, bool] | None:
     A closed block of thinking before it is not looked at. Other names in the object are left out; a value is true or
     false, or a word for it.
     """
-    for found in objects_in(visible(text)):
+
+    def read(found: Mapping[str, Any]) -> dict[str, bool] | None:
         said = {name: truth(found.get(name)) for name in ASKED[kind]}
-        if None not in said.values():
-            return said
-    return None
+        return {name: value for name, value in said.items() if value is not None} if None not in said.values() else None
+
+    return next(verdicts_in(visible(text), read), None)
 
 
 def apply_judgements(graded: Sequence[Graded], judgements: Mapping[DrawKey, Response]) -> dict[str, Any]:
