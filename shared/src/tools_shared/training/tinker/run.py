@@ -31,8 +31,11 @@ FINAL = "final"
 
 
 def plan_of(config: TrainingOptions, n_steps: int) -> StepPlan:
+    """The schedule of a run of `n_steps` steps, said on the screen."""
     names = "learning_rate lr_scheduler warmup_ratio weight_decay max_grad_norm logging_steps".split()
-    return StepPlan(n_steps, **{name: getattr(config, name) for name in names})
+    plan = StepPlan(n_steps, **{name: getattr(config, name) for name in names})
+    say(f"{n_steps} steps; peak learning rate {plan.learning_rate:g}, schedule {plan.lr_scheduler}")
+    return plan
 
 
 def open_backend(
@@ -61,8 +64,8 @@ def open_backend(
     if run.resumed:
         run.rewind(backend.step)
     say(
-        f"{service.url}: {model}, LoRA rank {rank} on the layers of attention and MLP; its scale (alpha) is "
-        f"the service's own; peak learning rate {config.learning_rate:g}, schedule {config.lr_scheduler}"
+        f"{service.url}: {model}, LoRA rank {rank} on the layers of attention and MLP; its scale (alpha) is the service's "
+        "own"
     )
     return backend
 
