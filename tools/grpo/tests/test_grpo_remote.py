@@ -11,8 +11,8 @@ from torch_backend import TorchBackend
 from tools_grpo.config import GrpoConfig
 from tools_grpo.remote.advantages import advantages_of, token_shares
 from tools_grpo.remote.batches import GroupBatches
-from tools_grpo.rollouts.judge import Judge
-from tools_grpo.train import prepare, prompts_by_text, training_rows
+from tools_grpo.rollouts.judge import Judge, training_rows
+from tools_grpo.train import prepare, prompts_by_text
 from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
 from tools_shared.runs import draft
@@ -111,7 +111,12 @@ def made(tmp_path):
         yield (
             backend,
             lambda: GroupBatches(
-                run, config, backend, prompts_by_text(given), training_rows(given), Judge(given.rewards)
+                run,
+                config,
+                backend,
+                prompts_by_text(given),
+                training_rows(given.rows),
+                Judge(given.rewards, given.rows),
             ),
             run,
         )

@@ -64,8 +64,8 @@ def open_backend(
     if run.resumed:
         run.rewind(backend.step)
     say(
-        f"{service.url}: {model}, LoRA rank {rank} on the layers of attention and MLP; its scale (alpha) is the service's "
-        "own"
+        f"{service.url}: {model}, LoRA rank {rank} on the layers of attention and MLP; its scale (alpha) is that of "
+        "the service"
     )
     return backend
 
