@@ -136,7 +136,7 @@ class SftConfig(BackendOptions, DataOptions, DistillationOptions, TrainingOption
         if self.on_policy and (self.teacher is None or self.alpha < 1 or self.packing or self.loss_on != "completion"):
             raise ToolError(
                 "--on-policy replaces the data's completions with the student's: it needs --objective distill and "
-                "--alpha 1, and goes with neither --packing nor another --loss-on"
+                "--alpha 1, and goes with none of --packing, --loss-on all and --loss-on assistant"
             )
 
     def idle(self) -> dict[str, str]:
