@@ -7,7 +7,7 @@ import torch
 from datasets import Dataset
 
 from tools_grpo.losses.packing import CHECKED, plant, rows_of, why_not
-from tools_grpo.losses.shared_prefix import FrugalTrainer, without_noise
+from tools_grpo.losses.shared_prefix import SharedPrefixTrainer, without_noise
 
 LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
 SIZES = {
@@ -99,7 +99,7 @@ def assert_as_stock(make, folder, inputs, **options):
     """`make` gives the same model each time it is called."""
     from trl import GRPOTrainer
 
-    stock, frugal = (trainer_of(cls, make(), folder, **options) for cls in (GRPOTrainer, FrugalTrainer))
+    stock, frugal = (trainer_of(cls, make(), folder, **options) for cls in (GRPOTrainer, SharedPrefixTrainer))
     assert frugal.shares_prompts
     expected_loss, expected = loss_and_gradients(stock, stock.model, inputs)
     loss, gradients = loss_and_gradients(frugal, frugal.model, inputs)
@@ -162,7 +162,7 @@ def test_rollouts_of_another_program_are_weighted_as_by_trl(tmp_path, loss, mode
     from trl import GRPOTrainer
 
     options = {"loss_type": loss, "vllm_importance_sampling_mode": mode}
-    stock, frugal = (trainer_of(cls, tiny("qwen3"), tmp_path, **options) for cls in (GRPOTrainer, FrugalTrainer))
+    stock, frugal = (trainer_of(cls, tiny("qwen3"), tmp_path, **options) for cls in (GRPOTrainer, SharedPrefixTrainer))
     inputs = batch(dead=(1,))
     del inputs["old_per_token_logps"]
     expected = corrected_by_trl(stock, stock.model, inputs | {"sampling_per_token_logps": torch.zeros(12, 16)}, mode)
@@ -184,7 +184,7 @@ def test_rollouts_of_another_program_are_weighted_as_by_trl(tmp_path, loss, mode
 
 def test_a_batch_without_any_advantage_moves_nothing(tmp_path):
     model = tiny("qwen3")
-    frugal = trainer_of(FrugalTrainer, model, tmp_path)
+    frugal = trainer_of(SharedPrefixTrainer, model, tmp_path)
     loss, gradients = loss_and_gradients(frugal, model, batch(dead=(0, 1, 2)))
     assert loss == 0
     assert all((gradient == 0).all() for gradient in gradients.values())
@@ -213,7 +213,7 @@ def test_models_for_which_it_is_not_exact_go_the_stock_way(tmp_path, capsys):
     stretched = tiny("qwen2", rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4})
     assert "dynamic position embedding" in why_not(stretched.config)
     other = tiny("gpt_neox")
-    frugal = trainer_of(FrugalTrainer, other, tmp_path)
+    frugal = trainer_of(SharedPrefixTrainer, other, tmp_path)
     assert not frugal.shares_prompts
     assert "as TRL does it: the architecture gpt_neox has not been checked" in capsys.readouterr().err
     loss, _ = loss_and_gradients(frugal, other, batch())

@@ -13,7 +13,7 @@ from datasets import Dataset
 from tools_grpo.config import GrpoConfig
 from tools_grpo.ledgers.prompts import FILE, PromptLedger
 from tools_grpo.ledgers.rollouts import FOLDER, write_rollouts
-from tools_grpo.losses.shared_prefix import FrugalTrainer, TrlConfig
+from tools_grpo.losses.shared_prefix import SharedPrefixTrainer, TrlConfig
 from tools_grpo.rollouts.dynamic_sampling import Filled, Filler
 from tools_grpo.rollouts.judge import Judge, has_spread, nothing, training_rows
 from tools_grpo.rollouts.sampler import Sampler
@@ -43,7 +43,7 @@ SHOWN = {
 """The live line of a step: TRL's metric, and its name there."""
 
 
-class LedgerTrainer(Scheduled, FrugalTrainer):
+class LedgerTrainer(Scheduled, SharedPrefixTrainer):
     """Writes every completion with its rewards and advantage to the run before it is trained on."""
 
     run: Draft

@@ -22,12 +22,12 @@ from tools_grpo.losses.importance_sampling import corrected, over_processes, ref
 from tools_grpo.losses.packing import PackedRow, forward_options, plant, rows_of, share_prompts, why_not
 from tools_shared.console import say
 
-__all__ = ["FrugalTrainer", "TrlConfig", "without_noise"]
+__all__ = ["SharedPrefixTrainer", "TrlConfig", "without_noise"]
 NOISE = 1e-3
 """The advantages of a group whose rewards are all equal are 0 but for rounding, which 1 / 1e-4 makes larger."""
 
 
-class FrugalTrainer(GRPOTrainer):
+class SharedPrefixTrainer(GRPOTrainer):
     """Packs each group under one prompt where that is exact for the model; where it is not, says so with a message."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -58,7 +58,7 @@ class Policy(Protocol):
         ...
 
 
-class Here:
+class InProcess:
     """The trained model itself, by transformers."""
 
     engine: Engine
@@ -72,7 +72,7 @@ class Here:
         pass
 
 
-class Gathered:
+class Unsharded:
     """The trained model, whose weights are spread over the processes, put together for the samples of a step."""
 
     engine: Engine
@@ -90,11 +90,11 @@ class Gathered:
         del self.engine
 
 
-class Colocated:
+class ColocatedVllm:
     """vLLM beside the trainer, one for each process, on the same device."""
 
     def __init__(self, engine: VllmEngine, folder: Path) -> None:
-        self.engine, self.handed = engine, Handed(folder)
+        self.engine, self.handed = engine, AdapterHandoff(folder)
 
     def renew(self, trainer: GRPOTrainer) -> None:
         self.engine.wake()
@@ -106,11 +106,11 @@ class Colocated:
         self.engine.sleep()
 
 
-class Served:
+class RemoteVllm:
     """A vLLM server that any number of runs sample from, each from its own adapter; rank 0 hands it over."""
 
     def __init__(self, engine: VllmServerEngine, folder: Path) -> None:
-        self.engine, self.handed = engine, Handed(folder)
+        self.engine, self.handed = engine, AdapterHandoff(folder)
         # The same step of a run that is resumed is another adapter to the server.
         self.run = processes.share(uuid4().hex[:8])
 
@@ -140,7 +140,7 @@ class Served:
             self.engine.drop_adapter(name)
 
 
-class Handed:
+class AdapterHandoff:
     """A process's folder with the weights that are handed over, each step's in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
@@ -174,7 +174,7 @@ def open_policy(run: Draft, loaded: Loaded, config: GrpoConfig, prompts: Sequenc
     Raises ToolError when vLLM does not start, or has no room beside the processes of this machine.
     """
     if config.engine == "transformers":
-        yield Gathered(loaded) if processes.sharded() else Here()
+        yield Unsharded(loaded) if processes.sharded() else InProcess()
         return
     if processes.sharded():  # as accelerate's configuration may say, which is not in the options
         raise ToolError("vLLM is handed whole adapters; do not shard the model, or take --engine transformers")
@@ -204,7 +204,7 @@ def _served(loaded: Loaded, api_key_env: str | None, endpoint: str | None, folde
 
     server = Server(endpoint, read_api_key(api_key_env), concurrency=UNDER_WAY, timeout=PATIENCE)
     model, end = loaded.model, loaded.model.generation_config.eos_token_id
-    served = Served(VllmServerEngine(server, loaded.tokenizer, context_length(model.config), end), folder)
+    served = RemoteVllm(VllmServerEngine(server, loaded.tokenizer, context_length(model.config), end), folder)
     try:
         yield served
     finally:
@@ -226,7 +226,7 @@ def _colocated(loaded: Loaded, config: GrpoConfig, prompts: Sequence[Prompt], fo
         **vllm_options(config),
     )
     try:
-        yield Colocated(engine, folder)
+        yield ColocatedVllm(engine, folder)
     finally:
         engine.close()
 

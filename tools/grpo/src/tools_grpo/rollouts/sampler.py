@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tools_grpo.rollouts.policy import Here, Policy
+from tools_grpo.rollouts.policy import InProcess, Policy
 from tools_shared.engines import Completion, SamplingParams
 from tools_shared.errors import Incomplete
 from tools_shared.prompts import Prompt
@@ -29,7 +29,7 @@ class Sampler:
     ) -> None:
         """`prompts` maps a prompt's text to its problem's id and its tokens; `policy` is who samples (default: the
         trained model itself)."""
-        self.prompts, self.config, self.policy = prompts, config, policy or Here()
+        self.prompts, self.config, self.policy = prompts, config, policy or InProcess()
         self.last: list[Completion] = []
         self.held: list[Completion] | None = None
         self.on_group: Callable[[int, list[Completion]], None] | None = None

@@ -1,0 +1,58 @@
+"""The options of every command that evaluates, and the problems that they name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from tools_shared.config import option, source_option
+from tools_shared.engines import (
+    LocalEngineConfig,
+    SamplingParams,
+    check_engine,
+)
+from tools_shared.records import Problem
+from tools_shared.sources import Collected, allowance, read_problems
+
+DEMO_TEST = "demo://problems?split=test&size=512&seed=1"
+"""Seed 1: the demo's settings were chosen by looking at the questions of seed 0."""
+
+
+@dataclass(frozen=True)
+class EvalConfig(LocalEngineConfig):
+    """The options of every command that evaluates."""
+
+    PANEL: ClassVar[str] = "Evaluation"
+
+    eval_data: tuple[str, ...] = source_option(
+        DEMO_TEST, "Test problems: any source.", aliases=("eval_file", "eval_path")
+    )
+    eval_samples: int | None = option(
+        None, "Use the first N test problems. Default: all.", env="EVAL_SAMPLES", minimum=1
+    )
+    eval_max_new_tokens: int = option(512, "Longest completion in evaluation, in tokens.", minimum=1)
+    eval_temperature: float = option(0.0, "Sampling temperature in evaluation; 0 is greedy.", minimum=0)
+    question_key: str | None = option(None, "Field that holds the question; dots reach into objects.", panel="Data")
+    answer_key: str | None = option(None, "Field that holds the answer; dots reach into objects.", panel="Data")
+    max_rejected: str = option(allowance.DEFAULT, allowance.HELP, identity=False, panel="Data")
+    seed: int = option(0, "Seed of everything that is sampled.", minimum=0, maximum=2**32 - 1, panel="Run")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        allowance.allowed_of(self.max_rejected, 1)
+
+
+def read_test_problems(config: EvalConfig) -> Collected[Problem]:
+    """The problems to evaluate on, with a line on the screen about rows that are lost. Raises ToolError when there is
+    none that can be used, when more are lost than allowed, or the engine is not there."""
+    check_engine(config.engine)
+    found = read_problems(
+        config.eval_data, question_key=config.question_key, answer_key=config.answer_key, limit=config.eval_samples
+    )
+    where = ", ".join(config.eval_data)
+    allowance.settle(where, found.n_read, found.rejected, allowance.unreadable(found.items), config.max_rejected)
+    return found
+
+
+def sampling_params(config: EvalConfig) -> SamplingParams:
+    return SamplingParams(config.eval_temperature, config.eval_max_new_tokens, seed=config.seed)
