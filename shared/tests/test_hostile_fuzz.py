@@ -77,7 +77,7 @@ def as_yaml(value):
 
 
 def options_of(config_class):
-    return st.sampled_from([*config_class.__dataclass_fields__, *config_class.ALIASES, "nosuch", "model", "<<"])
+    return st.sampled_from([*config_class.__dataclass_fields__, *config_class.aliases(), "nosuch", "model", "<<"])
 
 
 def command_of(config_class):
