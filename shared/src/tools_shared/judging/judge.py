@@ -23,8 +23,9 @@ from tools_shared.records import Message
 if TYPE_CHECKING:
     from tools_shared.engines import Engine, SamplingParams
     from tools_shared.engines.http.chat import ChatApi
+    from tools_shared.engines.http.exchange import Server
     from tools_shared.engines.http.reply_cache import ReplyCache
-    from tools_shared.engines.http.transport import Reply, Server
+    from tools_shared.engines.http.transport import Reply
 
 LONGEST_REPLY = 20_000
 """Characters of a reply that a judge is shown."""
@@ -106,8 +107,8 @@ class Judge:
     def server(self) -> Server:
         from tools_shared.console import say
         from tools_shared.engines.http.address import chat_url, read_api_key
+        from tools_shared.engines.http.exchange import Server
         from tools_shared.engines.http.habits import Habits
-        from tools_shared.engines.http.transport import Server
 
         options = self.rubric.judge
         return Server(
@@ -205,16 +206,16 @@ class Judge:
         """What a reply cost; where the server counts nothing, the most that it could have."""
         try:
             read = api.read(data)
-            known = read.tokens_in is not None and read.tokens_out is not None
+            tokens_in, tokens_out = read.tokens_in, read.tokens_out
         except ValueError:
-            known = False
-        if not known:
+            tokens_in = tokens_out = None
+        if tokens_in is None or tokens_out is None:
             self.spent.money += most[0]
             self.spent.tokens_in += most[1] - self.rubric.judge.max_tokens
             return
-        self.spent.tokens_in += read.tokens_in
-        self.spent.tokens_out += read.tokens_out
-        self.spent.money += self._prices.of(read.tokens_in, read.tokens_out)
+        self.spent.tokens_in += tokens_in
+        self.spent.tokens_out += tokens_out
+        self.spent.money += self._prices.of(tokens_in, tokens_out)
 
     def _said_by(self, api: ChatApi, data: Any, question: Question) -> dict[str, Any] | None:
         try:

@@ -38,9 +38,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from tools_shared.config import nearest
 from tools_shared.errors import ToolError, brief
 from tools_shared.files import yaml_text
+from tools_shared.names import did_you_mean as nearest
 
 Kind = Literal["score", "criteria", "pairwise"]
 _KEYS = ("name", "instructions", "score", "criteria", "row_criteria", "pairwise", "opponents", "show", "judge")

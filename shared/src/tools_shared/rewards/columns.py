@@ -26,7 +26,9 @@ PASSED = (
 _TAKEN = ("prompt", "completion", "environments", *PASSED)
 
 
-def reward_rows(problems: Sequence[Problem], prompts: Sequence[str], opens_thinking: Sequence[bool]) -> list[dict]:
+def reward_rows(
+    problems: Sequence[Problem], prompts: Sequence[str], opens_thinking: Sequence[bool]
+) -> list[dict[str, Any]]:
     """The row of each problem as rewards see it: its columns as they were read (those that other rows have are None),
     and `question`, `answer` (the final answer alone, None where there is none), `reasoning`, `id`, the prompt's text
     and whether it opens the thinking."""

@@ -120,15 +120,19 @@ class JudgeReward(Reward):
         except ToolError as error:
             raise UnusableError(str(error)) from None
 
-    def _scores(self, shown: Sequence[dict], rows: Sequence[dict], texts: Sequence[str]) -> Scores:
+    def _scores(self, shown: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], texts: Sequence[str]) -> Scores:
         return self._pairwise(shown, texts) if self.rubric.kind == "pairwise" else self._absolute(shown, rows, texts)
 
-    def _absolute(self, shown: Sequence[dict], rows: Sequence[dict], texts: Sequence[str]) -> Scores:
+    def _absolute(
+        self, shown: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], texts: Sequence[str]
+    ) -> Scores:
         questions = self._questions(shown, rows, texts)
         found = self.judge.ask(questions)
         return [self._score(said, question) for said, question in zip(found, questions, strict=True)]
 
-    def _questions(self, shown: Sequence[dict], rows: Sequence[dict], texts: Sequence[str]) -> list[Question]:
+    def _questions(
+        self, shown: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], texts: Sequence[str]
+    ) -> list[Question]:
         return [
             Question({**one, "reply": text}, self._criteria(row) if self.rubric.kind == "criteria" else ())
             for one, row, text in zip(shown, rows, texts, strict=True)
@@ -143,7 +147,7 @@ class JudgeReward(Reward):
         earned = sum(one.weight for one in question.criteria if said[one.name])
         return max(0.0, earned / sum(one.weight for one in question.criteria if one.weight > 0))
 
-    def _pairwise(self, shown: Sequence[dict], texts: Sequence[str]) -> Scores:
+    def _pairwise(self, shown: Sequence[dict[str, Any]], texts: Sequence[str]) -> Scores:
         pairs = [pair for group in _groups(shown) for pair in self._pairs(group)]
         orders = [order for i, j in pairs for order in ((i, j), (j, i))]
         found = self.judge.ask([Question({**shown[i], "reply A": texts[i], "reply B": texts[j]}) for i, j in orders])
