@@ -123,7 +123,7 @@ def test_lists_in_yaml_and_lines_in_the_environment(sources, tmp_path):
 def test_the_same_source_twice_is_a_mistake(source):
     done = invoke("sft", "--train-path", source, "--train-path", source, "--no-eval")
     assert done.exit_code == 1
-    assert f"--train-file {source}: is given twice; name each source once" in done.output
+    assert f"--data {source}: is given twice; name each source once" in done.output
 
 
 def test_a_limit_counts_over_all_sources(sources, tmp_path):

@@ -61,7 +61,7 @@ def test_data_given_as_a_suite_is_named(words, tmp_path):
     base, _ = words
     done = bench(*base, "--suite", write(tmp_path / "mine.jsonl", [{"question": "Say 7", "answer": "7"}]))
     assert done.exit_code == 1
-    assert "pass --datasets" in done.output
+    assert "pass --data " in done.output
 
 
 MIXED = [{"question": "Say 7", "answer": "#### 7"}, *({"question": f"Say {n}", "answer": str(n)} for n in range(9))]

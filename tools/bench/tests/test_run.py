@@ -188,7 +188,7 @@ def test_the_budget_stops_before_it_is_spent(serve, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--model-name", "m"], "give --endpoint or --model-path"),
+        (["--model-name", "m"], "give --endpoint or --model to make it"),
         (["--endpoint", "http://x/v1"], "--model-name is missing"),
         (["--endpoint", "http://x/v1", "--model-path", "demo"], "not both"),
         (["--model-name", "m", "--endpoint", "x/v1"], "is no address"),

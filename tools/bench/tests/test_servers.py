@@ -241,8 +241,8 @@ def test_an_extra_body_is_merged_and_wins(serve, suite):
     [
         (["--extra-body", "{top_k: 5}"], "not JSON"),
         (["--extra-body", "[1]"], "not an object"),
-        (["--extra-body", '{"messages": []}'], "leave 'messages' alone"),
-        (["--drop", "messages"], "leave 'messages' alone"),
+        (["--extra-body", '{"messages": []}'], "cannot set 'messages'"),
+        (["--drop", "messages"], "cannot set 'messages'"),
         (["--stop", ""], "an empty text"),
     ],
 )

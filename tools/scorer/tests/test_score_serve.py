@@ -61,7 +61,7 @@ def test_scores_take_nobody_elses_place(trained, tmp_path):
     run, data = trained
     output = tmp_path / "scores.jsonl"
     output.write_text("precious")
-    words = {"scorer": str(run), "input": str(data), "output_file": str(output)}
+    words = {"scorer": str(run), "data": str(data), "output_file": str(output)}
     with pytest.raises(ToolError, match="is there, and not as tools-scorer score wrote it"):
         score(ScoreConfig(**words))
     assert output.read_text() == "precious"

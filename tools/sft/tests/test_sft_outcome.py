@@ -59,7 +59,9 @@ def test_after_the_warm_up_the_rates_are_those_of_transformers(kind):
 
 
 def test_a_run_of_one_step_learns(rows, tmp_path):
-    metrics, told = finished(tmp_path / "one", "--train-path", rows, "--batch-size", 16, "--merge")
+    metrics, told = finished(
+        tmp_path / "one", "--train-path", rows, "--batch-size", 16, "--epochs", 1, "--learning-rate", 2e-4, "--merge"
+    )
     assert metrics["steps"] == 1
     assert metrics["weights_changed"] is True
     assert "warning: this run" not in told
