@@ -127,5 +127,5 @@ def test_engines_have_generate_from_their_stream(house):
 
 def test_few_names_and_few_whole_configurations(house):
     """Numbers that only go down: public class names of two modules, functions that read few fields of all options."""
-    assert len(house.classes_used_twice()) <= 8
-    assert len(house.whole_configurations()) <= 16
+    assert len(house.classes_used_twice()) <= 6
+    assert len(house.whole_configurations()) <= 10

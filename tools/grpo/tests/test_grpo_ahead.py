@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tools_grpo.rollouts.ahead import Ahead
+from tools_grpo.rollouts.ahead import JudgedAhead
 from tools_shared.engines import Completion
 from tools_shared.rewards import Reward
 
@@ -30,7 +30,7 @@ def score(reward, rows, completions):
 
 def test_a_group_is_judged_before_the_next_is_there_and_those_that_wait_are_judged_together():
     reward = Slow("slow", 1.0)
-    ahead = Ahead(reward, score)
+    ahead = JudgedAhead(reward, score)
     first, second, third = group("a"), group("bb"), group("ccc")
 
     ahead.add([{}] * 2, first)
@@ -49,13 +49,13 @@ def test_completions_that_were_not_handed_over_are_judged_when_they_are_asked_fo
     reward = Slow("slow", 1.0)
     reward.may_go.set()
 
-    assert Ahead(reward, score).take([{}] * 2, group("a")) == [2.0, 2.0]
+    assert JudgedAhead(reward, score).take([{}] * 2, group("a")) == [2.0, 2.0]
 
 
 def test_what_a_reward_raises_is_raised_where_the_scores_are_taken():
     reward = Slow("slow", 1.0)
     reward.may_go.set()
-    ahead = Ahead(reward, score)
+    ahead = JudgedAhead(reward, score)
     bad = group("bad")
     ahead.add([{}] * 2, bad)
 

@@ -24,7 +24,7 @@ KEPT_AWAY = {"transformers.tokenization_utils_tokenizers": "clean_up_tokenizatio
 """Warnings of libraries that a user can do nothing about: the logger, and words of the message."""
 
 
-class Failure(click.ClickException):
+class CommandFailure(click.ClickException):
     """A ToolError on its way out: one line on stderr and the error's exit code."""
 
     def __init__(self, error: ToolError, ctx: click.Context) -> None:
@@ -137,18 +137,18 @@ class ToolCommand(_EndsInOrder):
         try:
             result = super().invoke(ctx)
         except ToolError as error:
-            raise Failure(error, ctx) from error
+            raise CommandFailure(error, ctx) from error
         except KeyboardInterrupt as error:
             stopped = Incomplete("stopped by Ctrl-C; run the same command again to resume")
-            raise Failure(stopped, ctx) from error
+            raise CommandFailure(stopped, ctx) from error
         except RuntimeError as error:
             if (gone := processes.lost(error)) is None:
                 raise
-            raise Failure(gone, ctx) from error
+            raise CommandFailure(gone, ctx) from error
         except OSError as error:
             if (told := _told(error)) is None:
                 raise
-            raise Failure(told, ctx) from error
+            raise CommandFailure(told, ctx) from error
         processes.leave(0)
         return result
 
@@ -212,7 +212,7 @@ def _setup(ctx: click.Context) -> None:
             say(warning)
         level = value_of("TOOLS_LOG_LEVEL") or "WARNING"
     except ToolError as error:
-        raise Failure(error, ctx) from error
+        raise CommandFailure(error, ctx) from error
     for name, words in KEPT_AWAY.items():
         logging.getLogger(name).addFilter(_without(words))
     # The hub's package tells of each of its tries to reach it; the error that follows tells it once.

@@ -15,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 from tools_shared import config as configs
-from tools_shared.cli.commands import Failure
+from tools_shared.cli.commands import CommandFailure
 from tools_shared.config import Config
 from tools_shared.config.environment import EnvironmentOption
 from tools_shared.config.idle import check_idle
@@ -117,7 +117,7 @@ def _load_defaults(ctx: click.Context, path: Path | None, config_class: type[Con
     try:
         ctx.default_map = configs.read_yaml(path, config_class)
     except ToolError as error:
-        raise Failure(error, ctx) from error
+        raise CommandFailure(error, ctx) from error
 
 
 def _click_option(

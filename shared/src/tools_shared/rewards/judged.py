@@ -41,7 +41,7 @@ class Seen:
 
 
 @dataclass
-class Memory:
+class Impressions:
     """What a judge reward remembers between calls."""
 
     reported: Spent = field(default_factory=Spent)
@@ -63,7 +63,7 @@ class JudgeReward(Reward):
     rubric: Rubric
     profile: Profile | None = field(repr=False, compare=False)
     judge: Judge = field(repr=False, compare=False)
-    memory: Memory = field(default_factory=Memory, repr=False, compare=False)
+    memory: Impressions = field(default_factory=Impressions, repr=False, compare=False)
 
     is_slow: ClassVar[bool] = True
 

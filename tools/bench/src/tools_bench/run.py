@@ -114,19 +114,19 @@ def _collect(config: BenchConfig, run: Draft, plan: Plan, journal: ResponseJourn
         _from_model(config, run, plan, journal)
         return guard
     api = api_of(config)
-    with _reply_cache(config, run, display_name(config.model, config.model_name), api.worth_keeping) as cache:
+    with _reply_cache(config.cache, run, display_name(config.model, config.model_name), api.worth_keeping) as cache:
         from_endpoint(journal, plan.items, api, server_of(config), plan.profile, plan.params, guard, cache)
     return guard
 
 
 @contextmanager
 def _reply_cache(
-    config: BenchConfig, run: Draft, scope: str, worth_keeping: Callable[[Any], bool]
+    kept: bool, run: Draft, scope: str, worth_keeping: Callable[[Any], bool]
 ) -> Iterator[ReplyCache | None]:
     """The cache beside the run. Behind one address different models come and go: a reply belongs to the name (`scope`)
     that it was asked under."""
     path = run.final.parent / ".cache" / "replies.sqlite"
-    cache = ReplyCache(path, scope, worth_keeping) if config.cache else None
+    cache = ReplyCache(path, scope, worth_keeping) if kept else None
     try:
         yield cache
     finally:
@@ -152,7 +152,10 @@ def _judge(
     chat = ChatApi(server.url, config.judge_model)
     api = JudgeApi(chat, journal.responses, config.judge_schema)
     scope = f"judge {config.judge_model}"
-    with ResponseJournal(run.path / JUDGEMENTS) as judged, _reply_cache(config, run, scope, api.worth_keeping) as cache:
+    with (
+        ResponseJournal(run.path / JUDGEMENTS) as judged,
+        _reply_cache(config.cache, run, scope, api.worth_keeping) as cache,
+    ):
         prices = Prices(config.price_in, config.price_out, left)
         guard = CollectGuard(judged, len(items) * params.n, config.max_error_rate, prices)
         from_endpoint(judged, items, api, server, plan.profile, params, guard, cache)

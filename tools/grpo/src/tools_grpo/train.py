@@ -32,8 +32,8 @@ from tools_shared.console import say
 from tools_shared.engines import Engine, check_engine, prompts_of
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import evaluate_in_run, read_csv, read_test_problems
-from tools_shared.models import choose_profile, resolve
-from tools_shared.models.load import Loaded, context_length, load_config, load_tokenizer, weights_sha256
+from tools_shared.models import choose_profile
+from tools_shared.models.load import Loaded, context_length, load_config, load_tokenizer
 from tools_shared.models.resolve import ModelRef
 from tools_shared.processes.stopping import StopRequest
 from tools_shared.prompts import Profile, Prompt
@@ -45,7 +45,7 @@ from tools_shared.sources import Collected, read_problems
 from tools_shared.stats import paired_difference
 from tools_shared.training.save import save
 from tools_shared.training.sharded import whole
-from tools_shared.training.tinker.base import RemoteBase, base_sha256, remote_base
+from tools_shared.training.tinker.base import base_for, base_sha256
 from tools_shared.training.trainable import check_trainable, load_trainable, saves_full_weights
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Prepared:
 def prepare(config: GrpoConfig) -> Prepared:
     processes.passes(config.prompts_per_step, 1, "prompts", config.processes)  # a group stays on one process
     processes.passes(config.n_completions, config.batch_size, "completions", config.processes)
-    ref = base_of(config).ref
+    ref = base_for(config.base_model, config.backend).ref
     if config.backend == "local":
         check_trainable(ref, config)
     profile = choose_profile(ref, config.profile)
@@ -99,11 +99,6 @@ def _check_mode(asked: Mode | None, dry_run: bool, rewards: Sequence[Reward]) ->
     return asked or ("strict" if all(reward.is_verifiable for reward in rewards) else "warn")
 
 
-def base_of(config: GrpoConfig) -> RemoteBase:
-    """The base model, here or on a service."""
-    return remote_base(config.base_model) if config.backend == "tinker" else RemoteBase(resolve(config.base_model))
-
-
 def train(config: GrpoConfig, invocation: Invocation) -> Manifest:
     """Train here, save and evaluate; returns the finished run's manifest. On a service: `tools_grpo.remote.train`.
 
@@ -118,13 +113,13 @@ def train(config: GrpoConfig, invocation: Invocation) -> Manifest:
             return done
         given = prepare(config)
         with draft(output_dir, config, invocation, "grpo") as run:
-            note_inputs(run, config, given)
+            note_inputs(run, config.backend, given)
             return _train_and_evaluate(run, config, given, stop)
 
 
-def note_inputs(run: Draft, config: GrpoConfig, given: Prepared) -> None:
+def note_inputs(run: Draft, backend: str, given: Prepared) -> None:
     ref, problems, tests = given.ref, given.problems, given.tests
-    sha256 = base_sha256(ref) if config.backend == "tinker" else weights_sha256(ref.weights)
+    sha256 = base_sha256(ref, backend)
     run.add_input("base_model", ref.spec, sha256, run_sha256=ref.run and ref.run.sha256)
     run.add_sources("train", problems)
     for reward in given.rewards:

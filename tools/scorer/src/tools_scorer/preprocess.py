@@ -57,7 +57,7 @@ def preprocess(config: PreprocessConfig, invocation: Invocation) -> Manifest:
         raise ToolError(f"{config.data}: a run already has a file {name}; rename the input")
     ref = reader_of(config.model)
     rows = read_rows(config.data)
-    profile, rows = fitting_profile(ref, config, rows)
+    profile, rows = fitting_profile(ref, config.profile, config.response_key, rows)
     parts = (config, ref, profile, _load_tokenizer(ref), _groups(config.groups, config.question_key))
     if config.data != "-":  # standard input can be read but once
         _check_usable(_Maker(*parts), rows)

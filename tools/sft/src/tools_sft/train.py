@@ -17,8 +17,8 @@ from tools_shared.console import say
 from tools_shared.engines import prompts_of
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import evaluate_in_run, read_test_problems
-from tools_shared.models import choose_profile, resolve
-from tools_shared.models.load import Loaded, context_length, load_config, load_tokenizer, weights_sha256
+from tools_shared.models import choose_profile
+from tools_shared.models.load import Loaded, context_length, load_config, load_tokenizer
 from tools_shared.models.resolve import ModelRef
 from tools_shared.processes.stopping import StopRequest
 from tools_shared.prompts import Example, Profile
@@ -27,7 +27,7 @@ from tools_shared.runs.read import Manifest
 from tools_shared.sources import Collected, read_examples
 from tools_shared.training.save import save
 from tools_shared.training.sharded import whole
-from tools_shared.training.tinker.base import RemoteBase, base_sha256, remote_base
+from tools_shared.training.tinker.base import base_for, base_sha256
 from tools_shared.training.trainable import check_trainable, load_trainable, saves_full_weights
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Prepared:
 
 def prepare(config: SftConfig) -> Prepared:
     processes.passes(config.step_examples, config.batch_size, "examples", config.processes)
-    ref = base_of(config).ref
+    ref = base_for(config.base_model, config.backend).ref
     if config.backend == "local":
         check_trainable(ref, config)
     profile = choose_profile(ref, config.profile)
@@ -70,11 +70,6 @@ def prepare(config: SftConfig) -> Prepared:
     return Prepared(ref, profile, rows, tests, tokenizer, teacher, encoded)
 
 
-def base_of(config: SftConfig) -> RemoteBase:
-    """The base model, here or on a service."""
-    return remote_base(config.base_model) if config.backend == "tinker" else RemoteBase(resolve(config.base_model))
-
-
 def train(config: SftConfig, invocation: Invocation) -> Manifest:
     """Train here, save and evaluate; returns the finished run's manifest. On a service: `tools_sft.remote.train`.
 
@@ -89,7 +84,7 @@ def train(config: SftConfig, invocation: Invocation) -> Manifest:
             return done
         given = prepare(config)
         with draft(output_dir, config, invocation, config.run_name) as run:
-            note_inputs(run, config, given)
+            note_inputs(run, config.backend, given)
             say_what_is_used(given.rows, given.encoded)
             return _train_and_evaluate(run, with_defaults(config, given), given, stop)
 
@@ -107,10 +102,10 @@ def with_defaults(config: SftConfig, given: Prepared) -> SftConfig:
     return replace(config, learning_rate=rate, epochs=epochs)
 
 
-def note_inputs(run: Draft, config: SftConfig, given: Prepared) -> None:
+def note_inputs(run: Draft, backend: str, given: Prepared) -> None:
     for name, ref in (("base_model", given.ref), ("teacher", given.teacher)):
         if ref:
-            sha256 = base_sha256(ref) if config.backend == "tinker" else weights_sha256(ref.weights)
+            sha256 = base_sha256(ref, backend)
             run.add_input(name, ref.spec, sha256, run_sha256=ref.run and ref.run.sha256)
     rows, tests, encoded = given.rows, given.tests, given.encoded
     run.add_sources("train", rows, n_used=encoded.n_rows)
@@ -139,17 +134,17 @@ def _train_and_evaluate(run: Draft, config: SftConfig, given: Prepared, stop: St
     metrics |= trained
     if config.eval:
         metrics |= evaluate_in_run(run, loaded, given.tests.items, profile, config).metrics
-        if warning := taught_nothing(config, metrics):
+        if warning := taught_nothing(config.stage, metrics):
             say(warning)
     if config.merge:
         metrics |= merged(run, loaded, profile, metrics)
     return run.finish(metrics, seed=config.seed, profile=profile.name)
 
 
-def taught_nothing(config: SftConfig, metrics: Mapping[str, Any]) -> str | None:
+def taught_nothing(stage: str, metrics: Mapping[str, Any]) -> str | None:
     """What to say of a stage for the answer format after which most completions do not have it."""
     rate = metrics["answer_proportion"]
-    if config.stage != "prep" or rate["estimate"] > FORMAT:
+    if stage != "prep" or rate["estimate"] > FORMAT:
         return None
     cut = metrics["truncated_proportion"]["estimate"]
     remedy = "--eval-max-new-tokens" if cut > 1 - FORMAT else "--prep-train-samples, --epochs or --learning-rate"

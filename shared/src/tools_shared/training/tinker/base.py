@@ -52,8 +52,14 @@ def remote_base(spec: str) -> RemoteBase:
     return RemoteBase(ref)
 
 
-def base_sha256(ref: ModelRef) -> str:
-    """What the manifest says of a base: the hash of its weights where they are here, else that of its configuration."""
-    if ref.is_local:
+def base_for(base_model: str, backend: str) -> RemoteBase:
+    """The base model that `--base-model` names, here or, with the backend "tinker", on a service."""
+    return remote_base(base_model) if backend == "tinker" else RemoteBase(resolve(base_model))
+
+
+def base_sha256(ref: ModelRef, backend: str) -> str:
+    """What the manifest says of a base: the hash of its weights, or, where a service alone holds them, that of its
+    configuration."""
+    if ref.is_local or backend != "tinker":
         return weights_sha256(ref.weights)
     return hashlib.sha256(load_config(ref).to_json_string().encode()).hexdigest()

@@ -14,7 +14,6 @@ from tools_shared.config.dotenv import secret
 from tools_shared.errors import Incomplete, ToolError, brief
 from tools_shared.models.extras import need
 from tools_shared.names import did_you_mean
-from tools_shared.training.tinker.options import BackendOptions
 
 if TYPE_CHECKING:
     from tinker import ServiceClient
@@ -37,13 +36,13 @@ class Service:
         return self.client.create_rest_client()
 
 
-def connect(config: BackendOptions) -> Service:
+def connect(tinker_url: str | None) -> Service:
     """Raises ToolError, in one line, without the SDK or a key, when the service does not answer, and when it refuses
     the key or the SDK's version."""
     need("tinker", "tinker")
     # The SDK's own reports to its maker are off unless they are asked for.
     os.environ.setdefault("TINKER_TELEMETRY", "0")
-    url = (config.tinker_url or secret("TINKER_BASE_URL") or URL).rstrip("/")
+    url = (tinker_url or secret("TINKER_BASE_URL") or URL).rstrip("/")
     key = secret("TINKER_API_KEY")
     if key is None:
         raise ToolError(

@@ -9,7 +9,6 @@ from tools_grpo.remote.batches import GroupBatches
 from tools_grpo.rollouts.judge import Judge, training_rows
 from tools_grpo.train import (
     Prepared,
-    base_of,
     compare,
     note_inputs,
     prepare,
@@ -23,6 +22,7 @@ from tools_shared.runs import Draft, default_output_dir, draft, finished, read_m
 from tools_shared.runs.read import Manifest
 from tools_shared.training.guards import NoSpread, NotANumber, Truncated
 from tools_shared.training.steps import run_steps
+from tools_shared.training.tinker.base import base_for
 from tools_shared.training.tinker.run import before, bring_home, open_backend, plan_of
 from tools_shared.training.tinker.service import Service, connect
 
@@ -45,14 +45,14 @@ def train_remotely(config: GrpoConfig, invocation: Invocation) -> Manifest:
         if done := finished(output_dir, config):
             return done
         given = prepare(config)
-        service = connect(config)
+        service = connect(config.tinker_url)
         with draft(output_dir, config, invocation, "grpo") as run:
-            note_inputs(run, config, given)
+            note_inputs(run, config.backend, given)
             return _train(run, config, given, service, stop)
 
 
 def _train(run: Draft, config: GrpoConfig, given: Prepared, service: Service, stop: StopRequest) -> Manifest:
-    base, profile = base_of(config), given.profile
+    base, profile = base_for(config.base_model, config.backend), given.profile
     backend = open_backend(run, service, base, load_tokenizer(base.ref), profile)
     if given.tests:
         before(run, backend, given.tests.items, profile, config)

@@ -21,7 +21,7 @@ class _Group:
     scores: Future[list[float | None]] = field(default_factory=Future)
 
 
-class Ahead:
+class JudgedAhead:
     """One reward's groups that are being scored. A single thread calls the reward, with all groups that have come in
     meanwhile at once: it never asks for more side by side than the reward allows."""
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tools_grpo.rollouts.ahead import Ahead
+from tools_grpo.rollouts.ahead import JudgedAhead
 from tools_shared import processes
 from tools_shared.engines import Completion
 from tools_shared.rewards import NamedReward, Reward, load_rewards, reward_arguments
@@ -23,7 +23,7 @@ class Judge:
     def __init__(self, rewards: Sequence[Reward], rows: Sequence[dict[str, Any]] = ()) -> None:
         """`rows` are what rewards see of each problem (`reward_rows`), by its number in the training rows."""
         self.rewards, self.rows = rewards, rows
-        self.ahead = {reward.name: Ahead(reward, self._call) for reward in rewards if reward.is_slow}
+        self.ahead = {reward.name: JudgedAhead(reward, self._call) for reward in rewards if reward.is_slow}
         self._context: dict[str, Any] = {}
         profile = next((reward.profile for reward in rewards if isinstance(reward, NamedReward)), None)
         self.correct = load_rewards(["correct"], profile)[0] if profile else None

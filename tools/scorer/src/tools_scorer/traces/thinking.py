@@ -7,7 +7,6 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from tools_scorer.config.states import PreprocessConfig
 from tools_shared.console import say
 from tools_shared.models import ModelRef, choose_profile
 from tools_shared.prompts import DEFAULT_PROFILE, PROFILES, Profile
@@ -22,17 +21,17 @@ _OTHERS = (("<|begin_of_thought|>", "<|end_of_thought|>"), ("◁think▷", "◁/
 Rows = Iterable[Row | Rejected]
 
 
-def fitting_profile(ref: ModelRef, config: PreprocessConfig, rows: Rows) -> tuple[Profile, Rows]:
+def fitting_profile(ref: ModelRef, asked: str | None, response_key: str, rows: Rows) -> tuple[Profile, Rows]:
     """The profile to render and read with, and the rows, of which none is lost.
 
     The model's own, else the one asked for, else that of the tags which most of the first responses hold; says which
     one was taken then. Raises ToolError when a model is asked to speak another profile than it was trained with.
     """
-    if config.profile is not None or ref.profile is not None:
-        return choose_profile(ref, config.profile), rows
+    if asked is not None or ref.profile is not None:
+        return choose_profile(ref, asked), rows
     rows = iter(rows)
     first = list(itertools.islice(rows, _LOOKED_AT))
-    texts = list(_texts(first, config.response_key))
+    texts = list(_texts(first, response_key))
     held = Counter(tags for text in texts if (tags := tags_of(text)) is not None)
     taken, n = held.most_common(1)[0] if held else (None, 0)
     profile = PROFILES[DEFAULT_PROFILE] if taken is None else _profile_of(taken)

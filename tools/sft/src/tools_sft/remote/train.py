@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from tools_sft.config import SftConfig
-from tools_sft.train import Prepared, base_of, note_inputs, prepare, say_what_is_used, with_defaults
+from tools_sft.train import Prepared, note_inputs, prepare, say_what_is_used, with_defaults
 from tools_shared.cli import Invocation
 from tools_shared.evaluation import evaluate_in_run
 from tools_shared.processes.stopping import StopRequest
@@ -20,6 +20,7 @@ from tools_shared.training.backends import Loss, TokenRow
 from tools_shared.training.guards import NotANumber
 from tools_shared.training.preview import n_steps
 from tools_shared.training.steps import Batch, run_steps
+from tools_shared.training.tinker.base import base_for
 from tools_shared.training.tinker.run import before, bring_home, open_backend, plan_of
 from tools_shared.training.tinker.service import Service, connect
 
@@ -33,15 +34,15 @@ def train_remotely(config: SftConfig, invocation: Invocation) -> Manifest:
         if done := finished(output_dir, config):
             return done
         given = prepare(config)
-        service = connect(config)
+        service = connect(config.tinker_url)
         with draft(output_dir, config, invocation, config.run_name) as run:
-            note_inputs(run, config, given)
+            note_inputs(run, config.backend, given)
             say_what_is_used(given.rows, given.encoded)
             return _train(run, with_defaults(config, given), given, service, stop)
 
 
 def _train(run: Draft, config: SftConfig, given: Prepared, service: Service, stop: StopRequest) -> Manifest:
-    base = base_of(config)
+    base = base_for(config.base_model, config.backend)
     encoded, profile = given.encoded, given.profile
     backend = open_backend(run, service, base, given.tokenizer, profile)
     metrics: dict[str, Any] = {"n_train": len(encoded.examples), "train_tokens": encoded.n_tokens}
