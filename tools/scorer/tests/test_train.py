@@ -15,7 +15,7 @@ HERE = Invocation("tools-scorer", "0.1.0")
 
 
 def settings(data, out, **more) -> TrainConfig:
-    options = {"config_name": "demo", "epochs": 4, "precision": "fp32"} | more
+    options = {"config_name": "demo", "epochs": 4, "dtype": "fp32"} | more
     return TrainConfig(data=str(data), output_dir=str(out), **options)
 
 
