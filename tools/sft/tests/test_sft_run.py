@@ -89,7 +89,7 @@ def test_full_sft_goes_on_with_the_adapter_on_traces(prep, tmp_path):
         (["--full-finetune", "--merge"], "there is no adapter to merge with --full-finetune"),
         (["--adapter", "merge", "--merge"], "leave one of them out"),
         (["--temperature", "2"], "--temperature is for --objective distill"),
-        (["--output-dir", "."], "--output-dir '.': has no name of its own"),
+        (["--output-dir", "."], "--output-dir '.': does not name a folder of its own"),
         (["--eval-max-new-tokens", "5000"], "with 5000 new ones it exceeds the model's 4096"),
         (["--processes", "3", "--batch-size", "4"], "the 4 examples of a step cannot be dealt to 3 processes"),
     ],
