@@ -67,6 +67,10 @@ RUNS = {
         ["--engine", "http", "--model-name", "m", "--endpoint", "{address}", "--extra-body", BODY, "--data", "{rows}",
          "--api-key-env", "PLANTED", "--output-dir", "{out}/f"],
     ],
+    ("sft",): [
+        ["--backend", "tinker", "--tinker-url", "{address}", "--train-path", "{rows}", "--no-eval", "--max-steps", "1",
+         "--output-dir", "{out}/s"],
+    ],
     ("grpo", "train"): [
         ["--engine", "http", "--endpoint", "{address}", "--api-key-env", "PLANTED", "--train-path", "{rows}",
          "--no-eval", "--max-steps", "1", "--output-dir", "{out}/g", "--dry-run"],

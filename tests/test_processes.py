@@ -15,8 +15,9 @@ from tools_shared.runs import read_manifest, read_metrics
 
 SFT = [
     "--stage", "prep", "--prep-train-samples", "24", "--eval-samples", "5", "--eval-max-new-tokens", "24",
-    "--epochs", "1", "--logging-steps", "1", "--save-steps", "2",
+    "--logging-steps", "1", "--save-steps", "2",
 ]  # fmt: skip
+ONCE = ("--epochs", 1)
 GRPO = [
     "--train-samples", "16", "--prompts-per-step", "4", "--num-generations", "4", "--batch-size", "4",
     "--max-steps", "3", "--max-completion-length", "32", "--learning-rate", "1e-3", "--no-eval",
@@ -63,8 +64,8 @@ def column(folder, name):
 @pytest.mark.slow
 def test_sft_in_two_processes_is_that_of_one(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    assert run("sft", *SFT, "--batch-size", 8, "--output-dir", one).returncode == 0
-    done = run("sft", *SFT, *HALVES, "--processes", 2, "--output-dir", two)
+    assert run("sft", *SFT, *ONCE, "--batch-size", 8, "--output-dir", one).returncode == 0
+    done = run("sft", *SFT, *ONCE, *HALVES, "--processes", 2, "--output-dir", two)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(two)
     assert done.stderr.count("24 rows read") == 1
@@ -76,7 +77,7 @@ def test_sft_in_two_processes_is_that_of_one(tmp_path):
 @pytest.mark.slow
 def test_sft_of_a_model_in_two_parts_by_accelerate_launch(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    args = [*SFT, "--device", "cpu"]
+    args = [*SFT, *ONCE, "--device", "cpu"]
     assert run("sft", *args, "--batch-size", 8, "--output-dir", one).returncode == 0
     launch = [Path(sys.executable).with_name("accelerate"), "launch", "--config_file", LAUNCH / "accelerate-fsdp2.yaml"]
     launch += ["--num_processes", 2, "--main_process_port", 0, "--no_python"]
@@ -110,7 +111,7 @@ def test_a_student_that_speaks_itself_learns_the_same_in_two_processes(tmp_path)
     one, teacher = tmp_path / "one", tmp_path / "teacher"
     learn = ["--full-finetune", "--learning-rate", "1e-3", "--max-steps", 2, "--no-eval"]
     assert run("sft", *SFT, *learn, "--output-dir", teacher).returncode == 0
-    args = [*SFT, "--objective", "distill", "--teacher", teacher, "--on-policy", "--max-completion-length", 16]
+    args = [*SFT, *ONCE, "--objective", "distill", "--teacher", teacher, "--on-policy", "--max-completion-length", 16]
     args += ["--learning-rate", "1e-3", "--no-eval", "--merge"]
     assert run("sft", *args, "--batch-size", 8, "--output-dir", one).returncode == 0
     assert any(column(one, "divergence"))
@@ -190,7 +191,7 @@ def rank_one(parent):
 
 @pytest.mark.slow
 def test_a_step_that_cannot_be_dealt_out_is_one_line(tmp_path):
-    done = run("sft", *SFT, "--batch-size", 8, "--processes", 2, "--output-dir", tmp_path / "out")
+    done = run("sft", *SFT, *ONCE, "--batch-size", 8, "--processes", 2, "--output-dir", tmp_path / "out")
     assert done.returncode == 1
     said = [line for line in done.stderr.splitlines() if line.startswith("Error")]
     assert len(said) == 1

@@ -63,7 +63,7 @@ def pinned(tmp_path, monkeypatch):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("TOOLS_BENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("TOOLS_BENCH_DATA_DIR", str(tmp_path / "data"))
     sha = hashlib.sha256(served["content"]).hexdigest()
     url = f"http://127.0.0.1:{server.server_address[1]}/sums.jsonl"
     suite = tmp_path / "sums.yaml"

@@ -198,7 +198,7 @@ def test_every_shipped_source_is_pinned():
 @pytest.mark.real_data
 @pytest.mark.skipif(not DATA.is_dir(), reason="the data of the suites (../shared/data) is not on this machine")
 def test_the_pins_are_those_of_the_real_files(tmp_path, monkeypatch):
-    monkeypatch.setenv("TOOLS_BENCH_DATA", str(tmp_path))
+    monkeypatch.setenv("TOOLS_BENCH_DATA_DIR", str(tmp_path))
     for name, path in (
         ("gsm8k-test.jsonl", "gsm8k/test.jsonl"),
         ("math500-test.jsonl", "math/math500.jsonl"),

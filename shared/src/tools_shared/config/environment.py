@@ -24,7 +24,7 @@ PREFIX = "TOOLS_"
 VARIABLES: dict[str, tuple[str, ...]] = {
     "TOOLS_DEVICE": ("auto", "cpu", "cuda"),
     "TOOLS_LOG_LEVEL": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
-    "TOOLS_BENCH_DATA": (),
+    "TOOLS_BENCH_DATA_DIR": (),
     "TOOLS_USER": (),
 }
 """Names that are no option's: the values that each may have, none for any. compose.yaml reads TOOLS_USER."""

@@ -137,7 +137,7 @@ def data() -> None:
 @data.command("fetch")
 @config_options(DataConfig)
 def fetch_data(as_json: bool, **options) -> None:
-    """Fetch the files that a suite pins into the data folder (TOOLS_BENCH_DATA, else the cache folder).
+    """Fetch the files that a suite pins into the data folder (TOOLS_BENCH_DATA_DIR, else the cache folder).
 
     \b
     tools-bench data fetch --suite standard

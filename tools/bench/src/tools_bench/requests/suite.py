@@ -14,7 +14,7 @@
         metrics: [accuracy, numeric_match]   # optional: report these only
 
 `source` is any address that the tools read (a path relative to the suite, a glob, `hf://owner/name?...&revision=`),
-or `data://NAME`: a file in the data folder (`TOOLS_BENCH_DATA`, else the user's cache folder). The `sha256` of an
+or `data://NAME`: a file in the data folder (`TOOLS_BENCH_DATA_DIR`, else the user's cache folder). The `sha256` of an
 `hf://` source is that of its rows; `tools-bench data verify` says it.
 """
 
@@ -102,7 +102,7 @@ class Suite:
 
 def data_dir() -> Path:
     """Where fetched data lies."""
-    if given := value_of("TOOLS_BENCH_DATA"):
+    if given := value_of("TOOLS_BENCH_DATA_DIR"):
         return Path(given)
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "tools-bench" / "data"
 
