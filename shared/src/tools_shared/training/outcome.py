@@ -14,7 +14,9 @@ from tools_shared.console import say
 from tools_shared.models.load import Loaded
 from tools_shared.prompts import Profile
 from tools_shared.runs import Draft
-from tools_shared.training.save import save_merged
+from tools_shared.training.save import save, save_merged
+from tools_shared.training.sharded import whole
+from tools_shared.training.trainable import LoraOptions, saves_full_weights
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +62,28 @@ def outcome(history: Sequence[Mapping[str, Any]], start: Start, loaded: Loaded) 
     elif reasons:
         say(f"warning: this run's weights changed, but not by what it was given to learn{_because(reasons)}")
     return {"weights_changed": changed}
+
+
+def saved(
+    run: Draft,
+    loaded: Loaded,
+    profile: Profile,
+    options: LoraOptions,
+    start: Start,
+    history: Sequence[Mapping[str, Any]],
+    *,
+    is_used: bool,
+) -> tuple[Loaded, dict[str, Any]]:
+    """The trained model, put together from its parts and saved in the draft by rank 0, and its `outcome`.
+
+    `is_used`: the model is evaluated next, so every process needs it on its device.
+    """
+    loaded = whole(loaded, None if is_used else "cpu", keep=is_used or processes.is_main())
+    learned = outcome(history, start, loaded)  # before an adapter is merged into what is saved
+    if processes.is_main():
+        full_weights = saves_full_weights(loaded, options.adapter, options.full_finetune)
+        save(loaded, run.model_dir, run.final / "model", profile, full_weights)
+    return loaded, learned
 
 
 def why_nothing(history: Sequence[Mapping[str, Any]]) -> list[str]:

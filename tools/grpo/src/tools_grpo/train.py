@@ -43,10 +43,8 @@ from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
 from tools_shared.sources import Collected, read_problems
 from tools_shared.stats import paired_difference
-from tools_shared.training.save import save
-from tools_shared.training.sharded import whole
 from tools_shared.training.tinker.base import base_for, base_sha256
-from tools_shared.training.trainable import check_trainable, load_trainable, saves_full_weights
+from tools_shared.training.trainable import check_trainable, load_trainable
 
 if TYPE_CHECKING:
     from tools_grpo.trainer import LedgerTrainer
@@ -175,7 +173,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
     from tools_shared.training.checkpoints import resume_point, step_of
     from tools_shared.training.guards import NoSpread, NotANumber, Truncated
     from tools_shared.training.loop import fit, resumable
-    from tools_shared.training.outcome import Start, outcome
+    from tools_shared.training.outcome import Start, saved
 
     memory = expected_memory(config, given.ref, given.prompts)
     for line in [*([memory] if memory else []), *vllm_memory(config)]:
@@ -207,17 +205,9 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
                         config.prompts_per_step,
                     )
             fit(trainer, run, checkpoint, stop, guards)
-        loaded = whole(loaded, None if config.eval else "cpu", keep=config.eval or processes.is_main())
-        learned = outcome(trainer.state.log_history, start, loaded)  # before an adapter is merged into what is saved
-        if processes.is_main():
-            save(
-                loaded,
-                run.model_dir,
-                run.final / "model",
-                given.profile,
-                saves_full_weights(loaded, config.adapter, config.full_finetune),
-            )
-    figures = reward_figures(trainer.state.log_history)
+        history = trainer.state.log_history
+        loaded, learned = saved(run, loaded, given.profile, config, start, history, is_used=config.eval)
+    figures = reward_figures(history)
     return loaded, {"n_train": len(given.rows), "steps": trainer.state.global_step, **figures, **learned}
 
 

@@ -25,10 +25,8 @@ from tools_shared.prompts import Example, Profile
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
 from tools_shared.sources import Collected, read_examples
-from tools_shared.training.save import save
-from tools_shared.training.sharded import whole
 from tools_shared.training.tinker.base import base_for, base_sha256
-from tools_shared.training.trainable import check_trainable, load_trainable, saves_full_weights
+from tools_shared.training.trainable import check_trainable, load_trainable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -96,9 +94,11 @@ def with_defaults(config: SftConfig, given: Prepared) -> SftConfig:
     rate, epochs = config.learning_rate, config.epochs
     if rate is None:
         rate = learning_rate(load_config(given.ref), config.full_finetune)
-    if epochs is None:
+    if epochs is None and config.stage == "prep":
         n_rows = len(rows_of(given.encoded.examples, config.max_length, config.packing))
-        epochs = format_epochs(n_rows, config.step_examples) if config.stage == "prep" else 1.0
+        epochs = format_epochs(n_rows, config.step_examples)
+    elif epochs is None:
+        epochs = 1.0
     return replace(config, learning_rate=rate, epochs=epochs)
 
 
@@ -162,7 +162,7 @@ def _fit(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> t
     from tools_shared.training.checkpoints import resume_point
     from tools_shared.training.guards import NotANumber
     from tools_shared.training.loop import fit, resumable
-    from tools_shared.training.outcome import Start, outcome, step_losses
+    from tools_shared.training.outcome import Start, saved, step_losses
 
     if memory := expected_memory(config, given.ref, given.encoded):
         say(str(memory))
@@ -175,17 +175,8 @@ def _fit(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> t
         trainer = make_trainer(run, config, loaded, given.encoded)
         start = Start(loaded.model)
         fit(trainer, run, resume_point(run), stop, [NotANumber(config.learning_rate)])
-        loaded = whole(loaded, None if config.eval else "cpu", keep=config.eval or processes.is_main())
         history = trainer.state.log_history
-        learned = outcome(history, start, loaded)  # before an adapter is merged into what is saved
-        if processes.is_main():
-            save(
-                loaded,
-                run.model_dir,
-                run.final / "model",
-                given.profile,
-                saves_full_weights(loaded, config.adapter, config.full_finetune),
-            )
+        loaded, learned = saved(run, loaded, given.profile, config, start, history, is_used=config.eval)
     return loaded, {"steps": trainer.state.global_step, **step_losses(history), **learned}
 
 
