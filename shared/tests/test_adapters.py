@@ -1,11 +1,11 @@
 """Adapters from elsewhere: placed wholly or refused, and folded in only where that computes the same."""
 
 import json
-import warnings
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from trained import logits, save_moved
 
 from tools_shared.errors import ToolError
 from tools_shared.models import load, resolve
@@ -60,19 +60,8 @@ def made(base, folder, kind):
     model = get_peft_model(
         AutoModelForCausalLM.from_pretrained(base), LoraConfig(r=4, lora_alpha=8, task_type="CAUSAL_LM", **KINDS[kind])
     )
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model.save_pretrained(folder)
+    save_moved(model, folder)
     return logits(model)
-
-
-def logits(model):
-    with torch.inference_mode():
-        return model.eval()(input_ids=torch.arange(3, 30)[None]).logits
 
 
 def loaded(folder):

@@ -1,11 +1,11 @@
 """What differs between families where a model is loaded, given an adapter and merged."""
 
 import json
-import warnings
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from trained import TOKENS, logits, save_moved
 from zoo import ZOO, save_model
 
 from tools_shared.errors import ToolError
@@ -17,12 +17,6 @@ from tools_shared.training.trainable import LoraOptions, check_trainable, load_t
 
 PROFILE = PROFILES["gsm8k-tags"]
 TAGS = ["<reason>", "</reason>", "<result>", "</result>"]
-TOKENS = torch.arange(3, 30)[None]
-
-
-def logits(model, ids=TOKENS):
-    with torch.inference_mode():
-        return model.eval()(input_ids=ids).logits
 
 
 def resized(base, folder, **lora):
@@ -36,13 +30,7 @@ def resized(base, folder, **lora):
     model = AutoModelForCausalLM.from_pretrained(base)
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     model = get_peft_model(model, LoraConfig(r=4, task_type="CAUSAL_LM", **lora))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model.save_pretrained(folder)
+    save_moved(model, folder)
     tokenizer.save_pretrained(folder)
     ids = torch.cat([TOKENS, torch.tensor([[len(tokenizer) - 1, len(tokenizer) - 4]])], dim=1)
     return ids, logits(model, ids)

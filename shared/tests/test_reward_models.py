@@ -13,7 +13,6 @@ from tools_shared.errors import Incomplete, ToolError, UnusableError
 from tools_shared.prompts import PROFILES
 from tools_shared.records import Problem
 from tools_shared.rewards import check_rewards, load_rewards, reward_rows
-from tools_shared.sandbox import check_sandbox
 
 TAGS = PROFILES["gsm8k-tags"]
 
@@ -68,11 +67,7 @@ def test_a_judge_in_this_process_that_gives_no_verdicts_stops_the_run(tmp_path):
     assert spent["tokens_in"] > spent["tokens_out"] > 0
 
 
-def test_programs_are_rewarded_for_passing_the_tests_of_their_rows():
-    try:
-        check_sandbox()
-    except ToolError as error:
-        pytest.skip(str(error))
+def test_programs_are_rewarded_for_passing_the_tests_of_their_rows(sandbox):
     (reward,) = load_rewards(["code:python:2"], TAGS)
     mbpp = {
         "text": "Write a function that squares.",

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tools_shared.errors import ToolError
-from tools_shared.sandbox import SandboxLimits, check_sandbox, run_program
+from tools_shared.sandbox import SandboxLimits, run_program
+
+pytestmark = pytest.mark.usefixtures("sandbox")
 
 SMALL = SandboxLimits(seconds=1, memory=256 << 20, output=100_000, scratch=1 << 20, threads=8, patience=1.5)
 
@@ -72,14 +73,6 @@ HELD_UP = {
     "a large power": ("x = 9 ** 9 ** 9", "time"),
     "a regular expression": ("import re\nre.match('(a+)+$', 'a' * 60 + 'b')", "time"),
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _possible():
-    try:
-        check_sandbox()
-    except ToolError as error:
-        pytest.skip(str(error))
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
