@@ -1,5 +1,7 @@
 import errno
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -190,3 +192,30 @@ def test_errors_have_their_exit_codes_and_bugs_their_traceback():
     assert "model.safetensors: Permission denied for user" in shut.stderr
     assert isinstance(failing(KeyError("bug")).exception, KeyError)
     assert isinstance(failing(OSError(errno.EBADF, "bug")).exception, OSError)
+
+
+STOPPED_WHILE_TELLING = """
+import os, signal
+import click
+from tools_shared.cli import ToolCommand
+
+class Told(RuntimeError):
+    def __str__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return "connection closed by peer"
+
+@click.command(cls=ToolCommand)
+def tool():
+    raise Told()
+
+import tools_shared.processes as processes
+processes._messages = object()
+processes.end = processes.leave = lambda code: None
+tool(standalone_mode=True)
+"""
+
+
+def test_a_sigterm_while_an_error_is_told_is_a_stop_and_no_bug():
+    done = subprocess.run([sys.executable, "-c", STOPPED_WHILE_TELLING], capture_output=True, text=True)
+    assert done.returncode == 3
+    assert done.stderr == "Error: stopped by SIGTERM; run the same command again to resume\n"

@@ -104,7 +104,11 @@ class _EndsInOrder(click.Command):
 
     def main(self, *args: Any, **settings: Any) -> Any:
         try:
-            return super().main(*args, **settings)
+            try:
+                return super().main(*args, **settings)
+            except Incomplete as error:  # a SIGTERM while another error was being told
+                tell(f"Error: {shown(' '.join(str(error).split()))}")
+                sys.exit(error.exit_code)
         except SystemExit as done:
             processes.end(done.code if isinstance(done.code, int) else int(done.code is not None))
             raise
