@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 BASE_MODEL ?= demo
 # SmolLM2 learns problems of at most two steps in the time that a laptop has.
 SMOLLM2 := $(filter smollm2,$(BASE_MODEL))
-TRAIN ?= demo://contaminated?split=train&$(if $(SMOLLM2),size=768&longest=2,size=2048)
+TRAIN ?= demo://contaminated?split=train&$(if $(SMOLLM2),size=1280&longest=2,size=2048)
 # Seed 1: the demo's settings were chosen by looking at the questions of seed 0, SmolLM2's at those of another split.
 TEST ?= demo://problems?split=test&size=512&seed=1$(if $(SMOLLM2),&longest=2)
 ARTIFACTS ?= artifacts$(SMOLLM2:%=/%)
