@@ -11,7 +11,7 @@ from typing import Any
 from tools_bench.grading.grade import Graded, grade_all, keep_metrics, metric_names
 from tools_bench.grading.judge import FILE as JUDGEMENTS
 from tools_bench.grading.judge import apply_judgements
-from tools_bench.grading.metrics import EVALUATIONS, METRICS, headline
+from tools_bench.grading.metrics import EVALUATIONS, METRICS, headline, metric_of
 from tools_bench.grading.results import FILE as RESULTS
 from tools_bench.requests.item import Item
 from tools_bench.requests.journal import FILE as RESPONSES
@@ -175,8 +175,19 @@ def pair(baseline: Side, current: Side) -> dict[str, tuple[list[float], list[flo
     for name in _metrics(baseline, current):
         keys = [key for key in same if name in one[key] and name in two[key]]
         if keys:
-            pairs[name] = [one[key][name] for key in keys], [two[key][name] for key in keys]
+            weights = _weights(name, keys, baseline)
+            pairs[name] = (
+                [w * one[key][name] for key, w in zip(keys, weights, strict=True)],
+                [w * two[key][name] for key, w in zip(keys, weights, strict=True)],
+            )
     return pairs
+
+
+def _weights(name: str, keys: Sequence[tuple[str, str]], side: Side) -> list[float]:
+    """How much each item counts, 1 on average: a mean over items is then one over what the metric counts."""
+    items = {g.item.key: g.item for g in side.graded or []}
+    counts = [metric_of(name).weight(items[key]) for key in keys]
+    return [n * len(counts) / sum(counts) for n in counts]
 
 
 def _same_items(baseline: Side, current: Side) -> list[tuple[str, str]]:

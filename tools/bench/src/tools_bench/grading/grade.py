@@ -14,7 +14,7 @@ from pathlib import Path
 
 import tools_shared.answers
 import tools_shared.prompts
-from tools_bench.grading import detectors, free_text, metric, metrics, replies
+from tools_bench.grading import choice, detectors, free_text, instructions, metric, metrics, replies
 from tools_bench.grading.free_text import candidates
 from tools_bench.grading.metrics import METRICS, metric_of, values_of, values_of_failed
 from tools_bench.grading.replies import MeasuredReply, visible
@@ -106,8 +106,8 @@ def _failed(item: Item, response: Response) -> Graded:
 def _grade_guidance(item: Item, response: Response, profile: Profile) -> Graded:
     if response.error is not None:
         return _failed(item, response)
-    if item.kind == "match":
-        return _match(item, response, profile)
+    if item.kind in ("match", "choice"):
+        return _answer(item, response, profile)
     reply = MeasuredReply(item, response)
     empty = not reply.text.strip() and not response.refusal
     values = values_of(reply)
@@ -119,11 +119,17 @@ def _grade_guidance(item: Item, response: Response, profile: Profile) -> Graded:
     return Graded(item, response, _outcome(response) or ("empty" if empty else "answered"), None, values)
 
 
-def _match(item: Item, response: Response, profile: Profile) -> Graded:
-    given = candidates(response.text, visible(response.text), profile, response.opens_thinking)
+def _answer(item: Item, response: Response, profile: Profile) -> Graded:
+    """Free text, or an option."""
+    if item.kind == "choice":
+        given = choice.chosen(item, response, profile)
+    else:
+        given = candidates(response.text, visible(response.text), profile, response.opens_thinking)
     values = values_of(MeasuredReply(item, response, given=given))
-    outcome = "correct" if values["match"] else _outcome(response) or "wrong"
-    return Graded(item, response, outcome, given[0], values)
+    said = None if response.scores else _outcome(response)
+    right = values["match" if item.kind == "match" else "choice_accuracy"]
+    outcome = "correct" if right else said or ("wrong" if given else "no_answer")
+    return Graded(item, response, outcome, given[0] if given else None, values)
 
 
 def _add_of_many(graded: Sequence[Graded]) -> None:
@@ -159,9 +165,14 @@ def metric_names(graded: Sequence[Graded], kind: str) -> list[str]:
 @cache
 def grader_sha256() -> str:
     """Which grader this is: a hash of the code that judges."""
-    folders = [Path(room.__file__).parent for room in (tools_shared.answers, tools_shared.prompts, detectors)]
+    rooms = (tools_shared.answers, tools_shared.prompts, detectors, instructions)
+    folders = [Path(room.__file__).parent for room in rooms]
     files = [path for folder in folders for path in sorted(folder.glob("*.py"))]
     digest = hashlib.sha256()
-    for path in [*files, *(Path(module.__file__) for module in (free_text, metric, metrics, replies)), Path(__file__)]:
+    for path in [
+        *files,
+        *(Path(module.__file__) for module in (choice, free_text, metric, metrics, replies)),
+        Path(__file__),
+    ]:
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -6,10 +6,13 @@ item (`maj_at_k`, `pass_at_k`), or said by a judge.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from tools_bench.grading.choice import preferred
 from tools_bench.grading.detectors import AGREEMENT, is_socratic, reveals_answer, suits_grade
 from tools_bench.grading.free_text import is_exact, is_match
+from tools_bench.grading.instructions import follows, follows_loosely
 from tools_bench.grading.metric import Metric
 from tools_bench.grading.replies import MeasuredReply
 from tools_bench.requests.item import Item
@@ -61,6 +64,22 @@ def _has_gold_in_it(reply: MeasuredReply) -> bool:
 def _keeps_the_answer(reply: MeasuredReply) -> bool:
     item = reply.item
     return not reveals_answer(reply.text, item.answer, f"{item.question} {item.attempt or ''}")
+
+
+def _share_right(given: Sequence[str], item: Item) -> float:
+    return (item.answer in given) / len(given) if given else 0.0
+
+
+def _raw_choice(reply: MeasuredReply) -> float | None:
+    """Without length normalisation; the same where all options have one length, and then not reported."""
+    response = reply.response
+    if not response.scores or len(set(response.lengths or ())) == 1:
+        return None
+    return _share_right(preferred(response.scores), reply.item)
+
+
+def _followed(reply: MeasuredReply, test: Callable[[str, Mapping[str, Any]], bool]) -> float:
+    return sum(test(reply.text, one) for one in reply.item.instructions) / len(reply.item.instructions)
 
 
 ALL = (
@@ -149,6 +168,56 @@ ALL = (
         lambda reply: is_exact(reply.given, reply.item.accepted),
     ),
     Metric(
+        "choice_accuracy",
+        "choice",
+        1,
+        "the right option (by log-probability: the highest one per byte)",
+        lambda reply: _share_right(reply.given, reply.item),
+        decides=True,
+    ),
+    Metric(
+        "choice_accuracy_raw",
+        "choice",
+        1,
+        "the right option has the highest log-probability, whatever the lengths",
+        _raw_choice,
+        "left out",
+    ),
+    Metric(
+        "choice_answer_proportion", "choice", 1, "one option is chosen", lambda reply: bool(reply.given), "left out"
+    ),
+    Metric(
+        "prompt_strict",
+        "instructions",
+        1,
+        "all instructions of the prompt are followed",
+        lambda reply: _followed(reply, follows) == 1,
+        decides=True,
+    ),
+    Metric(
+        "prompt_loose",
+        "instructions",
+        1,
+        "all are followed, but for asterisks and for lines before and after",
+        lambda reply: _followed(reply, follows_loosely) == 1,
+    ),
+    Metric(
+        "instruction_strict",
+        "instructions",
+        1,
+        "share of the instructions that are followed",
+        lambda reply: _followed(reply, follows),
+        weight=lambda item: len(item.instructions),
+    ),
+    Metric(
+        "instruction_loose",
+        "instructions",
+        1,
+        "share of the instructions that are followed, but for asterisks and for lines before and after",
+        lambda reply: _followed(reply, follows_loosely),
+        weight=lambda item: len(item.instructions),
+    ),
+    Metric(
         "no_answer_reveal_rate",
         "tutor",
         1,
@@ -222,6 +291,8 @@ METRICS = {metric.name: metric for metric in ALL}
 EVALUATIONS = {
     "math": "math_accuracy",
     "match": "text_match",
+    "choice": "multiple_choice",
+    "instructions": "instruction_following",
     "tutor": "tutoring_quality",
     "safety": "safety",
     "judged": "judged",
@@ -278,6 +349,8 @@ def headline(kind: str, tells_format: bool, among: Sequence[str] = ()) -> str:
     usual = {
         "math": "accuracy" if tells_format else "accuracy_lenient",
         "match": "match",
+        "choice": "choice_accuracy",
+        "instructions": "prompt_strict",
         "tutor": "no_answer_reveal_rate",
         "safety": "safety_accuracy",
         "judged": "judged_score",

@@ -15,7 +15,8 @@ THINK = ("<think>", "</think>")
 
 @dataclass(frozen=True)
 class MeasuredReply:
-    """`judged` is there for mathematics; `given` are the answers in free text that the reply may be taken to give."""
+    """`judged` is there for mathematics; `given` are the answers in free text that the reply may be taken to give, or
+    the letters of the options that it chooses."""
 
     item: Item
     response: Response

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tools_bench.grading.choice import position_bias
 from tools_bench.grading.grade import Graded, metric_names
 from tools_bench.grading.metrics import EVALUATIONS, headline, metric_of
 from tools_shared.files import csv_cells
@@ -50,6 +51,8 @@ def summarize(graded: Sequence[Graded], tells_format: bool) -> dict[str, Any]:
         if len(tasks) > 1:
             evaluation["by_task"] = {t: _intervals([g for g in of_kind if g.item.task == t], kind) for t in tasks}
         evaluation["groups"] = _groups(of_kind, headlines[kind])
+        if kind == "choice" and (bias := position_bias(of_kind)):
+            evaluation["positions"] = bias
         evaluations[EVALUATIONS[kind]] = evaluation
     return {
         "headline": {EVALUATIONS[kind]: headlines[kind] for kind in kinds},
@@ -73,8 +76,8 @@ def _evaluation(graded: Sequence[Graded], kind: str) -> dict[str, Any]:
 def _intervals(graded: Sequence[Graded], kind: str) -> dict[str, Any]:
     found = {}
     for name in metric_names(graded, kind):
-        pairs = [(g.item.key, v) for g in graded if (v := g.values.get(name)) is not None]
-        answered = [(g.item.key, v) for g in graded if g.answered and (v := g.values.get(name)) is not None]
+        pairs = _pairs(graded, name)
+        answered = _pairs([g for g in graded if g.answered], name)
         entry = as_json(rate(pairs)) | {"direction": metric_of(name).direction}
         if answered and len(answered) < len(pairs):
             entry["answered"] = as_json(rate(answered))
@@ -82,6 +85,13 @@ def _intervals(graded: Sequence[Graded], kind: str) -> dict[str, Any]:
             entry["detector_agreement"] = agreement.text()
         found[name] = entry
     return found
+
+
+def _pairs(graded: Sequence[Graded], name: str) -> list[tuple[Any, float]]:
+    """The item and value of each sample that the metric says something about, as often as it counts."""
+    weight = metric_of(name).weight
+    held = [(g, v) for g in graded if (v := g.values.get(name)) is not None]
+    return [(g.item.key, v) for g, v in held for _ in range(weight(g.item))]
 
 
 def _groups(graded: Sequence[Graded], name: str) -> dict[str, Any]:
@@ -121,6 +131,8 @@ def as_text(results: Mapping[str, Any]) -> str:
             lines.append(f" {star} {metric:<30} {show_metric(entry)}  ({arrow}{answered})")
             if "detector_agreement" in entry:
                 lines.append(f"     detector: {entry['detector_agreement']}")
+        if bias := evaluation.get("positions"):
+            lines += _positions(bias)
         lines.append("")
     if clean := results.get("clean_subset"):
         lines.append(f"without the {clean['contaminated_items']} items that the training data holds:")
@@ -138,6 +150,20 @@ def as_text(results: Mapping[str, Any]) -> str:
         lines.append("")
     lines.append("* headline; failed requests count as the worst answer. 95 % intervals.")
     return "\n".join(lines) + "\n"
+
+
+def _positions(bias: Mapping[str, Any]) -> list[str]:
+    shares = ", ".join(
+        f"{letter} {100 * share:.0f} % (right {100 * bias['right'][letter]:.0f} %)"
+        for letter, share in bias["chosen"].items()
+    )
+    lines = [f"   chosen by place: {shares}"]
+    if (p := bias.get("p_value")) is not None:
+        said = "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+        lines.append(
+            f"   a model that looks at no place chooses like this with {said}{'' if p > 0.05 else ': position bias'}"
+        )
+    return lines
 
 
 def _counts(outcomes: Mapping[str, int]) -> str:

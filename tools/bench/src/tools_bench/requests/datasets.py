@@ -8,6 +8,8 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+from tools_bench.requests.choices import has_options
+from tools_bench.requests.instructions import IDS
 from tools_bench.requests.items import LABELS
 from tools_bench.requests.suite import KINDS, MODES, Suite, Task
 from tools_shared.config import nearest
@@ -63,7 +65,7 @@ def with_keys(suite: Suite, given: Sequence[str], question_key: str | None, answ
     paths = {path for _, path in _given(given)}
     asked = {"question_key": question_key, "answer_key": answer_key}
     keys = {name: key for name, key in asked.items() if key is not None}
-    chosen = [task.source in paths if paths else task.kind in ("math", "match") for task in suite.tasks]
+    chosen = [task.source in paths if paths else task.kind in ("math", "match", "choice") for task in suite.tasks]
     tasks = (replace(task, **keys) if mine else task for task, mine in zip(suite.tasks, chosen, strict=True))
     return replace(suite, tasks=tuple(tasks))
 
@@ -83,8 +85,13 @@ def _given(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _kind_of(path: str) -> str:
-    """The kind of most of the first rows: with a label safety, with a mode tutoring, else mathematics."""
+    """The kind of most of the first rows: with options choice, with instruction ids instructions, with a label safety,
+    with a mode tutoring, else mathematics, or free text where most answers are words."""
     rows = [row.data for row in islice(read_rows(path), LOOKED_AT) if isinstance(row, Row)]
+    if 2 * sum(map(has_options, rows)) > len(rows):
+        return "choice"
+    if 2 * sum(IDS in data for data in rows) > len(rows):
+        return "instructions"
     labels = [str(data.get("label", data.get("expected", ""))).strip().lower() in LABELS for data in rows]
     if 2 * sum(labels) > len(rows):
         return "safety"

@@ -13,7 +13,9 @@ class Item:
 
     `reasoning` is the gold solution, if there is one; `groups` are the labels that results are broken down by;
     `accepted` are the answers in free text of which one is enough (match). `shown` are the columns that the rubric
-    wants, and `rubric` is its hash (judged).
+    wants, and `rubric` is its hash (judged). `options` are those of multiple choice as they are shown, `answer` the
+    letter of the right one, `permuted` whether the seed decided their order. `instructions` are those that a program
+    can check, each with its `id` and its parameters.
     """
 
     task: str
@@ -30,6 +32,9 @@ class Item:
     accepted: tuple[str, ...] = ()
     shown: Mapping[str, Any] = field(default_factory=dict)
     rubric: str | None = None
+    options: tuple[str, ...] = ()
+    permuted: bool = False
+    instructions: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -41,9 +46,10 @@ class Item:
         return self.kind == "tutor" and self.mode != "explain"
 
     def to_json(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if value not in (None, "", {}, ())}
+        return {name: value for name, value in asdict(self).items() if value not in (None, "", {}, (), False)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Item:
         given = {f.name: data[f.name] for f in fields(cls) if f.name in data}
-        return cls(**given | {"accepted": tuple(given.get("accepted", ()))})
+        lists = ("accepted", "options", "instructions")
+        return cls(**given | {name: tuple(given.get(name, ())) for name in lists})

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tools_bench.requests.choices import LETTERS, asked, options_of, permuted
+from tools_bench.requests.instructions import instructions_of
 from tools_bench.requests.item import Item
 from tools_bench.requests.suite import MODES, Task
 from tools_shared.errors import ToolError
@@ -20,7 +22,10 @@ from tools_shared.sources.allowance import unreadable
 QUESTIONS = ("question", "prompt", "Question", "problem", "Problem", "query", "instruction", "goal")
 LABELS = {"safe": "safe", "unsafe": "unsafe", "answer": "safe", "refuse": "unsafe"}
 ANSWERS = ("answers", "answer", "Answer", "accepted", "target")
-GROUPS = ("topic_tags", "grade", "grade_band", "subject", "level", "type", "mode")
+GROUPS = (
+    "topic_tags", "grade", "grade_band", "subject", "level", "type", "mode", "category", "perturbation_type", "domain",
+    "High-level domain",
+)  # fmt: skip
 
 TUTOR_SYSTEM = {
     "hint": "You are a patient mathematics tutor for grade {grade}. Give the student one hint that helps with the next "
@@ -42,8 +47,10 @@ class ReadTask:
     unreadable: list[Rejected] = field(default_factory=list)
 
 
-def read_task(task: Task, limit: int | None = None) -> ReadTask:
-    """Read a task's items; `limit` is how many at most. Raises ToolError when there is none that can be used."""
+def read_task(task: Task, limit: int | None = None, seed: int = 0) -> ReadTask:
+    """Read a task's items; `limit` is how many at most, `seed` decides the order of options.
+
+    Raises ToolError when there is none that can be used."""
     most = min(filter(None, (limit, task.limit)), default=None)
     if task.kind == "math":
         found = read_problems(task.location(), question_key=task.question_key, answer_key=task.answer_key, limit=most)
@@ -57,7 +64,7 @@ def read_task(task: Task, limit: int | None = None) -> ReadTask:
         if isinstance(made, Rejected):
             rejected.append(made)
             continue
-        items.append(replace(made, id=unique_id(made.id, seen)))
+        items.append(_in_order(replace(made, id=unique_id(made.id, seen)), seed))
         if len(items) == most:
             break
     if not items:
@@ -91,6 +98,15 @@ def _guidance(task: Task, row: Row) -> Item | Rejected:
         if not accepted:
             return _rejected(row, "no text to match; pass --answer-key or fix the row")
         return Item(task.name, "match", name, question, accepted[0], groups=_groups(data), accepted=accepted)
+    if task.kind in ("choice", "instructions"):
+        try:
+            return (
+                _choice(task, row, name, question)
+                if task.kind == "choice"
+                else _instructions(task, row, name, question)
+            )
+        except ValueError as error:
+            return _rejected(row, str(error))
     if task.kind == "safety":
         label = LABELS.get(str(data.get("label", data.get("expected", ""))).strip().lower())
         if label is None:
@@ -109,6 +125,30 @@ def _guidance(task: Task, row: Row) -> Item | Rejected:
         task.name, "tutor", name, question, answer or None, reasoning, None, mode, grade, attempt,
         _groups({**data, "mode": mode, "grade": grade}),
     )  # fmt: skip
+
+
+def _choice(task: Task, row: Row, name: str, question: str) -> Item:
+    """In the order of the row; raises ValueError for options that cannot be used."""
+    texts, right = options_of(row.data, task.answer_key)
+    groups = _groups(row.data)
+    return Item(task.name, "choice", name, question, LETTERS[right], groups=groups, options=tuple(texts))
+
+
+def _in_order(item: Item, seed: int) -> Item:
+    """With its options in the order in which they are shown, where it has any."""
+    if not item.options:
+        return item
+    given = list(item.options), LETTERS.index(item.answer or "A")
+    texts, right = permuted(given, seed, f"{item.task}/{item.id}")
+    where = {**item.groups, "right_option": [LETTERS[right]]}
+    kept = texts is given[0]  # a permutation may leave all where they are
+    return replace(item, options=tuple(texts), answer=LETTERS[right], groups=where, permuted=not kept)
+
+
+def _instructions(task: Task, row: Row, name: str, question: str) -> Item:
+    found = instructions_of(row.data)
+    groups = {**_groups(row.data), "instruction": list(dict.fromkeys(one["id"] for one in found))}
+    return Item(task.name, "instructions", name, question, groups=groups, instructions=found)
 
 
 def _judged(task: Task, row: Row, name: str, question: str) -> Item | Rejected:
@@ -160,7 +200,9 @@ def messages_of(item: Item, profile: Profile) -> list[Message]:
     """What a model that takes messages is asked."""
     if item.kind in ("math", "match"):
         return question_messages(profile, item.question)
-    if item.kind in ("safety", "judged"):
+    if item.kind == "choice":
+        return question_messages(profile, asked(item.question, item.options))
+    if item.kind in ("safety", "judged", "instructions"):
         return [Message("user", item.question)]
     said = f"{item.question}\n\nMy work so far: {item.attempt}" if item.attempt else item.question
     return [Message("system", TUTOR_SYSTEM[item.mode or "hint"].format(grade=item.grade)), Message("user", said)]

@@ -6,6 +6,7 @@ last line of a sample counts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,11 @@ DrawKey = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One sample for one item: the text, or why there is none (`error` is the kind, `message` the words)."""
+    """One sample for one item: the text, or why there is none (`error` is the kind, `message` the words).
+
+    For multiple choice by log-probability: `scores` are those of the options in the order shown (natural logarithm),
+    `lengths` how many bytes each was scored over.
+    """
 
     task: str
     id: str
@@ -37,6 +42,8 @@ class Response:
     attempts: int = 1
     seconds: float = 0.0
     cached: bool = False
+    scores: Sequence[float] | None = None
+    lengths: Sequence[int] | None = None
 
     @property
     def key(self) -> DrawKey:

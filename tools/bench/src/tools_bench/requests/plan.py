@@ -44,7 +44,7 @@ class Plan:
 def make_plan(config: BenchConfig) -> Plan:
     """Read the suite and its data; raises ToolError when a task has no usable row."""
     suite = with_keys(_suite(config), config.data, config.question_key, config.answer_key)
-    tasks = [read_task(task, config.limit) for task in suite.tasks]
+    tasks = [read_task(task, config.limit, config.seed) for task in suite.tasks]
     for one in tasks:
         n_read = len(one.items) + len(one.rejected)
         settle(f"task '{one.task.name}'", n_read, one.rejected, one.unreadable, config.max_rejected)
