@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tools_bench.grading.choice import position_bias
 from tools_bench.grading.grade import Graded, metric_names
 from tools_bench.grading.metrics import EVALUATIONS, headline, metric_of
+from tools_bench.grading.positions import position_bias
 from tools_shared.files import csv_cells
 from tools_shared.runs.card import show_metric
 from tools_shared.stats import Interval, bootstrap_mean, wilson
