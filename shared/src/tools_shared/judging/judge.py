@@ -17,7 +17,8 @@ from tools_shared.errors import Incomplete, ToolError
 from tools_shared.files import write_json
 from tools_shared.judging.prices import BYTES_PER_TOKEN, Prices
 from tools_shared.judging.rubric import Criterion, Rubric
-from tools_shared.judging.verdicts import number, truth, verdicts_in, visible
+from tools_shared.judging.stated import read_logprobs, stated, token_texts
+from tools_shared.judging.verdicts import verdict
 from tools_shared.records import Message
 
 if TYPE_CHECKING:
@@ -41,6 +42,15 @@ class Question:
     shown: Mapping[str, Any]
     criteria: tuple[Criterion, ...] = ()
     draw: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the judge said: `{"score": float}`, `{criterion: bool}` or `{"better": "A"}`. `stated` are the probabilities
+    of yes that its own tokens have, by criterion, where they are known."""
+
+    said: dict[str, Any]
+    stated: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -76,6 +86,8 @@ class Judge:
     spent: Spent = field(default_factory=Spent)
     before: Spent = field(default_factory=Spent)
     last_failure: str = ""
+    n_unanswered: int = 0
+    """Of those that failed, the requests that got no reply at all."""
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -85,9 +97,16 @@ class Judge:
     def ask(self, questions: Sequence[Question]) -> list[dict[str, Any] | None]:
         """The verdict on each question: `{"score": float}`, `{criterion: bool}` or `{"better": "A"}`; None for one that
         failed."""
-        verdicts: list[dict[str, Any] | None] = [None] * len(questions)
+        return [found and found.said for found in self._ask(questions, with_stated=False)]
+
+    def ask_stated(self, questions: Sequence[Question]) -> list[Verdict | None]:
+        """As `ask`, with the probabilities that the judge's tokens have, where the engine or the server gives them."""
+        return self._ask(questions, with_stated=True)
+
+    def _ask(self, questions: Sequence[Question], with_stated: bool) -> list[Verdict | None]:
+        verdicts: list[Verdict | None] = [None] * len(questions)
         ask = self._over_http if self.rubric.judge.endpoint else self._here
-        ask(questions, verdicts)
+        ask(questions, verdicts, with_stated)
         self._check_failures()
         return verdicts
 
@@ -95,11 +114,6 @@ class Judge:
         """Write what has been spent; one thread at a time, so that no older count replaces a newer one."""
         with self._lock:
             write_json(path, vars(self.spent))
-
-    def _messages(self, question: Question) -> list[Message]:
-        # As JSON, so that no reply can end its own quotation.
-        shown = json.dumps(question.shown, ensure_ascii=False, indent=1, default=str)
-        return [Message("system", self.rubric.system(question.criteria)), Message("user", shown)]
 
     # Over HTTP
 
@@ -117,10 +131,10 @@ class Judge:
             concurrency=options.concurrency,
             timeout=options.timeout,
             max_retries=options.retries,
-            habits=Habits(say, may_drop=("temperature", "response_format")),
+            habits=Habits(say, may_drop=("temperature", "response_format", "logprobs")),
         )
 
-    def _over_http(self, questions: Sequence[Question], verdicts: list[dict[str, Any] | None]) -> None:
+    def _over_http(self, questions: Sequence[Question], verdicts: list[Verdict | None], with_stated: bool) -> None:
         from tools_shared.engines.http.chat import ChatApi
         from tools_shared.engines.http.reply_cache import ReplyCache
         from tools_shared.engines.http.transport import Request, post_all
@@ -136,7 +150,9 @@ class Judge:
 
         def requests(cache: ReplyCache | None) -> Iterator[Request]:
             for i, question in enumerate(questions):
-                body = api.body(self._messages(question), params, self.rubric.name, question.draw)
+                body = api.body(messages_of(self.rubric, question), params, self.rubric.name, question.draw)
+                if with_stated:
+                    body["logprobs"] = True
                 if self.rubric.judge.schema:
                     body["response_format"] = self.rubric.response_format(question.criteria)
                 known = cache is not None and cache.get(self.server.url, body, question.draw) is not None
@@ -186,7 +202,7 @@ class Judge:
             "rubric and run the same command to resume"
         )
 
-    def _noted(self, api: ChatApi, question: Question, reply: Reply, most: tuple[float, int]) -> dict[str, Any] | None:
+    def _noted(self, api: ChatApi, question: Question, reply: Reply, most: tuple[float, int]) -> Verdict | None:
         said = None if reply.failure is not None else self._said_by(api, reply.data, question)
         with self._lock:
             self._reserved -= most[0]
@@ -199,8 +215,9 @@ class Judge:
                 self._charge(api, reply.data, most)
             if said is None:
                 self.spent.n_failed += 1
+                self.n_unanswered += reply.failure is not None
                 self.last_failure = self._why(api, reply)
-        return said
+        return None if said is None else Verdict(said, stated(*read_logprobs(reply.data), said))
 
     def _charge(self, api: ChatApi, data: Any, most: tuple[float, int]) -> None:
         """What a reply cost; where the server counts nothing, the most that it could have."""
@@ -251,40 +268,32 @@ class Judge:
 
         return open_engine(resolve(self.rubric.judge.model or ""), LocalEngineConfig())
 
-    def _here(self, questions: Sequence[Question], verdicts: list[dict[str, Any] | None]) -> None:
+    def _here(self, questions: Sequence[Question], verdicts: list[Verdict | None], with_stated: bool) -> None:
         from tools_shared.prompts import PROFILES, render_prompt
 
         plain = replace(PROFILES["boxed"], template_options={})
-        prompts = [render_prompt(self.engine.tokenizer, plain, self._messages(q)) for q in questions]
+        prompts = [render_prompt(self.engine.tokenizer, plain, messages_of(self.rubric, q)) for q in questions]
         keys = [f"{self.rubric.name}@{question.draw}" for question in questions]
-        drawn = self.engine.generate(prompts, self._params(), keys=keys)
+        params = replace(self._params(), logprobs=with_stated)
+        drawn = self.engine.generate(prompts, params, keys=keys)
         for i, (completion,) in enumerate(drawn):
-            verdicts[i] = verdict(completion.text, self.rubric, questions[i].criteria)
+            said = verdict(completion.text, self.rubric, questions[i].criteria)
+            if said is not None:
+                tokens = token_texts(self.engine.tokenizer, completion) if completion.logprobs else []
+                verdicts[i] = Verdict(said, stated(tokens, completion.logprobs or (), said))
             with self._lock:
                 self.spent.n_asked += 1
                 self.spent.tokens_in += len(prompts[i].token_ids)
                 self.spent.tokens_out += completion.n_tokens or 0
-                if verdicts[i] is None:
+                if said is None:
                     self.spent.n_failed += 1
                     self.last_failure = f"no verdict of the rubric's form in the reply: {completion.text[:80]!r}"
 
 
-def verdict(text: str, rubric: Rubric, criteria: Sequence[Criterion]) -> dict[str, Any] | None:
-    """The verdict in a judge's reply; None where there is none of the rubric's form, or several that differ. A closed
-    block of thinking before it is not looked at."""
-    found = list(verdicts_in(visible(text), lambda one: _read(one, rubric, criteria)))
-    return found[0] if found and all(one == found[0] for one in found) else None
-
-
-def _read(found: Mapping[str, Any], rubric: Rubric, criteria: Sequence[Criterion]) -> dict[str, Any] | None:
-    if rubric.kind == "score":
-        score = number(found.get("score"))
-        return {"score": score} if score is not None and rubric.scale[0] <= score <= rubric.scale[1] else None
-    if rubric.kind == "pairwise":
-        better = str(found.get("better", "")).strip().upper()
-        return {"better": better} if better in ("A", "B", "TIE") else None
-    said = {one.name: truth(found.get(one.name)) for one in criteria}
-    return said if None not in said.values() else None
+def messages_of(rubric: Rubric, question: Question) -> list[Message]:
+    """What the judge is asked: the rubric, and what it judges as JSON, so that no reply can end its own quotation."""
+    shown = json.dumps(question.shown, ensure_ascii=False, indent=1, default=str)
+    return [Message("system", rubric.system(question.criteria)), Message("user", shown)]
 
 
 def cache_path() -> Path:

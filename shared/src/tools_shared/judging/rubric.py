@@ -25,6 +25,7 @@
       budget: 5                    # money; the run stops, resumable, before it is exceeded
       budget_tokens: 10000000
       cache: true
+      agreement: artifacts/judge   # a run, or a file, with the judge's measured agreement, where it is kept elsewhere
 
 Rewards of every kind are between 0 and 1.
 """
@@ -76,6 +77,7 @@ class JudgeOptions:
     budget: float | None = None
     budget_tokens: int | None = None
     cache: bool = True
+    agreement: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,12 @@ class Rubric:
     def sha256(self) -> str:
         """Which rubric this is: a hash of what decides a verdict."""
         told = asdict(self) | {"judge": {n: getattr(self.judge, n) for n in ("model", "temperature", "max_tokens")}}
+        return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+
+    @property
+    def asked_sha256(self) -> str:
+        """Which question this is, whoever is asked: a hash of what the judge reads, without the rubric's name."""
+        told = {name: value for name, value in asdict(self).items() if name not in ("name", "judge")}
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
     def words(self) -> set[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
+
+from tools_shared.judging.rubric import Criterion, Rubric
 
 T = TypeVar("T")
 
@@ -21,6 +23,29 @@ def visible(text: str) -> str:
     """What a reader sees: without a closed block of thinking before it."""
     before, end, after = text.partition(_THINK_END)
     return after if end else before
+
+
+def verdict(text: str, rubric: Rubric, criteria: Sequence[Criterion]) -> dict[str, Any] | None:
+    """The verdict in a judge's reply; None where there is none of the rubric's form, or several that differ. A closed
+    block of thinking before it is not looked at."""
+    return agreed(text, lambda one: _read(one, rubric, criteria))
+
+
+def agreed(text: str, read: Callable[[dict[str, Any]], T | None]) -> T | None:
+    """What `read` makes of the verdict in a reply; None where there is none, or several that differ."""
+    found = list(verdicts_in(visible(text), read))
+    return found[0] if found and all(one == found[0] for one in found) else None
+
+
+def _read(found: Mapping[str, Any], rubric: Rubric, criteria: Sequence[Criterion]) -> dict[str, Any] | None:
+    if rubric.kind == "score":
+        score = number(found.get("score"))
+        return {"score": score} if score is not None and rubric.scale[0] <= score <= rubric.scale[1] else None
+    if rubric.kind == "pairwise":
+        better = str(found.get("better", "")).strip().upper()
+        return {"better": better} if better in ("A", "B", "TIE") else None
+    said = {one.name: truth(found.get(one.name)) for one in criteria}
+    return said if None not in said.values() else None
 
 
 def verdicts_in(text: str, read: Callable[[dict[str, Any]], T | None]) -> Iterator[T]:

@@ -16,6 +16,7 @@ returns its own scale.
 | `tiered-format` | 3 for a well-formed completion, else 0 |
 | `tiered-tags` | for each of the profile's tags +0.5 where it occurs exactly once, else -1 |
 | `tiered-answer` | 5 equal, 2 within 10 %, 1.5 within 20 %, -2.5 wrong, -4.5 not a number, -2 no answer or several |
+| `agrees` | for judges: the share of a verdict that agrees with the label, 0 for one not in the rubric's form |
 
 An empty answer and a placeholder (`...`, `your answer`) are no answer, and a completion with one, or with two answers,
 is not well formed. Gold answers may be text, numbers or a list of one; where there is none that can be read, there is

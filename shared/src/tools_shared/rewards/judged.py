@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from tools_shared import processes
 from tools_shared.console import say
 from tools_shared.errors import ToolError, UnusableError
+from tools_shared.judging.agreement import agreement_line
 from tools_shared.judging.bias import copied, rank_correlation, repetition
 from tools_shared.judging.judge import LONGEST_REPLY, Judge, Question, Spent, check_judge
 from tools_shared.judging.rubric import Criterion, Rubric, criteria_of, load_rubric
@@ -184,8 +185,14 @@ class JudgeReward(Reward):
     def inputs(self) -> list[tuple[str, str, str]]:
         return [(f"rubric {self.rubric.name}", str(self.path), self.rubric.sha256)]
 
+    def agreement(self) -> str:
+        """How far the judge agrees with people's labels, in one line."""
+        return agreement_line(self.rubric, self.path)
+
     def attach(self, folder: Path) -> None:
-        """Go on from what judging has cost in a run before it was interrupted, and note it there from now on."""
+        """Say how far the judge agrees with people; go on from what judging has cost in a run before it was
+        interrupted, and note it there from now on."""
+        say(f"{self.name}: {self.agreement()}")
         name = self.rubric.name.replace("/", "_")
         rank = f"-{processes.rank()}" if processes.rank() else ""
         self.memory.file = folder / f"judge-{name}{rank}.json"

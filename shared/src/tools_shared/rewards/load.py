@@ -24,6 +24,7 @@ from tools_shared.rewards.named import (
 )
 
 DEFAULT_REWARD = "verified"
+AGREES = "agrees"
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,13 @@ def _load(spec: str, profile: Profile, length_limit: int) -> list[Reward]:
     if colon and kind in ("judge", "model", "code"):
         return [_opinion(spec, kind, rest, profile)]
     name, _, weight = spec.partition(":")
+    if name == AGREES:
+        from tools_shared.rewards.agrees import AgreesReward
+
+        return [AgreesReward(name, _weight(spec, weight))]
     parts = PRESETS.get(name, (name,))
     if name not in PRESETS and name not in SCORES:
-        known = ", ".join([*SCORES, *PRESETS])
+        known = ", ".join([*SCORES, *PRESETS, AGREES])
         raise ToolError(
             f"--reward {spec}: '{name}' is unknown; use one of {known}, judge:RUBRIC.yaml, model:PATH, code:python, or "
             "file.py:function"

@@ -6,6 +6,7 @@ import click
 
 from tools_bench import __version__
 from tools_bench.config import (
+    AgreementConfig,
     BenchConfig,
     BudgetConfig,
     CompareConfig,
@@ -127,6 +128,25 @@ def rescore(as_json: bool, **options) -> None:
 
     config, invocation = resolve(RescoreConfig, options, __version__)
     show_run(run_rescore(config, invocation), as_json)
+
+
+@main.command()
+@click.argument("rubric", required=True)
+@config_options(AgreementConfig, leave_out=("rubric",))
+def agreement(as_json: bool, **options) -> None:
+    """Measure the judge of RUBRIC against people's labels: balanced accuracy, kappa, calibration, beside baselines.
+
+    The result is kept with the judge and printed beside its scores.
+
+    \b
+    tools-bench agreement refusal.yaml --data labelled.jsonl
+    tools-bench agreement refusal.yaml --model artifacts/judge --data artifacts/verdicts/held_out.jsonl \\
+        --train-data artifacts/verdicts/train.jsonl
+    """
+    from tools_bench.agreement import run_agreement
+
+    config, invocation = resolve(AgreementConfig, options, __version__)
+    show_run(run_agreement(config, invocation), as_json)
 
 
 @main.group(cls=ToolGroup)

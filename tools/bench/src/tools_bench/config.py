@@ -12,6 +12,7 @@ from tools_shared.engines import EngineConfig, check_address, check_served
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
 from tools_shared.files.outputs import OverwriteConfig
+from tools_shared.judging.labels import LabelConfig
 from tools_shared.runs import RunConfig, check_file_name
 from tools_shared.sources import allowance
 
@@ -293,6 +294,26 @@ class RescoreConfig(RunConfig):
     HIDDEN: ClassVar[tuple[str, ...]] = ("resume",)
 
     run: str = option("", "The run directory.")
+
+
+@dataclass(frozen=True)
+class AgreementConfig(LabelConfig, RunConfig):
+    """Measure a judge against people's labels."""
+
+    TOOL: ClassVar[str] = "bench"
+
+    rubric: str = option("", "The rubric's YAML file.")
+    model: str | None = option(
+        None, "Judge with this run or model, loaded here, instead of the rubric's own.", panel="Model"
+    )
+    train_data: str | None = option(
+        None, "Labelled replies on which the baselines (majority, length) are chosen. Default: those of --data."
+    )
+    max_rejected: str = option(allowance.DEFAULT, allowance.HELP, identity=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        allowance.allowed_of(self.max_rejected, 1)
 
 
 @dataclass(frozen=True)

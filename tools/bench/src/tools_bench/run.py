@@ -40,6 +40,7 @@ from tools_shared.engines.http.habits import Habits
 from tools_shared.engines.http.reply_cache import ReplyCache
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, write_json, write_jsonl
+from tools_shared.judging.agreement import NOT_MEASURED
 from tools_shared.judging.prices import Prices
 from tools_shared.rewards.judged import JudgeReward
 from tools_shared.runs import Draft, draft, finished, read_manifest
@@ -193,12 +194,15 @@ def _judge_facts(
         cost_of_judging["tokens_out"] += reward.judge.spent.tokens_out
         cost_of_judging["spent"] += reward.judge.spent.money
     models = [config.judge_model, *(reward.rubric.judge.model for reward in rewards)]
+    lines = [f"{reward.rubric.name}: {reward.agreement()}" for reward in rewards]
+    if config.judge_endpoint is not None:
+        lines.append(f"the built-in rubrics: {NOT_MEASURED}")
     told = {
         "model": ", ".join(dict.fromkeys(model for model in models if model)),
         "endpoint": config.shown("judge_endpoint"),
         "rubrics": digest([rubrics_sha256(), *(r.rubric.sha256 for r in rewards)]) if rewards else rubrics_sha256(),
     }
-    return {**told, **found, "effort": cost_of_judging}
+    return {**told, "agreement_with_labels": lines, **found, "effort": cost_of_judging}
 
 
 def write_outputs(folder: Path, csv_path: Path, results: dict[str, Any], graded: Sequence[Graded]) -> None:

@@ -7,7 +7,7 @@ from click.core import ParameterSource
 
 from tools_shared.cli import ToolCommand, config_options, resolve, show_run
 from tools_traces import __version__
-from tools_traces.config import MergeConfig, TracesConfig
+from tools_traces.config import MergeConfig, TracesConfig, VerdictsConfig
 
 
 class _Sampler(ToolCommand, click.Group):
@@ -62,3 +62,21 @@ def merge(as_json: bool, **options) -> None:
 
     config, invocation = resolve(MergeConfig, options, __version__)
     show_run(merge_runs(config, invocation), as_json)
+
+
+@main.command()
+@click.argument("rubric", required=True)
+@config_options(VerdictsConfig, leave_out=("rubric",))
+def verdicts(as_json: bool, **options) -> None:
+    """Make training rows for a judge from replies that people have judged: SFT and GRPO rows, and a held-out part.
+
+    \b
+    tools-traces verdicts refusal.yaml --data labelled.jsonl --output-dir artifacts/verdicts
+    tools-sft --base-model Qwen/Qwen3-0.6B --data artifacts/verdicts/sft.jsonl --no-eval \\
+        --profile artifacts/verdicts/profile.yaml --output-dir artifacts/judge
+    tools-bench agreement refusal.yaml --model artifacts/judge --data artifacts/verdicts/held_out.jsonl
+    """
+    from tools_traces.verdicts import make_verdicts
+
+    config, invocation = resolve(VerdictsConfig, options, __version__)
+    show_run(make_verdicts(config, invocation), as_json)

@@ -10,8 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 from tools_shared.config import Sources, option, parse_shard, source_option
 from tools_shared.engines import EngineConfig, check_served
 from tools_shared.errors import ToolError
+from tools_shared.judging.labels import LabelConfig
 from tools_shared.processes.ray_map import RayConfig
 from tools_shared.runs import RunConfig, check_file_name
+from tools_shared.sources import allowance
 from tools_shared.states.steps import parse_delimiter, parse_layers
 
 DEFAULT_SIZE = 2048
@@ -244,3 +246,24 @@ class MergeConfig(RunConfig):
     HIDDEN: ClassVar[tuple[str, ...]] = ("resume",)
 
     runs: tuple[str, ...] = option((), "The shards' run directories.")
+
+
+@dataclass(frozen=True)
+class VerdictsConfig(LabelConfig, RunConfig):
+    """Make the rows that a judge is trained on."""
+
+    TOOL: ClassVar[str] = "traces"
+    PANEL: ClassVar[str] = "Output"
+    HIDDEN: ClassVar[tuple[str, ...]] = ("resume",)
+
+    rubric: str = option("", "The rubric's YAML file.")
+    held_out: float = option(
+        0.3, "Share of the groups that is held out, for tools-bench agreement.", minimum=0, maximum=0.9
+    )
+    balance: bool = option(False, "Repeat training rows until each verdict is as frequent as the most frequent one.")
+    max_rejected: str = option(allowance.DEFAULT, allowance.HELP, identity=False, panel="Data")
+    seed: int = option(0, "Seed of the split and of the order of the rows.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        allowance.allowed_of(self.max_rejected, 1)

@@ -17,6 +17,8 @@ from tools_shared.stats import Interval, bootstrap_mean, wilson
 FILE = "benchmark_results.json"
 COLUMNS = ("task", "id", "sample", "kind", "outcome", "question", "gold", "answer", "text", "finish_reason", "error")
 FEWEST_IN_GROUP = 5
+JUDGED = ("judged_score", "correct_direction_rate")
+"""Metrics that a judge alone says: its agreement with people's labels is printed with them."""
 
 
 def rate(pairs: Sequence[tuple[Any, float]]) -> Interval:
@@ -131,6 +133,8 @@ def as_text(results: Mapping[str, Any]) -> str:
             lines.append(f" {star} {metric:<30} {show_metric(entry)}  ({arrow}{answered})")
             if "detector_agreement" in entry:
                 lines.append(f"     detector: {entry['detector_agreement']}")
+            if metric in JUDGED:
+                lines += [f"     judge: {line}" for line in results.get("judge", {}).get("agreement_with_labels", [])]
         if bias := evaluation.get("positions"):
             lines += _positions(bias)
         lines.append("")
