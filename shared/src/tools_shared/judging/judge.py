@@ -97,7 +97,7 @@ class Judge:
     def ask(self, questions: Sequence[Question]) -> list[dict[str, Any] | None]:
         """The verdict on each question: `{"score": float}`, `{criterion: bool}` or `{"better": "A"}`; None for one that
         failed."""
-        return [found and found.said for found in self._ask(questions, with_stated=False)]
+        return [None if one is None else one.said for one in self._ask(questions, with_stated=False)]
 
     def ask_stated(self, questions: Sequence[Question]) -> list[Verdict | None]:
         """As `ask`, with the probabilities that the judge's tokens have, where the engine or the server gives them."""
