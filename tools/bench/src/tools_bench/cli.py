@@ -169,6 +169,19 @@ def fetch_data(as_json: bool, **options) -> None:
     show_either({"files": lines}, "\n".join(lines), as_json)
 
 
+@data.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_data(as_json: bool) -> None:
+    """List the suites that come with the package: kind, questions, what they can tell, source, pin, licence.
+
+    \b
+    tools-bench data list
+    """
+    from tools_bench.requests.catalogue import as_markdown, catalogue
+
+    show_either({"suites": catalogue()}, as_markdown(), as_json)
+
+
 @data.command("verify")
 @config_options(DataConfig)
 def verify_data(as_json: bool, **options) -> None:

@@ -172,8 +172,8 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
     model_name: str | None = option(None, "Name of the results, and of the model on the server.", panel="Server")
     suite: str | None = option(
         None,
-        "quick, standard, comprehensive, or a YAML file. The default is the suite of --compare, else only --data, else "
-        "standard.",
+        "A suite by name (quick, standard, aime25, mmlu_pro ...; tools-bench data list), or a YAML file. The default "
+        "is that of --compare, else only --data, else standard.",
         panel="Data",
     )
     api: Literal["auto", "openai", "chat", "template"] = option(
@@ -191,7 +191,8 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
     response_path: str | None = option(None, "Path to the text in a reply: choices.0.message.content", panel="Server")
     data: tuple[str, ...] = option(
         (),
-        "Your own items: PATH, KIND=PATH (math, match, tutor, safety), or TASK=PATH of --suite. Repeatable.",
+        "Your own items: PATH, KIND=PATH (math, match, choice, instructions, tutor, safety), or TASK=PATH of --suite. "
+        "Repeatable.",
         aliases=("datasets",),
         panel="Data",
     )

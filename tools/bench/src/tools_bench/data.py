@@ -8,7 +8,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from tools_bench.requests.pins import HUB, check_rows, names_commit, rows_sha256
-from tools_bench.requests.suite import DATA_SCHEME, Suite, Task, data_dir, load_suite
+from tools_bench.requests.suite import DATA_SCHEME, Suite, Task, data_dir, load_suite, pins_file
 from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, sha256_file
@@ -59,9 +59,9 @@ def _checked(task: Task) -> str:
         return f"{task.source}: {'as pinned' if task.sha256 else 'with the suite, not pinned'}"
     path = path_of(task)
     if not path.exists():
-        raise ToolError(f"{path} is missing")
+        raise ToolError(f"{path} is missing{f'; get it from {task.home}' if task.home else ''}")
     if task.sha256 is None:
-        raise ToolError(f"{path} is not pinned: write its sha256 into the suite ({sha256_file(path)})")
+        raise ToolError(f"{path} is not pinned: {_pin_line(task, sha256_file(path))}")
     if (found := sha256_file(path)) != task.sha256:
         raise ToolError(f"{path} differs from the pinned file (sha256 {found[:16]}, expected {task.sha256[:16]})")
     return f"{path}: as pinned"
@@ -71,12 +71,16 @@ def _checked_rows(task: Task) -> str:
     if not names_commit(task.source):
         raise ToolError(f"{task.source} is not pinned: a branch or tag can move; name the commit with &revision=")
     if task.sha256 is None:
-        raise ToolError(
-            f"{task.source} is pinned by its commit only: write the sha256 of its rows into the suite "
-            f"({rows_sha256(task.source)})"
-        )
+        raise ToolError(f"{task.source} is pinned by its commit only: {_pin_line(task, rows_sha256(task.source))}")
     check_rows(task.source, task.sha256)
     return f"{task.source}: rows as pinned"
+
+
+def _pin_line(task: Task, sha256: str) -> str:
+    """The line that pins a task, and where to write it."""
+    if task.suite is None:
+        return f"write the sha256 of its rows into the suite ({sha256})"
+    return f'add this line to {pins_file()}: {task.suite}/{task.name}: "{sha256}"'
 
 
 def path_of(task: Task) -> Path:

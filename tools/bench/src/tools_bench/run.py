@@ -30,7 +30,16 @@ from tools_bench.requests.collect import CollectGuard, cost, from_endpoint, from
 from tools_bench.requests.facts import describe_run, effort, hashes
 from tools_bench.requests.journal import FILE as RESPONSES
 from tools_bench.requests.journal import DrawKey, Response, ResponseJournal
-from tools_bench.requests.plan import Plan, api_of, display_name, make_plan, run_folder, server_of, tells_format
+from tools_bench.requests.plan import (
+    Plan,
+    api_of,
+    display_name,
+    make_plan,
+    run_folder,
+    server_of,
+    tells_format,
+    what_it_tells,
+)
 from tools_shared.cli import Invocation
 from tools_shared.config import digest
 from tools_shared.console import say
@@ -67,6 +76,8 @@ def run_benchmark(config: BenchConfig, invocation: Invocation) -> Manifest:
 
 def _make(folder: Path, config: BenchConfig, invocation: Invocation, baseline: Side | None) -> Manifest:
     plan = make_plan(config)
+    for line in what_it_tells(plan):
+        say(line)
     if baseline is not None and baseline.graded is not None:  # before a request is paid for
         differs = differing(baseline.results["hashes"], hashes(config, plan))
         refuse_unlike(baseline.name, display_name(config.model, config.model_name), differs, config.allow_mismatch)
@@ -217,7 +228,8 @@ def write_outputs(folder: Path, csv_path: Path, results: dict[str, Any], graded:
 def dry_run(config: BenchConfig) -> str:
     """What `run` would ask, and the most that it can cost."""
     plan = make_plan(config)
-    lines = [f"{task.task.name}: {len(task.items)} items, {len(task.rejected)} rows rejected" for task in plan.tasks]
+    lines = what_it_tells(plan)
+    lines += [f"{task.task.name}: {len(task.items)} items, {len(task.rejected)} rows rejected" for task in plan.tasks]
     n = len(plan.items) * plan.params.n
     lines.append(f"{n} requests into {run_folder(config)}")
     if config.endpoint is not None:

@@ -10,6 +10,7 @@ from typing import Any
 from tools_bench.grading.grade import Graded, metric_names
 from tools_bench.grading.metrics import EVALUATIONS, headline, metric_of
 from tools_bench.grading.positions import position_bias
+from tools_bench.requests.power import sentence
 from tools_shared.files import csv_cells
 from tools_shared.runs.card import show_metric
 from tools_shared.stats import Interval, bootstrap_mean, wilson
@@ -124,6 +125,8 @@ def headline_metrics(results: Mapping[str, Any]) -> dict[str, Any]:
 def as_text(results: Mapping[str, Any]) -> str:
     """`metrics.txt`: what a person reads after a run."""
     lines = [f"{results['model_name']} on suite {results['suite']}", ""]
+    lines += [sentence(name, power) for name, power in results.get("power", {}).items()]
+    lines += [""] if results.get("power") else []
     for name, evaluation in results["evaluations"].items():
         lines.append(f"{name}: {evaluation['total']} items; {_counts(evaluation['outcomes'])}")
         for metric, entry in evaluation["intervals"].items():

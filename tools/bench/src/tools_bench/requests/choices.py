@@ -61,9 +61,10 @@ def options_of(data: Mapping[str, Any], answer_key: str | None = None) -> Option
     texts = _without_letters([str(text).strip() for text in texts])
     if not 2 <= len(texts) <= len(LETTERS):
         raise ValueError(f"{len(texts)} options; there have to be 2 to {len(LETTERS)}")
-    if "" in texts or len(set(texts)) < len(texts):
-        raise ValueError("an option is empty or stands there twice")
-    return texts, right if right is not None else _place(_given(data, answer_key), texts, labels)
+    right = right if right is not None else _place(_given(data, answer_key), texts, labels)
+    if not texts[right] or texts.count(texts[right]) > 1:
+        raise ValueError("the right option is empty or stands there twice")
+    return texts, right
 
 
 def permuted(options: Options, seed: int, name: str) -> Options:

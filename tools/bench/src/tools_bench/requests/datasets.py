@@ -53,7 +53,7 @@ def with_datasets(suite: Suite, given: Sequence[str]) -> Suite:
             tasks.append(Task(wanted, wanted, path))
             continue
         # A copy of the pinned file is the pinned file; the check stays off for data of the user's own.
-        tasks[chosen[0]] = replace(tasks[chosen[0]], source=path, sha256=None, url=None)
+        tasks[chosen[0]] = replace(tasks[chosen[0]], source=path, sha256=None, url=None, suite=None)
         for i in reversed(chosen[1:]):
             del tasks[i]
     return replace(suite, tasks=tuple(tasks))

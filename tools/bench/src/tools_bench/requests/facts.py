@@ -11,6 +11,7 @@ from tools_bench.grading.grade import grader_sha256
 from tools_bench.requests.items import messages_of
 from tools_bench.requests.journal import DrawKey, Response
 from tools_bench.requests.plan import Plan, api_of, display_name, suite_of, tells_format
+from tools_bench.requests.power import power_of
 from tools_bench.requests.suite import DEFAULT
 from tools_shared.config import digest
 
@@ -28,6 +29,7 @@ def describe_run(config: BenchConfig, plan: Plan) -> dict[str, Any]:
         "tells_format": tells_format(config),
         "hashes": hashes(config, plan),
         "grader": grader_sha256(),
+        "power": {t.task.name: power_of(len(t.items), plan.params.n) for t in plan.tasks if t.items},
         "chosen_metrics": {task.name: list(task.metrics) for task in plan.suite.tasks if task.metrics},
     }
 

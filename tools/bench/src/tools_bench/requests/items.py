@@ -12,7 +12,7 @@ from tools_bench.requests.choices import LETTERS, asked, options_of, permuted
 from tools_bench.requests.instructions import instructions_of
 from tools_bench.requests.item import Item
 from tools_bench.requests.suite import MODES, Task
-from tools_shared.errors import ToolError
+from tools_shared.errors import ToolError, UnusableError
 from tools_shared.judging import load_rubric
 from tools_shared.prompts import Profile, question_messages
 from tools_shared.records import Message, Problem, Rejected, Row
@@ -20,6 +20,7 @@ from tools_shared.sources import as_list, id_of, lookup, read_problems, read_row
 from tools_shared.sources.allowance import unreadable
 
 QUESTIONS = ("question", "prompt", "Question", "problem", "Problem", "query", "instruction", "goal")
+LEFT_OUT = "left out by the suite"
 LABELS = {"safe": "safe", "unsafe": "unsafe", "answer": "safe", "refuse": "unsafe"}
 ANSWERS = ("answers", "answer", "Answer", "accepted", "target")
 GROUPS = (
@@ -45,6 +46,7 @@ class ReadTask:
     items: list[Item]
     rejected: list[Rejected]
     unreadable: list[Rejected] = field(default_factory=list)
+    n_left_out: int = 0
 
 
 def read_task(task: Task, limit: int | None = None, seed: int = 0) -> ReadTask:
@@ -53,13 +55,15 @@ def read_task(task: Task, limit: int | None = None, seed: int = 0) -> ReadTask:
     Raises ToolError when there is none that can be used."""
     most = min(filter(None, (limit, task.limit)), default=None)
     if task.kind == "math":
-        found = read_problems(task.location(), question_key=task.question_key, answer_key=task.answer_key, limit=most)
-        items = [_math(task, problem) for problem in found.items]
-        return ReadTask(task, items, found.rejected, unreadable(found.items))
+        return _read_math(task, most)
     items = []
+    n_left_out = 0
     rejected: list[Rejected] = []
     seen: set[str] = set()
     for row in read_rows(task.location()):
+        if isinstance(row, Row) and _is_left_out(task, row.data):
+            n_left_out += 1
+            continue
         made = row if isinstance(row, Rejected) else _guidance(task, row)
         if isinstance(made, Rejected):
             rejected.append(made)
@@ -70,7 +74,28 @@ def read_task(task: Task, limit: int | None = None, seed: int = 0) -> ReadTask:
     if not items:
         first = f"; first: line {rejected[0].origin.line}: {rejected[0].reason}" if rejected else ""
         raise ToolError(f"{task.source}: no row that task '{task.name}' ({task.kind}) can use{first}")
-    return ReadTask(task, items, rejected)
+    return ReadTask(task, items, rejected, n_left_out=n_left_out)
+
+
+def _read_math(task: Task, most: int | None) -> ReadTask:
+    def check(problem: Problem) -> None:
+        if _is_left_out(task, problem.row):
+            raise UnusableError(LEFT_OUT)
+
+    keys = {"question_key": task.question_key, "answer_key": task.answer_key}
+    found = read_problems(task.location(), **keys, limit=most, check=check)
+    items = [_math(task, problem) for problem in found.items]
+    rejected = [row for row in found.rejected if row.reason != LEFT_OUT]
+    return ReadTask(task, items, rejected, unreadable(found.items), len(found.rejected) - len(rejected))
+
+
+def _is_left_out(task: Task, data: Mapping[str, Any]) -> bool:
+    """Whether a field has a value that the suite leaves out; case, spaces and underscores aside."""
+
+    def word(value: Any) -> str:
+        return str(value).replace("_", " ").strip().casefold()
+
+    return any(word(data.get(key)) == word(value) for key, value in task.leave_out.items())
 
 
 def _math(task: Task, problem: Problem) -> Item:

@@ -15,6 +15,7 @@ from tools_bench.config import BenchConfig
 from tools_bench.requests.apis import Api, choose_api
 from tools_bench.requests.datasets import suite_of_datasets, with_datasets, with_keys
 from tools_bench.requests.items import Item, ReadTask, read_task
+from tools_bench.requests.power import power_of, sentence
 from tools_bench.requests.suite import DEFAULT, Suite, load_suite
 from tools_shared.console import say
 from tools_shared.engines import SamplingParams, extras_of
@@ -48,12 +49,19 @@ def make_plan(config: BenchConfig) -> Plan:
     for one in tasks:
         n_read = len(one.items) + len(one.rejected)
         settle(f"task '{one.task.name}'", n_read, one.rejected, one.unreadable, config.max_rejected)
+        if one.n_left_out:
+            say(f"task '{one.task.name}': {one.n_left_out} rows left out, as the suite says")
     if config.ids is not None:
         tasks = _chosen(tasks, config.ids)
     if config.samples > 1 and config.temperature == 0:
         say(f"--temperature 0: the {config.samples} samples of an item are identical; pass --temperature 0.8")
     params = SamplingParams(config.temperature, config.max_new_tokens, config.samples, config.top_p, seed=config.seed)
     return Plan(suite, tasks, _profile(config.model, config.profile, suite), params)
+
+
+def what_it_tells(plan: Plan) -> list[str]:
+    """A line for each task: what its questions can tell, before anything is asked."""
+    return [sentence(t.task.name, power_of(len(t.items), plan.params.n)) for t in plan.tasks if t.items]
 
 
 def _suite(config: BenchConfig) -> Suite:
