@@ -192,7 +192,10 @@ def test_the_budget_stops_before_it_is_spent(serve, tmp_path):
         (["--endpoint", "http://x/v1"], "--model-name is missing"),
         (["--endpoint", "http://x/v1", "--model-path", "demo"], "not both"),
         (["--model-name", "m", "--endpoint", "x/v1"], "is no address"),
-        (["--model-name", "m", "--endpoint", "http://x/v1", "--suite", "qick"], "no such suite: use comprehensive"),
+        (
+            ["--model-name", "m", "--endpoint", "http://x/v1", "--suite", "qick"],
+            "no such suite (did you mean 'quick'?)",
+        ),
         (["--model-name", "m", "--endpoint", "http://x/v1", "--datasets", "maths=x"], "did you mean 'math'?"),
         (["--model-name", "m", "--endpoint", "http://x/v1", "--ids", "math-99"], "no item 'math-99'"),
         (["--model-name", "m", "--endpoint", "http://x/v1", "--api-key-env", "NOT_SET_9"], "is not set"),

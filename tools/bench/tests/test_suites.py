@@ -1,4 +1,4 @@
-"""Every shipped suite, on rows of its shape and against a local server; what is pinned, and what a small set can tell."""
+"""Every shipped suite on rows of its shape against a local server; what is pinned, and what a small set can tell."""
 
 import json
 import re

@@ -159,7 +159,9 @@ def load_suite(name_or_file: str) -> Suite:
     known = shipped()
     path = BUILT_IN / f"{name_or_file}.yaml" if name_or_file in known else Path(name_or_file)
     if not path.is_file():
-        raise ToolError(f"--suite {name_or_file}: no such suite: use {', '.join(known)}, or a YAML file")
+        raise ToolError(
+            f"--suite {name_or_file}: no such suite{nearest(name_or_file, known)}; use {', '.join(known)}, or a YAML file"
+        )
     if path.suffix not in (".yaml", ".yml"):
         raise ToolError(
             f"--suite {name_or_file}: is not a suite (a YAML file); if it contains data, pass --data {path}"
