@@ -76,6 +76,8 @@ def run_benchmark(config: BenchConfig, invocation: Invocation) -> Manifest:
 
 def _make(folder: Path, config: BenchConfig, invocation: Invocation, baseline: Side | None) -> Manifest:
     plan = make_plan(config)
+    if config.endpoint is not None:
+        server_of(config)  # its options are wrong before anything is said
     for line in what_it_tells(plan):
         say(line)
     if baseline is not None and baseline.graded is not None:  # before a request is paid for

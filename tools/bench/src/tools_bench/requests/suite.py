@@ -159,9 +159,8 @@ def load_suite(name_or_file: str) -> Suite:
     known = shipped()
     path = BUILT_IN / f"{name_or_file}.yaml" if name_or_file in known else Path(name_or_file)
     if not path.is_file():
-        raise ToolError(
-            f"--suite {name_or_file}: no such suite{nearest(name_or_file, known)}; use {', '.join(known)}, or a YAML file"
-        )
+        close = nearest(name_or_file, known)
+        raise ToolError(f"--suite {name_or_file}: no such suite{close}; use {', '.join(known)}, or a YAML file")
     if path.suffix not in (".yaml", ".yml"):
         raise ToolError(
             f"--suite {name_or_file}: is not a suite (a YAML file); if it contains data, pass --data {path}"
