@@ -1,6 +1,6 @@
 """One way to sample completions, whatever samples them: `engine.generate(prompts, params)`."""
 
-from tools_shared.engines.open import check_engine, open_engine
+from tools_shared.engines.open import check_engine, open_engine, open_watched
 from tools_shared.engines.options import (
     EngineConfig,
     LocalEngineConfig,
@@ -26,5 +26,6 @@ __all__ = [
     "draw_key",
     "extras_of",
     "open_engine",
+    "open_watched",
     "prompts_of",
 ]

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tools_shared.engines.options import EngineConfig, LocalEngineConfig, extras_of
+from tools_shared.engines.stream import StreamingEngine
 from tools_shared.engines.types import Engine
 from tools_shared.errors import ToolError
 from tools_shared.models import ModelRef
 from tools_shared.prompts.ends import stop_ids
+
+if TYPE_CHECKING:
+    from tools_shared.pruning.watch import Watcher
 
 
 def open_engine(ref: ModelRef, config: LocalEngineConfig) -> Engine:
@@ -19,7 +24,20 @@ def open_engine(ref: ModelRef, config: LocalEngineConfig) -> Engine:
     return OPENERS.get(config.engine, _transformers)(ref, config)
 
 
-def _transformers(ref: ModelRef, config: LocalEngineConfig) -> Engine:
+def open_watched(ref: ModelRef, config: LocalEngineConfig, watcher: Watcher | None) -> Engine:
+    """An engine of this machine that samples by the rules of `--prune`; `open_engine` without them."""
+    if watcher is None:
+        return open_engine(ref, config)
+    if config.engine == "vllm":
+        from tools_shared.engines.vllm.engine import open_vllm
+
+        return open_vllm(ref, config, watcher=watcher)
+    engine = _transformers(ref, config)
+    engine.watcher = watcher
+    return engine
+
+
+def _transformers(ref: ModelRef, config: LocalEngineConfig) -> StreamingEngine:
     from tools_shared.engines.local.engine import TransformersEngine
     from tools_shared.models import load
 

@@ -15,12 +15,16 @@ from tools_shared.prompts import Prompt
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from tools_shared.pruning.watch import Watcher
+
 
 class StreamingEngine(ABC):
     """The `Engine` that a class with `stream` is."""
 
     tokenizer: PreTrainedTokenizerBase | None
     context_length: int | None
+    watcher: Watcher | None = None
+    """The rules of `--prune`, for samples with `SamplingParams.prune`."""
     n_under_way: int = 32
     """How many completions of one call of `generate` are under way."""
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tools_shared.errors import ToolError
 from tools_shared.prompts import Profile, Prompt, check_written, render_question
+from tools_shared.pruning.rules import Pruned
 from tools_shared.records import Problem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "pruned"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class SamplingParams:
     min_p: float = 0.0
     seed: int = 0
     logprobs: bool = False
+    prune: bool = False
+    """Whether the engine's rules of `--prune` may stop a sample."""
 
     def __post_init__(self) -> None:
         _require("temperature", self.temperature, self.temperature >= 0, "0 or more")
@@ -55,7 +58,10 @@ class Completion:
 
     `logprobs` (on request), one a token: under the model at the sampling temperature (1 when greedy), before
     top-k, top-p and min-p. `states` (on request) is the file of its hidden states: `tools_shared.states.vllm.taken`.
-    `n_told` is how many tokens a server counted, which sends no token ids.
+    `n_told` is how many tokens a server counted, which sends no token ids. `pruned` says why a completion with the
+    finish reason "pruned" was stopped; `steps` are the ends of its steps (tokens up to there) with the
+    probabilities that a rule's scorer gave them, `confidence` its new lowest group confidences with the tokens up to
+    there, each where a rule asks for it.
     """
 
     text: str
@@ -64,6 +70,9 @@ class Completion:
     logprobs: tuple[float, ...] | None = None
     states: Path | None = None
     n_told: int | None = None
+    pruned: Pruned | None = None
+    steps: tuple[tuple[int, float], ...] | None = None
+    confidence: tuple[tuple[int, float], ...] | None = None
 
     @property
     def n_tokens(self) -> int | None:
@@ -80,7 +89,14 @@ class Completion:
             values["finish_reason"],
             None if logprobs is None else tuple(logprobs),
             n_told=values.get("n_told"),
+            pruned=Pruned(**pruned) if (pruned := values.get("pruned")) else None,
+            steps=_pairs(values.get("steps")),
+            confidence=_pairs(values.get("confidence")),
         )
+
+
+def _pairs(found: Sequence[Sequence[Any]] | None) -> tuple[tuple[int, float], ...] | None:
+    return None if found is None else tuple((n, value) for n, value in found)
 
 
 def _always() -> bool:

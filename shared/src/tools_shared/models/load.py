@@ -21,6 +21,7 @@ from tools_shared.models.resolve import ModelRef
 from tools_shared.prompts.ends import set_ends
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -75,6 +76,14 @@ def load_config(ref: ModelRef) -> PreTrainedConfig:
 def context_length(config: PreTrainedConfig) -> int | None:
     """Most tokens that the model was made for, prompt and completion together; None when it does not say."""
     return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+
+def kv_bytes(config: PreTrainedConfig, dtype: torch.dtype) -> int:
+    """Bytes of one token's keys and values, in all layers."""
+    text = config.get_text_config()
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return 2 * text.num_hidden_layers * heads * head_size * dtype.itemsize
 
 
 def load(

@@ -13,12 +13,13 @@ from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
 from tools_shared.files.outputs import OverwriteConfig
 from tools_shared.judging.labels import LabelConfig
+from tools_shared.pruning.options import PruneConfig, check_prunes
 from tools_shared.runs import RunConfig, check_file_name
 from tools_shared.sources import allowance
 
 
 @dataclass(frozen=True)
-class EvaluateConfig(EvalConfig, EngineConfig, RunConfig):
+class EvaluateConfig(EvalConfig, EngineConfig, PruneConfig, RunConfig):
     """Evaluate one model on one test set."""
 
     TOOL: ClassVar[str] = "bench"
@@ -69,6 +70,9 @@ class EvaluateConfig(EvalConfig, EngineConfig, RunConfig):
             check_file_name("--output-file", self.output_file, taken=("samples.jsonl",))
         if self.scorer is not None and self.samples is None:
             raise ToolError("--scorer votes among samples; give --samples K too")
+        if self.prune and self.samples is None:
+            raise ToolError("--prune stops samples early; give --samples K too")
+        check_prunes(self.prune_rules, self.engine)
         check_served(self)
 
 

@@ -11,11 +11,13 @@ from tools_bench.grading.votes import vote
 from tools_shared.cli import Invocation
 from tools_shared.config import digest
 from tools_shared.console import say
-from tools_shared.engines import Engine, open_engine
+from tools_shared.engines import Engine, open_watched
 from tools_shared.engines.http.chat import HttpEngine
 from tools_shared.engines.http.reply_cache import ReplyCache
 from tools_shared.evaluation import describe, evaluate, read_test_problems, sampling_params, write_evaluation
 from tools_shared.models import ModelRef, choose_profile, resolve, weights_sha256
+from tools_shared.prompts import Profile
+from tools_shared.pruning.open import open_watcher
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.lineage import undeduplicated, warning
 from tools_shared.runs.read import Manifest
@@ -35,7 +37,7 @@ def run_evaluation(config: EvaluateConfig, invocation: Invocation) -> Manifest:
         run.reject(tests.rejected)
         if said := warning(undeduplicated(run.inputs)):
             say(said)
-        with _engine(run, config, ref) as engine:
+        with _engine(run, config, ref, profile) as engine:
             evaluation = evaluate(engine, tests.items, profile, sampling_params(config))
             write_evaluation(run, evaluation, csv_path=run.path / config.output_file if config.output_file else None)
             metrics = evaluation.metrics | vote(run, engine, tests.items, profile, config)
@@ -52,10 +54,11 @@ def _note_model(run: Draft, config: EvaluateConfig, ref: ModelRef) -> None:
 
 
 @contextmanager
-def _engine(run: Draft, config: EvaluateConfig, ref: ModelRef) -> Iterator[Engine]:
+def _engine(run: Draft, config: EvaluateConfig, ref: ModelRef, profile: Profile) -> Iterator[Engine]:
     """The engine; one that asks a server keeps its replies in the draft until the run is complete, so that a run which
     a server's failure ended resumes from there."""
-    engine = open_engine(ref, config)
+    watcher = open_watcher(config.prune_rules, ref, profile, config.samples or 1, config.dtype, config.device)
+    engine = open_watched(ref, config, watcher)
     if not isinstance(engine, HttpEngine):
         yield engine
         return

@@ -12,6 +12,7 @@ from tools_shared.engines import EngineConfig, check_served
 from tools_shared.errors import ToolError
 from tools_shared.judging.labels import LabelConfig
 from tools_shared.processes.ray_map import RayConfig
+from tools_shared.pruning.options import PruneConfig, check_prunes
 from tools_shared.runs import RunConfig, check_file_name
 from tools_shared.sources import allowance
 from tools_shared.states.steps import parse_delimiter, parse_layers
@@ -97,7 +98,7 @@ class OutputConfig(RunConfig):
 
 
 @dataclass(frozen=True)
-class TracesConfig(OutputConfig, EngineConfig, RayConfig):
+class TracesConfig(OutputConfig, EngineConfig, RayConfig, PruneConfig):
     """Verified traces of one model on one data set."""
 
     FIRST: ClassVar[tuple[str, ...]] = (
@@ -183,6 +184,7 @@ class TracesConfig(OutputConfig, EngineConfig, RayConfig):
         super().__post_init__()
         _ = self.shard_of, self.source, self.layer_numbers
         check_served(self)
+        check_prunes(self.prune_rules, self.engine)
         parse_delimiter(self.hidden_delimiter)
         if self.record_hidden:
             self._check_recording()
@@ -199,6 +201,8 @@ class TracesConfig(OutputConfig, EngineConfig, RayConfig):
             raise ToolError("--record-hidden is of every attempt, as it was drawn; add --emit graded --token-ids")
         if self.shard is not None:
             raise ToolError("--record-hidden: merge joins no states; leave --shard out, or extract after the merge")
+        if self.prune:
+            raise ToolError("--record-hidden: records the states of whole traces; leave --prune out")
         if self.min_p:
             raise ToolError(f"--min-p {self.min_p}: vLLM cannot keep states with it; use --top-p, or extract later")
 
@@ -209,6 +213,8 @@ class TracesConfig(OutputConfig, EngineConfig, RayConfig):
     def identity(self) -> dict[str, Any]:
         """What decides the result: by whom questions are shared out does not, nor how states would be recorded."""
         found = super().identity()
+        if not self.prune:
+            del found["prune"]
         if not self.record_hidden:
             found = {k: v for k, v in found.items() if k != "record_hidden" and not k.startswith("hidden_")}
         ray_engine = found.pop("ray_engine")

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from tools_shared.cli import Invocation
 from tools_shared.config import digest
 from tools_shared.console import progress, say
-from tools_shared.engines import check_fits, open_engine
+from tools_shared.engines import check_fits, open_watched
 from tools_shared.engines.vllm.engine import open_vllm
 from tools_shared.models import ModelRef, choose_profile, resolve
 from tools_shared.processes.ray_map import check_ray
 from tools_shared.prompts import Profile, Prompt, render_question
+from tools_shared.pruning.open import open_watcher
 from tools_shared.records import Problem
 from tools_shared.rewards import Reward
 from tools_shared.runs import Draft, default_output_dir, draft, finished
@@ -51,6 +52,8 @@ def sample(config: TracesConfig, invocation: Invocation) -> Manifest | None:
     profile = choose_profile(ref, config.profile)
     if config.scorer is not None:
         find_scorer(config.scorer)
+    if config.prune_rules is not None and config.prune_rules.scorer is not None:
+        find_scorer(config.prune_rules.scorer)
     if config.record_hidden:
         layers_of(config, ref)  # refuses before a draft is begun that the next try would stumble over
     accepted = load_accepted(config, profile)
@@ -114,7 +117,14 @@ def _here(
     accepted: Reward | None,
 ) -> _Drawing:
     """Sample with an engine of this process."""
-    engine = open_vllm(ref, config, layers_of(config, ref)) if config.record_hidden else open_engine(ref, config)
+    watcher = open_watcher(config.prune_rules, ref, profile, config.max_attempts, config.dtype, config.device)
+    if config.record_hidden:
+        engine = open_vllm(ref, config, layers_of(config, ref))
+    else:
+        engine = open_watched(ref, config, watcher)
+    for attempt in journal.attempts.values() if watcher else ():
+        lowest = attempt.confidence[-1][1] if attempt.confidence else None
+        watcher.remember(attempt.id, attempt.sample, None if attempt.pruned else attempt.answer, lowest)
     pairs = _rendered(engine.tokenizer, engine.context_length, profile, questions, config.max_new_tokens)
     grade, recorder = grader(profile, config.token_ids), None
     if accepted is not None and config.acceptance is not None:

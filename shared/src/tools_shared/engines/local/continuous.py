@@ -10,7 +10,7 @@ A slot keeps its prompt's keys and values until another prompt takes the place: 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,10 @@ from transformers.cache_utils import DynamicLayer
 
 from tools_shared.engines.local.prefill import PrefillReader, ReadPrompt
 from tools_shared.engines.local.sampling import log_probs, pick, uniforms
+from tools_shared.engines.local.watch import SlotWatch
 from tools_shared.engines.types import Draw, SamplingParams
+from tools_shared.pruning.rules import Pruned
+from tools_shared.pruning.watch import RunningTrace, Watcher
 
 STRIDE = 64
 """The columns of the cache are taken in these portions; sums over fewer depend on how many there are."""
@@ -83,6 +86,8 @@ class SlotRow:
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     stopped: bool = False
+    trace: RunningTrace | None = None
+    pruned: Pruned | None = None
 
 
 class SlotBatch:
@@ -96,8 +101,10 @@ class SlotBatch:
         stop_ids: frozenset[int],
         pad_id: int,
         read: PrefillReader,
+        watch: SlotWatch | None = None,
     ) -> None:
         self.model, self.params, self.stop_ids, self.pad_id, self.read = model, params, stop_ids, pad_id, read
+        self.watch = watch
         self.rows: list[SlotRow | None] = [None] * n_slots
         self.held: list[tuple[int, ...]] = [()] * n_slots
         self.n_drawn = torch.zeros(n_slots, dtype=torch.long, device=model.device)
@@ -128,7 +135,7 @@ class SlotBatch:
         self.n_drawn[slot] = 0
         if self.params.temperature:
             self.uniform[slot] = uniforms(self.params, [(draw.key, draw.sample)])[0].to(self.uniform.device)
-        self.rows[slot] = SlotRow(draw)
+        self.rows[slot] = SlotRow(draw, trace=self.watch.watcher.begin(draw) if self.watch else None)
 
     def _fill(self, ids: tuple[int, ...], slot: int) -> None:
         """The prompt's keys, values and next-token logits: copied from a slot that holds them, else read."""
@@ -162,7 +169,11 @@ class SlotBatch:
         """Sample a token in every running row; returns the rows that have ended, whose slots are free now."""
         uniform = self.uniform.gather(1, self.n_drawn[:, None]).squeeze(1)
         tokens = pick(self.logits, uniform, self.params)
+        if self.watch:
+            self.watch.see([row and row.trace for row in self.rows], tokens, self.logits)
         ended = self._note(tokens)
+        if self.watch:
+            ended += self._stop(self.watch.watcher)
         if self.n_running:
             self._advance(tokens)
         return ended
@@ -174,7 +185,7 @@ class SlotBatch:
             if row is None:
                 continue
             if not row.draw.is_wanted():
-                self.rows[slot] = None
+                self._leave(slot)
                 continue
             row.tokens.append(token)
             row.stopped = token in self.stop_ids
@@ -182,8 +193,24 @@ class SlotBatch:
                 row.logprobs.append(logprobs[slot])
             if row.stopped or len(row.tokens) == self.params.max_new_tokens:
                 ended.append(row)
-                self.rows[slot] = None
+                self._leave(slot)
         return ended
+
+    def _stop(self, watcher: Watcher) -> list[SlotRow]:
+        """The rows that a rule stops now."""
+        due = dict(watcher.due())
+        stopped = []
+        for slot, row in enumerate(self.rows):
+            if row is not None and row.trace in due:
+                row.pruned = due[row.trace]
+                stopped.append(row)
+                self._leave(slot)
+        return stopped
+
+    def _leave(self, slot: int) -> None:
+        row, self.rows[slot] = self.rows[slot], None
+        if self.watch and row is not None and row.trace is not None:
+            self.watch.watcher.leave(row.trace)
 
     def _advance(self, tokens: torch.Tensor) -> None:
         """Feed the tokens; a free slot is fed too, behind what it holds, and stays where it is."""
@@ -194,7 +221,7 @@ class SlotBatch:
         columns = torch.arange(self.frame.width, device=tokens.device)
         mask = torch.zeros(len(self.rows), self.frame.width, dtype=self.model.dtype, device=tokens.device)
         mask.masked_fill_(columns > positions[:, None], torch.finfo(self.model.dtype).min)
-        with _grouped(self.model):
+        with _grouped(self.model), self.watch.listening() if self.watch else nullcontext():
             output = self.model(
                 input_ids=tokens.where(running, self.pad_id)[:, None],
                 attention_mask=mask[:, None, None],
@@ -218,6 +245,8 @@ class SlotBatch:
         for name in ("n_drawn", "uniform", "logits", "first_logits"):
             setattr(self, name, getattr(self, name)[index])
         self.frame.positions = self.frame.positions[index]
+        if self.watch:
+            self.watch.keep(index)
         for layer in self.cache.layers:
             layer.keys, layer.values = layer.keys[index], layer.values[index]
 

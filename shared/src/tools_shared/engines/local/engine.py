@@ -16,9 +16,11 @@ import torch
 from tools_shared.engines.local.continuous import MIN_SLOTS, SlotBatch, SlotRow, has_slots
 from tools_shared.engines.local.fixed import StaticBatches, batches
 from tools_shared.engines.local.prefill import Ahead, OneByOne, PrefillReader
+from tools_shared.engines.local.watch import watching
 from tools_shared.engines.stream import StreamingEngine
 from tools_shared.engines.types import Completion, Draw, OnDraw, SamplingParams, Take, check_fits
-from tools_shared.models.load import context_length
+from tools_shared.errors import ToolError
+from tools_shared.models.load import context_length, kv_bytes
 from tools_shared.prompts.ends import stop_ids, text_of
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class TransformersEngine(StreamingEngine):
     def draw_all(self, draws: Sequence[Draw], params: SamplingParams, on_draw: OnDraw) -> None:
         """Prompts are read several at a time, longest first: what does not fit into the memory fails at once."""
         if not has_slots(self.model.config):
+            self._check_unwatched(params)
             self._static(draws, params, on_draw)
             return
         draws = sorted(draws, key=lambda draw: -len(draw.prompt.token_ids))
@@ -60,14 +63,18 @@ class TransformersEngine(StreamingEngine):
         if has_slots(self.model.config):
             self._stream(take, params, on_draw, max(n_slots, MIN_SLOTS), OneByOne(self.model))
             return
+        self._check_unwatched(params)
         while wave := list(iter(take, None)):
             _check_fit(wave, self.context_length, params)
             self._static(wave, params, on_draw)
 
     def _stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int, read: PrefillReader) -> None:
         may_shrink = isinstance(read, Ahead)  # else the number of slots is what a sample's bits depend on
-        with self._drawing():
-            batch = SlotBatch(self.model, n_slots, params, self.stop_ids, self.tokenizer.pad_token_id, read)
+        watcher = self.watcher if params.prune else None
+        with self._drawing(), watching(self.model, watcher) as watch:
+            batch = SlotBatch(self.model, n_slots, params, self.stop_ids, self.tokenizer.pad_token_id, read, watch)
+            if watcher is not None:
+                take = partial(watcher.next, take, on_draw)
             while True:
                 n_free = len(batch.free)
                 while n_free and (draw := take()) is not None:
@@ -80,6 +87,13 @@ class TransformersEngine(StreamingEngine):
                     batch.shrink()
                 for row in batch.step():
                     on_draw(row.draw, self._completion(row, params))
+
+    def _check_unwatched(self, params: SamplingParams) -> None:
+        if params.prune and self.watcher is not None:
+            raise ToolError(
+                f"--prune: a {type(self.model).__name__} has layers with a window or a state of their own, which are "
+                "sampled in fixed batches; leave --prune out, or take --engine vllm"
+            )
 
     def _static(self, draws: Sequence[Draw], params: SamplingParams, on_draw: OnDraw) -> None:
         with self._drawing():
@@ -106,18 +120,21 @@ class TransformersEngine(StreamingEngine):
         return max(MIN_SLOTS, min(MAX_SLOTS, wanted, self._token_budget() // widest))
 
     def _token_budget(self) -> int:
-        config = self.model.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        bytes_per_token = 2 * config.num_hidden_layers * heads * head_size * self.model.dtype.itemsize
-        return max(1, min(MAX_BATCH_TOKENS, int(MEMORY_SHARE * _free_memory(self.model.device) / bytes_per_token)))
+        token_bytes = kv_bytes(self.model.config, self.model.dtype)
+        return max(1, min(MAX_BATCH_TOKENS, int(MEMORY_SHARE * _free_memory(self.model.device) / token_bytes)))
 
     def _completion(self, row: SlotRow, params: SamplingParams) -> Completion:
+        text, told = text_of(self.tokenizer, row.tokens, self.stop_ids), {}
+        if self.watcher is not None and row.trace is not None:
+            if row.pruned is not None:
+                return self.watcher.completion(row.trace, row.pruned)
+            told = self.watcher.end(row.trace, text)
         return Completion(
-            text=text_of(self.tokenizer, row.tokens, self.stop_ids),
+            text=text,
             token_ids=tuple(row.tokens),
             finish_reason="stop" if row.stopped else "length",
             logprobs=tuple(row.logprobs) if params.logprobs else None,
+            **told,
         )
 
 

@@ -50,6 +50,14 @@ def _filter(probs_B_V: torch.Tensor, params: SamplingParams) -> torch.Tensor:
     return torch.zeros_like(probs_B_V).scatter(-1, index, ordered)
 
 
+def confidences(logits_B_V: torch.Tensor, top: int) -> torch.Tensor:
+    """DeepConf's token confidence of each row, shape (rows,), float32: minus the mean log-probability, at temperature
+    1, of its `top` likeliest tokens (arXiv 2508.15260, section 2)."""
+    logits = logits_B_V.float()
+    likeliest = logits.topk(min(top, logits.shape[-1]), dim=-1).values
+    return torch.logsumexp(logits, dim=-1) - likeliest.mean(dim=-1)
+
+
 def log_probs(logits_B_V: torch.Tensor, tokens_B: torch.Tensor, params: SamplingParams) -> torch.Tensor:
     """Log-probability of each row's token at the sampling temperature, shape (rows,), float32."""
     scaled = logits_B_V.float() / (params.temperature or 1.0)

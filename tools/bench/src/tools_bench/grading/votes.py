@@ -51,7 +51,9 @@ def _draw(
     engine: Engine, prompts: Sequence[Prompt], problems: Sequence[Problem], config: EvaluateConfig
 ) -> list[list[Completion]]:
     temperature = config.sample_temperature or config.eval_temperature or TEMPERATURE
-    params = SamplingParams(temperature, config.eval_max_new_tokens, n=config.samples or 1, seed=config.seed)
+    params = SamplingParams(
+        temperature, config.eval_max_new_tokens, n=config.samples or 1, seed=config.seed, prune=bool(config.prune)
+    )
     with progress(total=len(prompts), label="sampling", unit="problem") as bar:
         return engine.generate(prompts, params, keys=[p.id for p in problems], on_done=lambda *_: bar.update())
 
@@ -97,7 +99,9 @@ def _rates(
     for mine, weights in zip(graded, scores, strict=True):
         if mine[0].gold_invalid:
             continue
-        numbers, right = number_answers([g.answer for g in mine]), [g.correct for g in mine]
+        # A trace that was stopped has no vote; it counts as one that is not right.
+        numbers = number_answers([None if g.completion.pruned else g.answer for g in mine])
+        right = [g.correct and not g.completion.pruned for g in mine]
         add("sample_accuracy", sum(right) / len(right))
         add(f"pass@{k}", float(any(right)))
         add(f"majority@{k}", elected(numbers, right, [1.0] * len(mine)))
@@ -110,9 +114,16 @@ def _rates(
     if config.scorer is not None:
         gained = [a - b for a, b in zip(values[f"weighted_vote@{k}"], values[f"majority@{k}"], strict=True)]
         rates["weighted_vote_minus_majority"] = asdict(bounded_difference(gained, range(len(gained)), seed=config.seed))
+    completions = [g.completion for gs in graded for g in gs]
+    rates["sample_tokens"] = sum(completion.n_tokens or 0 for completion in completions)
+    if config.prune:
+        rates["samples_pruned"] = sum(completion.pruned is not None for completion in completions)
     return rates
 
 
 def _row(g: Graded, score: float) -> dict[str, Any]:
     told = {"id": g.problem.id, "response": g.completion.text, "extracted_answer": g.answer, "is_correct": g.correct}
-    return told | {"score": round(score, 6)}
+    done = g.completion
+    told |= {"score": round(score, 6), "n_tokens": done.n_tokens}
+    watched = {"pruned": done.pruned and asdict(done.pruned), "steps": done.steps, "confidence": done.confidence}
+    return told | {name: value for name, value in watched.items() if value is not None}

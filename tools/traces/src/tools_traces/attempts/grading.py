@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from tools_shared.engines import Completion, Draw
 from tools_shared.errors import ToolError
@@ -27,11 +27,14 @@ def grader(profile: Profile, with_token_ids: bool) -> Callable[[Problem, Prompt,
             response=tag + completion.text,
             reasoning=result.thinking,
             answer=result.answer,
-            verdict=str(result.verdict),
-            verified=result.correct and result.well_formed and result.has_thinking,
+            verdict="pruned" if completion.pruned else str(result.verdict),
+            verified=not completion.pruned and result.correct and result.well_formed and result.has_thinking,
             finish_reason=completion.finish_reason,
             n_tokens=completion.n_tokens or 0,
             token_ids=completion.token_ids if with_token_ids else None,
+            pruned=asdict(completion.pruned) if completion.pruned else None,
+            steps=completion.steps,
+            confidence=completion.confidence,
         )
 
     return graded
@@ -45,6 +48,8 @@ def accepter(
     by_answer = grader(profile, with_token_ids)
 
     def graded(problem: Problem, prompt: Prompt, draw: Draw, completion: Completion) -> Attempt:
+        if completion.pruned:
+            return by_answer(problem, prompt, draw, completion)
         rows = reward_rows([problem], [prompt.text], [prompt.opens_thinking])
         ids = [completion.token_ids] if completion.token_ids else None
         (score,) = reward(**reward_arguments(rows, [completion.text], ids))

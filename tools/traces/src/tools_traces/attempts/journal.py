@@ -34,6 +34,11 @@ class Attempt:
     n_tokens: int
     token_ids: tuple[int, ...] | None = None
     score: float | None = None
+    pruned: dict[str, Any] | None = None
+    """What a rule of --prune stopped it by: rule, step, score and tokens."""
+    steps: tuple[tuple[int, float], ...] | None = None
+    """Where its steps end and their probabilities, as in `Completion`; so `confidence`."""
+    confidence: tuple[tuple[int, float], ...] | None = None
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Attempt:

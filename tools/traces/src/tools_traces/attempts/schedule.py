@@ -50,6 +50,7 @@ def sampling_params(config: TracesConfig) -> SamplingParams:
         top_k=config.top_k,
         min_p=config.min_p,
         seed=config.seed,
+        prune=bool(config.prune),
     )
 
 

@@ -167,8 +167,9 @@ def model_row(outcome: Outcome, attempt: Attempt, config: OutputConfig, origin: 
 
 
 def graded_row(outcome: Outcome, attempt: Attempt, config: OutputConfig, origin: Provenance) -> dict[str, Any]:
-    verdict = {"verified": attempt.verified, "verdict": attempt.verdict, "n_tokens": attempt.n_tokens}
-    return model_row(outcome, attempt, config, origin) | verdict
+    told = {"verified": attempt.verified, "verdict": attempt.verdict, "n_tokens": attempt.n_tokens}
+    more = {name: value for name in ("pruned", "steps", "confidence") if (value := getattr(attempt, name)) is not None}
+    return model_row(outcome, attempt, config, origin) | told | more
 
 
 def original_row(outcome: Outcome, origin: Provenance) -> dict[str, Any]:

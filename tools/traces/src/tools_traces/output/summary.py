@@ -37,6 +37,8 @@ def statistics(found: Sequence[Outcome], counts: Written, goal: int | None, max_
         "attempts": len(attempts),
         "attempts_verified": sum(attempt.verified for attempt in attempts),
         "attempts_correct": sum(attempt.verdict == "correct" for attempt in attempts),
+        "attempts_pruned": sum(attempt.pruned is not None for attempt in attempts),
+        "tokens_pruned": sum(attempt.n_tokens for attempt in attempts if attempt.pruned),
         "attempts_truncated": sum(attempt.finish_reason == "length" for attempt in attempts),
         "attempts_histogram": dict(sorted(Counter(str(len(outcome.attempts)) for outcome in found).items())),
         "verdicts": dict(sorted(Counter(attempt.verdict for attempt in attempts).items())),

@@ -72,6 +72,9 @@ def describe(figures: Mapping[str, Any]) -> str:
             f"{figures['rows']} rows, {figures['fallback_count']} of them the data's own solutions; "
             f"{figures['without_row']} questions without a row",
             f"{figures['attempts']} attempts, {figures['tokens_generated']} tokens"
-            + (f"; {mean:.2f} attempts for a success" if mean else ""),
+            + (f"; {mean:.2f} attempts for a success" if mean else "")
+            + (
+                f"; {n} attempts pruned, {figures['tokens_pruned']} tokens" if (n := figures["attempts_pruned"]) else ""
+            ),
         )
     )

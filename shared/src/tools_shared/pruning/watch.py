@@ -1,0 +1,273 @@
+"""Carries out the rules over the traces of one engine, which tells of every token and asks what goes.
+
+The same code decides for every engine, so the same tokens, scores and confidences stop a trace at the same token. A
+step is judged when the token after it has been sampled: only then is it known to be complete (a point may go on as a
+decimal), and its state is there. A trace that is stopped has been told of as a completion with `pruned`, one that was
+never begun as one without tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tools_shared.answers.extract import extract
+from tools_shared.answers.voting import number_answers
+from tools_shared.engines.types import Completion, Draw, OnDraw, Take
+from tools_shared.prompts import Profile
+from tools_shared.prompts.ends import text_of
+from tools_shared.pruning.rules import GroupConfidence, Pruned, Rules, is_settled, over_budget, percentile
+from tools_shared.states.steps import BLANK_LINE, step_tokens, token_ends
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from tools_shared.scorers.scorer import Scorer
+
+_TAIL = 64
+"""Characters of a trace's end in which the tag that closes its reasoning is looked for."""
+
+
+@dataclass(eq=False)
+class RunningTrace:
+    """One running trace: its tokens, the scores of its ended steps, and its confidence."""
+
+    draw: Draw
+    confidence: GroupConfidence
+    tokens: list[int] = field(default_factory=list)
+    steps: list[tuple[int, float]] = field(default_factory=list)
+    """Of each ended step: the tokens up to its end, and its probability."""
+    is_closed: bool = False
+    tail: str = ""
+    mean: float | None = None
+    """Of the steps."""
+    group: float | None = None
+    """The group confidence at the last token."""
+
+
+@dataclass
+class _Question:
+    """What is known of a question: the answers and lowest confidences of its traces that have ended."""
+
+    answers: dict[int, str | None] = field(default_factory=dict)
+    lowest: dict[int, float | None] = field(default_factory=dict)
+    is_settled: bool = False
+    threshold: float | None = None
+
+
+class Watcher:
+    """The rules at work. `n_samples` are those of each question; `token_bytes` is what the keys and values of one
+    token take; `scorer` is that of `step:`."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        tokenizer: PreTrainedTokenizerBase,
+        profile: Profile,
+        n_samples: int,
+        token_bytes: int,
+        scorer: Scorer | None = None,
+    ) -> None:
+        self.rules, self.tokenizer, self.profile = rules, tokenizer, profile
+        self.n_samples, self.scorer = n_samples, scorer
+        self.delimiter = scorer.facts.reader["delimiter"] if scorer else BLANK_LINE
+        self.budget = None if rules.budget is None else rules.budget // token_bytes
+        self.n_warm_up = rules.n_warm_up(n_samples)
+        self.running: list[RunningTrace] = []
+        self.questions: dict[str, _Question] = {}
+        self._waiting: deque[Draw] = deque()
+        self._pieces: dict[int, str] = {}
+
+    # What begins
+
+    def next(self, take: Take, on_draw: OnDraw) -> Draw | None:
+        """The next sample to begin, None when there is nothing now; one of a settled question is told of as pruned."""
+        for draw in [draw for draw in self._waiting if not draw.is_wanted() or self._may_begin(draw)]:
+            self._waiting.remove(draw)
+            if self._is_refused(draw, on_draw) or not draw.is_wanted():
+                continue
+            return draw
+        if not self._has_room():
+            return None
+        while (draw := take()) is not None:
+            if self._is_refused(draw, on_draw):
+                continue
+            if self._may_begin(draw):
+                return draw
+            self._waiting.append(draw)
+        # Nothing runs that those waiting could wait for: a journal holds their question's first traces.
+        return self._waiting.popleft() if self._waiting and not self.running else None
+
+    def _has_room(self) -> bool:
+        """A new trace begins while less than half of the budget is taken, so that it is not stopped for its start."""
+        return self.budget is None or not self.running or self._held() < self.budget / 2
+
+    def _may_begin(self, draw: Draw) -> bool:
+        question = self._question(draw.key)
+        is_late = self.rules.percentile is not None and draw.sample >= self.n_warm_up
+        return self._has_room() and not (is_late and question.threshold is None and not question.is_settled)
+
+    def _is_refused(self, draw: Draw, on_draw: OnDraw) -> bool:
+        if not self._question(draw.key).is_settled:
+            return False
+        pruned = Pruned(self.rules.words["agree"], 0, None, 0)
+        on_draw(draw, Completion("", (), "pruned", pruned=pruned))
+        return True
+
+    def begin(self, draw: Draw) -> RunningTrace:
+        """A trace that the engine has begun."""
+        trace = RunningTrace(draw, GroupConfidence(self.rules.window or 1))
+        self.running.append(trace)
+        return trace
+
+    # What runs
+
+    def see(self, trace: RunningTrace, token: int, confidence: float | None = None) -> bool:
+        """Note a trace's new token; returns whether the token before it ends a step, whose probability is then to be
+        given to `score`."""
+        trace.tokens.append(token)
+        if confidence is not None:
+            trace.group = trace.confidence.add(confidence)
+        return self.rules.by_state and len(trace.tokens) > 1 and self._ends_step(trace)
+
+    def score(self, trace: RunningTrace, probability: float) -> None:
+        trace.steps.append((len(trace.tokens) - 1, probability))
+        trace.mean = math.fsum(found for _, found in trace.steps) / len(trace.steps)
+
+    def due(self) -> list[tuple[RunningTrace, Pruned]]:
+        """The running traces that go now, which do not run any more."""
+        found: dict[RunningTrace, Pruned] = {}
+        for trace in self.running:
+            if (pruned := self._by_itself(trace)) is not None:
+                found[trace] = pruned
+        if self.budget is not None:
+            left = [trace for trace in self.running if trace not in found]
+            for trace in self._over(left):
+                found[trace] = self._pruned("budget", trace, self._choice(trace))
+        for trace in found:
+            self.leave(trace)
+        return list(found.items())
+
+    def _by_itself(self, trace: RunningTrace) -> Pruned | None:
+        rules, question = self.rules, self._question(trace.draw.key)
+        if question.is_settled:
+            return self._pruned("agree", trace, None)
+        mean = trace.mean
+        if rules.step is not None and mean is not None and mean < rules.step:
+            return self._pruned("step", trace, mean)
+        least = self._least(trace, question)
+        if least is not None and trace.group is not None and trace.group < least:
+            return self._pruned("confidence", trace, trace.group)
+        return None
+
+    def _least(self, trace: RunningTrace, question: _Question) -> float | None:
+        """The confidence below which a trace goes; None for one that sets it."""
+        if self.rules.percentile is None:
+            return self.rules.confidence
+        return question.threshold if trace.draw.sample >= self.n_warm_up else None
+
+    def _pruned(self, kind: str, trace: RunningTrace, score: float | None) -> Pruned:
+        return Pruned(self.rules.words[kind], len(trace.steps), score, len(trace.tokens))
+
+    def _choice(self, trace: RunningTrace) -> float | None:
+        return trace.mean if self.rules.by_state else trace.confidence.mean
+
+    def _over(self, traces: Sequence[RunningTrace]) -> list[RunningTrace]:
+        prompts = self._held(traces) - sum(len(trace.tokens) for trace in traces)
+        room = (self.budget or 0) - prompts
+        held, scores = [len(trace.tokens) for trace in traces], [self._choice(trace) for trace in traces]
+        return [traces[i] for i in over_budget(held, scores, room)] if traces else []
+
+    def _held(self, traces: Sequence[RunningTrace] | None = None) -> int:
+        """Tokens in the cache: each trace's own, and each question's prompt once."""
+        running = self.running if traces is None else traces
+        prompts = {trace.draw.key: len(trace.draw.prompt.token_ids) for trace in running}
+        return sum(prompts.values()) + sum(len(trace.tokens) for trace in running)
+
+    # What has ended
+
+    def leave(self, trace: RunningTrace) -> None:
+        """A trace that runs no more: it has ended, or is wanted no more."""
+        if trace in self.running:
+            self.running.remove(trace)
+
+    def end(self, trace: RunningTrace, text: str) -> dict[str, Any]:
+        """A trace has come to its own end with this text; returns what its completion says of the rules."""
+        self.leave(trace)
+        draw, answer = trace.draw, None
+        if self.rules.agree is not None:
+            answer = extract(text, self.profile, opened=draw.prompt.opens_thinking).answer
+        self.remember(draw.key, draw.sample, answer, trace.confidence.lowest)
+        return self._told(trace)
+
+    def remember(self, key: str, sample: int, answer: str | None, lowest: float | None) -> None:
+        """A trace of a question has ended, now or in an earlier session: its answer (None: it has none, or was
+        stopped), and its lowest group confidence."""
+        question = self._question(key)
+        question.answers[sample], question.lowest[sample] = answer, lowest
+        if self.rules.percentile is not None and question.threshold is None:
+            first = [question.lowest[k] for k in range(self.n_warm_up) if k in question.lowest]
+            told = [value for value in first if value is not None]
+            if len(first) == self.n_warm_up and told:
+                question.threshold = percentile(told, self.rules.percentile)
+        if self.rules.agree is not None and not question.is_settled:
+            votes = _counts(number_answers([question.answers[k] for k in sorted(question.answers)]))
+            question.is_settled = is_settled(votes, self.n_samples - len(question.answers), self.rules.agree)
+
+    def completion(self, trace: RunningTrace, pruned: Pruned) -> Completion:
+        """What a stopped trace is told of as. It has no vote; its question counts it."""
+        self.remember(trace.draw.key, trace.draw.sample, None, trace.confidence.lowest)
+        text = text_of(self.tokenizer, trace.tokens, frozenset())
+        return Completion(text, tuple(trace.tokens), "pruned", pruned=pruned, **self._told(trace))
+
+    def _told(self, trace: RunningTrace) -> dict[str, Any]:
+        confidence = trace.confidence.told if self.rules.by_confidence else None
+        return {"steps": tuple(trace.steps) if self.rules.by_state else None, "confidence": confidence}
+
+    def _question(self, key: str) -> _Question:
+        return self.questions.setdefault(key, _Question())
+
+    # Where steps end
+
+    def _ends_step(self, trace: RunningTrace) -> bool:
+        """Whether the last token but one ends a step of the reasoning, by the text around it."""
+        at = len(trace.tokens) - 2
+        trace.tail = (trace.tail + self._piece(trace.tokens[at]))[-_TAIL:]
+        if trace.is_closed:
+            return False
+        closing = self.profile.think[1] if self.profile.think else None
+        if closing is not None and closing in trace.tail:
+            trace.is_closed = True
+            return False
+        if not any(mark in self._piece(trace.tokens[at]) for mark in "\n.!?"):
+            return False
+        start = at
+        while start > 0 and not self._piece(trace.tokens[start]).strip("\r\n"):
+            start -= 1
+        start = max(0, start - 1)
+        text, ends = token_ends(self.tokenizer, trace.tokens[start:])
+        if at - start not in step_tokens(text, ends, self.delimiter, last_token=False):
+            return False
+        return closing is not None or self._is_reasoning(trace)
+
+    def _is_reasoning(self, trace: RunningTrace) -> bool:
+        """Without tags the reasoning ends where the answer's block begins."""
+        text = self.tokenizer.decode(trace.tokens[:-1], skip_special_tokens=False)
+        trace.is_closed = self.profile.parse(text).block_start is not None
+        return not trace.is_closed
+
+    def _piece(self, token: int) -> str:
+        if token not in self._pieces:
+            self._pieces[token] = self.tokenizer.decode([token], skip_special_tokens=False)
+        return self._pieces[token]
+
+
+def _counts(numbers: Iterable[Hashable | None]) -> list[int]:
+    counts: dict[Hashable, int] = {}
+    for number in numbers:
+        if number is not None:
+            counts[number] = counts.get(number, 0) + 1
+    return list(counts.values())
