@@ -14,17 +14,15 @@ from pathlib import Path
 
 import tools_shared.answers
 import tools_shared.prompts
-from tools_bench.grading import choice, detectors, free_text, instructions, metric, metrics, replies
+from tools_bench.grading import choice, detectors, draws, free_text, instructions, metric, metrics, replies
 from tools_bench.grading.free_text import candidates
-from tools_bench.grading.metrics import METRICS, metric_of, values_of, values_of_failed
+from tools_bench.grading.metrics import METRICS, deciding, metric_of, values_of, values_of_failed
 from tools_bench.grading.replies import MeasuredReply, visible
 from tools_bench.requests.item import Item
 from tools_bench.requests.journal import DrawKey, Response
 from tools_shared.answers import Case, Judgement, Status, judge_many
-from tools_shared.answers.voting import elected, number_answers
 from tools_shared.console import progress
 from tools_shared.prompts import Profile
-from tools_shared.stats import pass_at_k
 
 AT_ONCE = 500
 """Replies that are graded together; the bar moves on after each such part."""
@@ -136,16 +134,12 @@ def _add_of_many(graded: Sequence[Graded]) -> None:
     """Put pass@k and majority@k, which belong to an item and not to a sample, on its first sample."""
     by_item: dict[tuple[str, str], list[Graded]] = {}
     for one in graded:
-        if one.item.kind == "math" and one.outcome != Status.GOLD_INVALID:
+        if one.item.kind in draws.PREFIXES and one.outcome != Status.GOLD_INVALID:
             by_item.setdefault(one.item.key, []).append(one)
-    for draws in by_item.values():
-        right = [d.values.get("accuracy_lenient") == 1 for d in draws]
-        n, c = len(draws), sum(right)
-        k = 2
-        while k <= n:
-            draws[0].values[f"pass_at_{k}"] = pass_at_k(n, c, k)
-            k *= 2
-        draws[0].values["maj_at_k"] = elected(number_answers([d.answer for d in draws]), right, [1.0] * n)
+    for mine in by_item.values():
+        kind = mine[0].item.kind
+        right = [one.values.get(deciding(kind)) == 1 for one in mine]
+        mine[0].values |= draws.of_many(kind, [one.answer for one in mine], right)
 
 
 def keep_metrics(graded: Sequence[Graded], chosen: Mapping[str, Sequence[str]]) -> None:
@@ -171,7 +165,7 @@ def grader_sha256() -> str:
     digest = hashlib.sha256()
     for path in [
         *files,
-        *(Path(module.__file__) for module in (choice, free_text, metric, metrics, replies)),
+        *(Path(module.__file__) for module in (choice, draws, free_text, metric, metrics, replies)),
         Path(__file__),
     ]:
         digest.update(path.read_bytes())

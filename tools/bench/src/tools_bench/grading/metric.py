@@ -45,5 +45,10 @@ class Metric:
     decides: bool = False
 
     @property
+    def has_one_weight(self) -> bool:
+        """Whether every item counts once."""
+        return self.weight is _once
+
+    @property
     def worst(self) -> float:
         return 0.0 if self.direction >= 0 else 1.0

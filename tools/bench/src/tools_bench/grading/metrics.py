@@ -1,7 +1,7 @@
 """The metrics, each one object that carries all that is known of it; a new one is one entry of ALL.
 
 Its value for a reply is a function of the reply alone. Metrics without one are computed over several samples of an
-item (`maj_at_k`, `pass_at_k`), or said by a judge.
+item (`maj_at_k`, `pass_at_k`: `draws`), or said by a judge.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tools_bench.grading import draws
 from tools_bench.grading.choice import preferred
 from tools_bench.grading.detectors import AGREEMENT, is_socratic, reveals_answer, suits_grade
 from tools_bench.grading.free_text import is_exact, is_match
@@ -144,13 +145,6 @@ ALL = (
         "cut off at the longest completion",
         lambda reply: reply.judged.truncated,
         "left out",
-    ),
-    Metric(
-        "maj_at_k",
-        "math",
-        1,
-        "the most frequent of the k answers is right (a tie: the share of those that are)",
-        of_gold=True,
     ),
     Metric(
         "match",
@@ -316,9 +310,17 @@ def values_of_failed(item: Item) -> dict[str, float | None]:
 
 def metric_of(name: str) -> Metric:
     """The metric of that name; `pass_at_4` and the like are made as they are asked for. Raises KeyError."""
-    if name.startswith("pass_at_") and name.removeprefix("pass_at_").isdecimal():
-        return Metric(name, "math", 1, f"at least one of {name.removeprefix('pass_at_')} answers is right")
-    return METRICS[name]
+    if (found := draws.kind_of(name)) is None:
+        return METRICS[name]
+    kind, k = found
+    most_frequent = "the most frequent of the k answers is right (a tie: the share of those that are)"
+    what = most_frequent if k is None else f"at least one of {k} answers is right"
+    return Metric(name, kind, 1, what, of_gold=kind == "math")
+
+
+def deciding(kind: str) -> str:
+    """The metric that says whether a reply of a kind is right."""
+    return next(metric.name for metric in ALL if metric.kind == kind and metric.decides)
 
 
 def check_metric(name: str, where: str) -> None:
@@ -337,7 +339,7 @@ def check_choice(names: Sequence[str], kind: str, where: str) -> None:
     """Raise ToolError for a suite's `metrics` that are not of the kind, or that name one of a pair only."""
     known = [metric.name for metric in ALL if metric.kind == kind]
     for name in names:
-        if name not in known and not (kind == "math" and name.startswith("pass_at_") and name[8:].isdecimal()):
+        if name not in known and (draws.kind_of(name) or ("", None))[0] != kind:
             raise ToolError(f"{where}: no metric '{name}' of kind {kind}{nearest(name, known)}")
     if len(set(names) & set(TOGETHER)) == 1:
         raise ToolError(f"{where}: metrics: {' and '.join(TOGETHER)} are reported together; name both or none")

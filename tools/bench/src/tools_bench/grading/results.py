@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tools_bench.grading.draws import over_draws
 from tools_bench.grading.grade import Graded, metric_names
 from tools_bench.grading.metrics import EVALUATIONS, headline, metric_of
 from tools_bench.grading.positions import position_bias
@@ -84,10 +85,20 @@ def _intervals(graded: Sequence[Graded], kind: str) -> dict[str, Any]:
         entry = as_json(rate(pairs)) | {"direction": metric_of(name).direction}
         if answered and len(answered) < len(pairs):
             entry["answered"] = as_json(rate(answered))
+        if (alone := _over_draws(graded, name)) is not None:
+            entry["draws"] = {"low": alone[0], "high": alone[1]}
         if agreement := metric_of(name).agreement:
             entry["detector_agreement"] = agreement.text()
         found[name] = entry
     return found
+
+
+def _over_draws(graded: Sequence[Graded], name: str) -> tuple[float, float] | None:
+    values: dict[Any, list[float]] = {}
+    for g in graded:
+        if (value := g.values.get(name)) is not None:
+            values.setdefault(g.item.key, []).append(value)
+    return over_draws(values) if metric_of(name).has_one_weight else None
 
 
 def _pairs(graded: Sequence[Graded], name: str) -> list[tuple[Any, float]]:
@@ -134,6 +145,12 @@ def as_text(results: Mapping[str, Any]) -> str:
             arrow = {1: "higher is better", -1: "lower is better", 0: "described only"}[entry["direction"]]
             answered = f"; over answered {show_metric(entry['answered'])}" if "answered" in entry else ""
             lines.append(f" {star} {metric:<30} {show_metric(entry)}  ({arrow}{answered})")
+            if alone := entry.get("draws"):
+                k = results["hashes"]["sampling"]["samples"]
+                ends = f"[{100 * alone['low']:.1f}, {100 * alone['high']:.1f}]"
+                lines.append(
+                    f"     avg@{k}; over questions and samples, above; over samples of these questions alone {ends}"
+                )
             if "detector_agreement" in entry:
                 lines.append(f"     detector: {entry['detector_agreement']}")
             if metric in JUDGED:
