@@ -24,15 +24,24 @@ if TYPE_CHECKING:
 _SPECIAL_IDS = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
 """Names of special tokens in transformers, and in the keys `tokenizer.ggml.NAME_token_id` of a file."""
 
+PROFILE_KEY = "tools.profile"
+"""Under this key an exported file holds the prompt profile of its run, as JSON."""
+
 _FULL_FORMATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+ABOUT = "gguf.json"
+"""Beside converted weights: the file that they are from."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file says about itself: ids of the special tokens, and how many matrices stand in which format."""
+    """What a file says about itself: ids of the special tokens, how many matrices stand in which format, and the prompt
+    profile where it was exported here."""
 
     special_ids: Mapping[str, int]
     formats: Mapping[str, int]
+    profile: str | None = None
 
     @property
     def dtype(self) -> str:
@@ -75,7 +84,7 @@ def convert(file: Path, folder: Path) -> Contents:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     source = {"file": file.name, "sha256": sha256_file(file), "formats": dict(contents.formats)}
-    write_json(folder / "gguf.json", source)
+    write_json(folder / ABOUT, source | {"profile": contents.profile})
     return contents
 
 
@@ -93,7 +102,8 @@ def _inspect(file: Path) -> Contents:
     formats = Counter(tensor.tensor_type.name for tensor in reader.tensors if len(tensor.shape) > 1)
     if not formats:
         raise ToolError(f"{file}: this GGUF file contains no weights")
-    return Contents(special_ids, formats)
+    profile = reader.get_field(PROFILE_KEY)
+    return Contents(special_ids, formats, None if profile is None else profile.contents())
 
 
 def _read(file: Path) -> tuple[PreTrainedModel, Any]:

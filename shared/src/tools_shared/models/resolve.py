@@ -85,9 +85,20 @@ def _named(spec: str, path: Path) -> ModelRef:
 
 
 def _gguf(spec: str, path: Path) -> ModelRef:
-    from tools_shared.models.gguf import converted
+    from tools_shared.models.gguf import ABOUT, converted
 
-    return replace(_folder(spec, converted(path)), weights_name=str(path.resolve()))
+    folder = converted(path)
+    told = read_json(folder / ABOUT).get("profile")
+    profile = None if told is None else Profile.from_json(_parsed(told, path), str(path))
+    return replace(_folder(spec, folder), weights_name=str(path.resolve()), profile=profile)
+
+
+def _parsed(told: str, path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(told)
+    except (ValueError, RecursionError, TypeError) as error:
+        raise ToolError(f"{path}: its prompt profile is not valid JSON ({error}); export the run again") from error
+    return found if isinstance(found, dict) else {}
 
 
 def _folder(spec: str, path: Path) -> ModelRef:

@@ -17,11 +17,11 @@ def card(name: str, manifest: Mapping[str, Any]) -> str:
     sections = [
         f"# {name}\n\nA `{manifest['kind']}` run of {manifest['tool']} {manifest['tool_version']}, "
         f"finished {manifest['finished']}.",
-        _table("From", "| input | path | sha256 |\n| --- | --- | --- |", inputs),
-        _table("Settings", "| option | value |\n| --- | --- |", _settings(manifest["options"])),
-        _table("Result", "| metric | value |\n| --- | --- |", results),
+        table("From", "| input | path | sha256 |\n| --- | --- | --- |", inputs),
+        table("Settings", "| option | value |\n| --- | --- |", _settings(manifest["options"])),
+        table("Result", "| metric | value |\n| --- | --- |", results),
         "## Again\n\n`config.yaml` holds every option. This run was started as\n\n"
-        + _block(shlex.join(manifest["argv"]) or "a call from Python"),
+        + as_block(shlex.join(manifest["argv"]) or "a call from Python"),
         "## Key findings\n\n- (to be filled in)",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -46,13 +46,14 @@ def _code(path: str) -> str:
     return f"`{path}`" if path.isprintable() and not set("`|") & set(path) else cell(path)
 
 
-def _block(text: str) -> str:
+def as_block(text: str) -> str:
     """Text as it is, in a fence that is longer than any in it."""
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return f"{fence}\n{printable(text)}\n{fence}"
 
 
-def _table(title: str, head: str, rows: list[str]) -> str:
+def table(title: str, head: str, rows: list[str]) -> str:
+    """A section with a table; nothing where it has no rows."""
     return f"## {title}\n\n{head}\n" + "\n".join(rows) if rows else ""
 
 

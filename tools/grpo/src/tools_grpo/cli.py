@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tools_grpo import __version__
-from tools_grpo.config import GrpoConfig
+from tools_grpo.config import GrpoConfig, GrpoExportConfig
 from tools_shared.cli import DefaultGroup, config_options, resolve, show_run
 from tools_shared.console import show
 from tools_shared.files.outputs import OVERWRITE
@@ -68,3 +68,19 @@ def inspect_command(run: Path, shown: int, html: Path | None, overwrite: bool) -
     if html is not None:
         with output_files("tools-grpo inspect", {"page": html}, flag="--html", overwrite=overwrite) as files:
             files["page"].write_text(as_html(found), encoding="utf-8")
+
+
+@main.command("export")
+@click.argument("run")
+@config_options(GrpoExportConfig, leave_out=("run",))
+def export_command(as_json: bool, **options) -> None:
+    """Export RUN for other programs: merged weights, GGUF, Ollama, or a folder for a hub; each compared with the run.
+
+    \b
+    tools-grpo export artifacts/grpo --to gguf --gguf-format q8_0
+    tools-grpo export artifacts/grpo --to hub --push OWNER/NAME
+    """
+    from tools_shared.export.run import export
+
+    config, invocation = resolve(GrpoExportConfig, options, __version__)
+    show_run(export(config, invocation), as_json)

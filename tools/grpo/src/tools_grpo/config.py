@@ -10,6 +10,7 @@ from tools_shared.config import Config, option, source_option
 from tools_shared.engines import check_address
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
+from tools_shared.export.options import ExportConfig
 from tools_shared.runs import RunConfig
 from tools_shared.training.options import TrainingOptions
 from tools_shared.training.tinker.options import BackendOptions
@@ -273,3 +274,10 @@ class GrpoConfig(
                 f"--engine http gives log-probabilities at temperature 1 alone, not {self.temperature:g}; take "
                 "--engine vllm or transformers"
             )
+
+
+@dataclass(frozen=True)
+class GrpoExportConfig(ExportConfig):
+    """Export a finished run."""
+
+    TOOL: ClassVar[str] = "grpo"

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from tools_shared.config import Config, flag_of, option, source_option
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
+from tools_shared.export.options import ExportConfig
 from tools_shared.runs import RunConfig
 from tools_shared.training.options import TrainingOptions
 from tools_shared.training.tinker.options import BackendOptions
@@ -89,7 +90,6 @@ class SftConfig(BackendOptions, DataOptions, DistillationOptions, TrainingOption
         "traces_file",
         "train_samples",
         "base_model",
-        "lora_r",
         "epochs",
         "learning_rate",
         "batch_size",
@@ -173,3 +173,10 @@ class SftConfig(BackendOptions, DataOptions, DistillationOptions, TrainingOption
         if self.objective == "distill":
             return "distill"
         return "sft_from_traces" if self.traces_file else f"{self.stage}_sft"
+
+
+@dataclass(frozen=True)
+class SftExportConfig(ExportConfig):
+    """Export a finished run."""
+
+    TOOL: ClassVar[str] = "sft"
