@@ -205,6 +205,52 @@ $(ARTIFACTS)/.settings: FORCE
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(SETTINGS)' | cmp -s - $@ || printf '%s\n' '$(SETTINGS)' > $@
 
+# ---- Procedures without a final answer: from the rows to a model that a judge prefers (docs/how2.md) -------------
+
+# Which procedures, and the settings in configs/how2/: demo, or how2everything, which are fetched from the hub.
+HOW2 ?= demo
+HOW2_SPLIT = $(if $(filter demo,$(HOW2)),demo://procedures?split=$(1),hf://how2everything/$(2)?split=train)
+HOW2_TRAIN ?= $(call HOW2_SPLIT,train&size=768,how2train_rl_100k)
+HOW2_TEST ?= $(call HOW2_SPLIT,test&size=96&seed=1,how2bench)
+# What judges: any value of --reward. The checklist needs no model, and compares words alone.
+JUDGE ?= configs/how2/checklist.py:checklist
+H := $(ARTIFACTS)/how2
+HOW2_CONFIGS = configs/how2/$(HOW2)
+
+.PHONY: how2
+how2: $(H)/compare.txt ## Procedures: deduplicated, formatted for open-instruct, then SFT, GRPO against JUDGE= and a held-out comparison
+	@cat $<
+	@echo "rows for open-instruct: $(H)/open-instruct/sft.jsonl $(H)/open-instruct/rlvr.jsonl"
+
+$(H)/train.jsonl: $(HOW2_CONFIGS)/dedup.yaml $(H)/.settings $(wildcard $(HOW2_TRAIN)) $(wildcard $(HOW2_TEST)) $(READY)
+	$(call tool,dedup) run --config $< --data '$(HOW2_TRAIN)' --test-data 'test=$(HOW2_TEST)' --output-path $@
+
+# Nothing is left to find here: these two change the form of the rows alone.
+$(H)/open-instruct/sft.jsonl $(H)/open-instruct/rlvr.jsonl: $(H)/open-instruct/%.jsonl: $(H)/train.jsonl
+	$(call tool,dedup) run --method exact --data $< --test-data 'test=$(HOW2_TEST)' --output-format $(if $(filter sft,$*),messages,$*) --output-path $@
+
+$(H)/sft/run.json: $(HOW2_CONFIGS)/sft.yaml $(H)/open-instruct/sft.jsonl
+	$(call tool,sft) --config $< --base-model $(BASE_MODEL) --data $(H)/open-instruct/sft.jsonl --output-dir $(@D) $(OVER)
+	@touch $@
+
+$(H)/grpo/run.json: $(HOW2_CONFIGS)/grpo.yaml $(H)/open-instruct/rlvr.jsonl $(H)/sft/run.json
+	$(call tool,grpo) --config $< --base-model $(H)/sft --reward '$(JUDGE)' --data $(H)/open-instruct/rlvr.jsonl --output-dir $(@D) $(OVER)
+	@touch $@
+
+$(H)/held_out_sft/run.json $(H)/held_out_grpo/run.json: $(H)/held_out_%/run.json: $(HOW2_CONFIGS)/held_out.yaml $(H)/%/run.json
+	$(call tool,traces) --config $< --model $(H)/$* --data '$(HOW2_TEST)' --accept '$(JUDGE)>=0.5' --output-dir $(@D) $(OVER)
+	@touch $@
+
+$(H)/compare.txt: $(H)/held_out_sft/run.json $(H)/held_out_grpo/run.json
+	$(BIN)/python configs/how2/compare.py $(^D) >$@.partial
+	@mv $@.partial $@
+
+# Rewritten only when a variable has changed, so that a stage is never taken for one with other settings.
+$(H)/.settings: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' 'BASE_MODEL=$(BASE_MODEL)' 'HOW2=$(HOW2)' 'HOW2_TRAIN=$(HOW2_TRAIN)' 'HOW2_TEST=$(HOW2_TEST)' 'JUDGE=$(JUDGE)' >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
 .PHONY: FORCE
 FORCE:
 

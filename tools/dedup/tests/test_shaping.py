@@ -55,6 +55,22 @@ def test_rows_for_verifiable_rewards(row, truth, verifier, left):
     json.dumps(made)
 
 
+@pytest.mark.parametrize("steps", [["Cut the rope.", "Tie it. "], '["Cut the rope.", "Tie it."]'])
+def test_procedures_are_judged_against_their_steps(steps):
+    row = OTHER | {"goal": "Tie a bowline", "steps": steps, "resources": ["rope"]}
+    said = "1. Cut the rope.\n2. Tie it."
+    asked = {"role": "user", "content": "Tie a bowline"}
+    rest = {**OTHER, "steps": steps, "resources": ["rope"]}
+    assert shaped(row, "rlvr") == {
+        "messages": [asked], "ground_truth": said, "dataset": "general-quality_ref", **rest,
+    }  # fmt: skip
+    assert shaped(row | {"ground_truth": "A knot", "dataset": "mine"}, "rlvr") == {
+        "messages": [asked], "ground_truth": "A knot", "dataset": "mine", **rest,
+    }  # fmt: skip
+    del rest["steps"]
+    assert shaped(row, "messages") == {"messages": [asked, {"role": "assistant", "content": said}], **rest}
+
+
 def test_system_and_earlier_turns_stay_before_the_question():
     before = [{"role": "system", "content": "Be brief."}, USER, ASSISTANT, {"role": "user", "content": "And of 65?"}]
     row = {"messages": [*before, {"role": "assistant", "content": "13 too."}], "answer": "13"}
@@ -69,6 +85,8 @@ def test_system_and_earlier_turns_stay_before_the_question():
         ({"messages": [USER, ASSISTANT]}, "rlvr", "has no answer for --output-format rlvr"),
         ({"question": ASKED, "answer": "A long essay.\n" * 40}, "rlvr", "too long for a final answer"),
         ({"messages": [ASSISTANT], "answer": "13"}, "rlvr", "asks nothing"),
+        ({"goal": "Tie a bowline", "steps": []}, "rlvr", '"steps" is not a list of steps'),
+        ({"goal": "Tie a bowline", "steps": ["Cut it.", 3]}, "messages", '"steps" is not a list of steps'),
         ({"question": ASKED, "answer": SAID, "response": "other"}, "prompt-response", 'a field "response" besides'),
     ],
 )

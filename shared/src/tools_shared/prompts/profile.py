@@ -41,8 +41,8 @@ class Parsed:
 class Profile:
     """Tags of the reasoning (`think`) and of the answer, and the system message that asks for them.
 
-    `think` is None when the reasoning is not tagged. `template_options` go to the chat template
-    (`enable_thinking` is what Qwen3's reads; templates ignore names that they do not know).
+    `think` is None when the reasoning is not tagged; an empty `system` is no message. `template_options` go to
+    the chat template (`enable_thinking` is what Qwen3's reads; templates ignore names that they do not know).
     """
 
     name: str

@@ -40,7 +40,9 @@ class Example:
 
 
 def question_messages(profile: Profile, question: str) -> list[Message]:
-    return [Message("system", profile.system), Message("user", question)]
+    """The system message, where the profile has one, and the question."""
+    system = [Message("system", profile.system)] if profile.system else []
+    return [*system, Message("user", question)]
 
 
 def render_prompt(tokenizer: PreTrainedTokenizerBase | None, profile: Profile, messages: Sequence[Message]) -> Prompt:

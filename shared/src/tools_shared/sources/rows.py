@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +57,17 @@ def _read_file(file: Path) -> Rows:
 
 def _read_demo(spec: str) -> Iterator[Row]:
     name, options = parse_address(spec, DEMO_KEYS)
-    if name not in ("problems", "contaminated"):
-        raise ToolError(f"{spec}: there is no demo set '{name}'; use demo://problems or demo://contaminated")
+    if name not in _DEMO:
+        sets = ", ".join(f"demo://{one}" for one in _DEMO)
+        raise ToolError(f"{spec}: there is no demo set '{name}'; use one of {sets}")
     for key in ("size", "seed", "longest"):
         if not options.get(key, "0").isdecimal():
             raise ToolError(f"{spec}: '{key}' is a whole number, got '{options[key]}'")
     split, size, seed = options.get("split", "train"), int(options.get("size", 1000)), int(options.get("seed", 0))
     longest = {"longest": int(options["longest"])} if "longest" in options else {}
-    drawn = (_problems if name == "problems" else _contaminated)(split, size, seed, **longest)
+    if longest and name == "procedures":
+        raise ToolError(f"{spec}: 'longest' is for problems; leave it out")
+    drawn = _DEMO[name](split, size, seed, **longest)
     return (Row(data, Origin(spec, number)) for number, data in enumerate(drawn, start=1))
 
 
@@ -79,6 +82,19 @@ def _contaminated(split: str, size: int, seed: int, **longest: int) -> Iterator[
 
     check_split(split)
     return contaminated(size, seed, **longest)
+
+
+def _procedures(split: str, size: int, seed: int) -> Iterator[dict[str, Any]]:
+    from tools_shared.demo.procedures import procedures
+
+    return procedures(split, size, seed)
+
+
+_DEMO: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
+    "problems": _problems,
+    "contaminated": _contaminated,
+    "procedures": _procedures,
+}
 
 
 def source_sha256(spec: str | os.PathLike[str]) -> str | None:

@@ -1,7 +1,8 @@
 """The rows that stay, in the shape that a trainer reads: `--output-format`. Every other field is kept.
 
 `rlvr` is what open-instruct's GRPO trains on: `messages` without the answer, `ground_truth`, and in `dataset` the name
-of the verifier that compares them.
+of the verifier that compares them: `gsm8k` or `math` for final answers, `general-quality_ref` (a language model that
+compares with the reference) for the steps of a procedure.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 from tools_shared.errors import UnusableError
 from tools_shared.records import Message, Row
-from tools_shared.sources import conversation_from, detect_shape, question_of, split_gsm8k
+from tools_shared.sources import as_list, conversation_from, detect_shape, question_of, split_gsm8k
 from tools_shared.sources.conversations import turns_of
 from tools_shared.sources.problems import ANSWER_KEYS, QUESTION_KEYS, find_problem
 from tools_shared.sources.shapes import CONVERSATIONS, SHAPES, field_of, text_of
@@ -51,14 +52,24 @@ def _conversation(data: Mapping[str, Any], output_format: str) -> tuple[Turns, C
         return _plain(found.messages), set(data) - set(found.extra) - {"id"}
     asked, answered = SHAPES[shape]
     if shape == "procedure":
-        steps = data[answered] if isinstance(data[answered], list) else []
-        said = "\n".join(f"{n}. {step}" for n, step in enumerate(steps, start=1))
-        return _plain([Message("user", str(data[asked])), Message("assistant", said)]), {asked, answered}
+        turns = [
+            Message("user", text_of(data[asked], asked)),
+            Message("assistant", _numbered(data[answered], answered)),
+        ]
+        return _plain(turns), {asked, answered}
     if shape == "verl":  # the rest of what it says of the reward stays
         said, used = field_of(data, f"{answered}.ground_truth"), {asked}
     else:
         said, used = data[answered], {asked, answered}
     return _plain([*_asked(data, asked), Message("assistant", _answer(said, answered))]), used
+
+
+def _numbered(value: Any, key: str) -> str:
+    """A procedure's steps, a list or a cell of CSV that holds one, a line each."""
+    steps = as_list(value)
+    if not steps or not all(isinstance(step, str) and step.strip() for step in steps):
+        raise UnusableError(f'"{key}" is not a list of steps')
+    return "\n".join(f"{n}. {step.strip()}" for n, step in enumerate(steps, start=1))
 
 
 def _asked(data: Mapping[str, Any], key: str) -> list[Message]:
@@ -92,7 +103,9 @@ def _verifiable(data: Mapping[str, Any]) -> tuple[dict[str, Any], Collection[str
     turns = _asked(data, key)
     used = {key, "ground_truth", "dataset"} | ({"input"} if key == "instruction" else set())
     truth, verifier = data.get("ground_truth"), "math"
-    if truth is None:
+    if truth is None and detect_shape(data) == "procedure":  # the steps stay: rewards may want them as a list
+        truth, verifier = _numbered(data["steps"], "steps"), "general-quality_ref"
+    elif truth is None:
         truth, verifier, kept = _truth(data, turns[-1].content)
         used |= kept
     return {"messages": _plain(turns), "ground_truth": truth, "dataset": data.get("dataset") or verifier}, used
