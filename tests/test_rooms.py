@@ -11,7 +11,7 @@ from structure import House
 ROOT = Path(__file__).parents[1]
 TOOLS = ("dedup", "sft", "grpo", "traces", "scorer", "bench")
 CORE_GROUND = {"addresses", "cli", "console", "devices", "errors", "names", "records"}
-LIGHT = {*CORE_GROUND, *"answers code config demo files processes prompts runs sandbox sources stats".split()}
+LIGHT = {*CORE_GROUND, *"answers code config costs demo files processes prompts runs sandbox sources stats".split()}
 """What of the core works without torch; the rooms with models in them are above, and only they may know these."""
 UNNAMED = {"sft": {"train", "trainer"}, "grpo": {"trainer"}, "traces": {"sample"}}
 """Verbs that are typed without a word, and TRL's trainers that they run."""

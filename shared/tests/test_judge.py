@@ -65,7 +65,6 @@ def test_absolute_scores_between_0_and_1(serve, judge):
         "n_failed": 0,
         "tokens_in": 300,
         "tokens_out": 21,
-        "money": 0,
     }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tools_shared.config.environment import value_of
 from tools_shared.config.spellings import VALUES
+from tools_shared.costs.meter import uses
 from tools_shared.errors import ToolError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def pick_device(device: str) -> str:
     if device == "auto":
         device = value_of("TOOLS_DEVICE") or "auto"
     if device == "cpu":
-        return device
+        return _used(device)
     with warnings.catch_warnings(record=True) as complaints:
         warnings.simplefilter("always")
         there = torch.cuda.is_available()
@@ -49,7 +50,13 @@ def pick_device(device: str) -> str:
         raise ToolError(
             f"torch sees no GPU here{why}; check the driver, give a container --gpus all, or pass --device cpu"
         )
-    return "cuda" if there else "cpu"
+    return _used("cuda" if there else "cpu")
+
+
+def _used(device: str) -> str:
+    """The device, which a run's cost counts from now on."""
+    uses(device)
+    return device
 
 
 def pick_dtype(dtype: str, device: str) -> torch.dtype:

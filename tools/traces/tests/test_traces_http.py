@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tools_shared.errors import Incomplete
+from tools_shared.errors import Incomplete, ToolError
 from tools_shared.sources import read_problems
 from tools_traces.attempts.journal import FILE, read_attempts
 
@@ -103,3 +103,58 @@ def test_attempts_from_a_server_have_the_tokens_that_it_counted(serve, tmp_path,
     asked = serve(lambda path, body, number: (200, {"choices": choices, "usage": {"completion_tokens": 9}}, {}))
     over_http(tmp_path / "run", plain, asked.url, max_attempts=1)
     assert {attempt.n_tokens for attempt in read_attempts(tmp_path / "run" / FILE).values()} == {9}
+
+
+PAID = {"prompt_tokens": 50, "completion_tokens": 20, "total_tokens": 70}
+
+
+@pytest.fixture
+def paid(serve):
+    """A server whose replies cost 50 tokens in and 20 out."""
+
+    def reply(path, body, number):
+        choices = [{"message": {"content": f"Some words {number}. The answer is 5."}, "finish_reason": "stop"}]
+        return 200, {"choices": choices, "usage": PAID}, {}
+
+    asked = serve(reply)
+    return f"{asked.url}/v1", asked
+
+
+def test_a_budget_stops_the_run_which_resumes_and_pays_for_nothing_twice(paid, tmp_path, plain):
+    endpoint, asked = paid
+    options = {"max_attempts": 1, "batch_size": 2, "price_in": 10.0, "price_out": 100.0, "max_new_tokens": 30}
+    each = (50 * 10 + 20 * 100) / 1e6
+    for budget in (8.5 * each, 16.2 * each):
+        with pytest.raises(Incomplete, match="budget of .* does not cover the next request .*; raise --budget"):
+            over_http(tmp_path / "run", plain, endpoint, **options, budget=budget)
+        assert len(asked) * each <= budget
+        assert len(read_attempts(tmp_path / "run.partial" / FILE)) == len(asked) > 4
+    manifest = over_http(tmp_path / "run", plain, endpoint, **options, budget=1.0)
+    assert len(asked) == 24
+    cost = manifest.data["cost"]
+    (row,) = [row for row in cost["tokens"] if row["source"] != "this machine"]
+    assert (row["in"], row["out"], row["requests"]) == (24 * 50, 24 * 20, 24)
+    assert row["money"] == pytest.approx(24 * each)
+    assert cost["money"][""] == pytest.approx(24 * each)
+    assert cost["sessions"] == 3
+
+
+def test_a_run_beside_it_has_the_replies_from_the_cache(paid, tmp_path, plain):
+    endpoint, asked = paid
+    for name, options, n in (("a", {}, 24), ("b", {}, 24), ("c", {"cache": False}, 48), ("d", {"seed": 5}, 72)):
+        manifest = over_http(tmp_path / name, plain, endpoint, max_attempts=1, **options)
+        assert len(asked) == n
+    cached = json.loads((tmp_path / "b" / "run.json").read_text())["cost"]["tokens"]
+    assert [(row["requests"], row["cached"], row["in"]) for row in cached] == [(0, 24, 0)]
+    assert (tmp_path / "a" / "traces.jsonl").read_text() == (tmp_path / "b" / "traces.jsonl").read_text()
+    assert manifest.data["cost"]["money_unknown"]
+
+
+def test_the_worst_case_is_told_before_anything_is_asked(paid, tmp_path, plain, capsys):
+    endpoint, asked = paid
+    for prices, words in (({"price_out": 1000.0}, "at most 2.88 in cost"), ({}, "at an unknown cost")):
+        over_http(tmp_path / "run", plain, endpoint, dry_run=True, max_new_tokens=30, max_attempts=4, **prices)
+        assert words in capsys.readouterr().err
+    assert not asked
+    with pytest.raises(ToolError, match="about requests to a server; add --engine http"):
+        run(tmp_path / "run", plain, data=DATA, token_ids=False, price_in=1.0)

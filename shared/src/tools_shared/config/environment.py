@@ -26,6 +26,7 @@ VARIABLES: dict[str, tuple[str, ...]] = {
     "TOOLS_LOG_LEVEL": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
     "TOOLS_BENCH_DATA_DIR": (),
     "TOOLS_USER": (),
+    "TOOLS_PRICES": (),
 }
 """Names that are no option's: the values that each may have, none for any. compose.yaml reads TOOLS_USER."""
 

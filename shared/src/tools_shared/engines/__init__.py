@@ -4,6 +4,7 @@ from tools_shared.engines.open import check_engine, open_engine, open_watched
 from tools_shared.engines.options import (
     EngineConfig,
     LocalEngineConfig,
+    PaidConfig,
     check_address,
     check_served,
     extras_of,
@@ -17,6 +18,7 @@ __all__ = [
     "Engine",
     "EngineConfig",
     "LocalEngineConfig",
+    "PaidConfig",
     "SamplingParams",
     "StreamingEngine",
     "check_address",

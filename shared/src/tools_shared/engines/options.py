@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tools_shared.addresses import ADDRESS, BODY, VARIABLE
 from tools_shared.config import option
+from tools_shared.config.environment import value_of
+from tools_shared.costs.prices import PRICE_FILE, Prices
+from tools_shared.costs.spending import prices_for
 from tools_shared.errors import ToolError
 from tools_shared.models import ModelConfig
 
@@ -77,6 +80,36 @@ class EngineConfig(LocalEngineConfig):
         if self.endpoint is None and (self.stop or self.extra_body is not None or self.drop):
             raise ToolError("--stop, --extra-body and --drop are about requests to a server; give --endpoint too")
         extras_of(self)
+
+
+@dataclass(frozen=True)
+class PaidConfig(EngineConfig):
+    """The options of every command whose requests may be paid for one by one."""
+
+    PANEL: ClassVar[str] = "Server"
+
+    price_in: float | None = option(
+        None, "Price of a million prompt tokens. Default: that of $TOOLS_PRICES.", minimum=0, identity=False
+    )
+    price_out: float | None = option(
+        None, "Price of a million completion tokens. Default: that of $TOOLS_PRICES.", minimum=0, identity=False
+    )
+    budget: float | None = option(None, "Stop before spending more than this (exit 3).", minimum=0, identity=False)
+    cache: bool = option(
+        True, "Reuse earlier replies of this endpoint and model name (.cache beside the run).", identity=False
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        priced = self.price_in is not None or self.price_out is not None
+        if self.budget is not None and not priced and value_of(PRICE_FILE) is None:
+            raise ToolError(
+                f"--budget is reckoned from prices; give --price-in and --price-out too, or a price file ({PRICE_FILE})"
+            )
+
+    def prices(self, server: str, model: str) -> Prices:
+        """What requests to a server's model cost, as far as it is known; raises ToolError for a budget without."""
+        return prices_for(server, model, self.price_in, self.price_out, self.budget)
 
 
 def check_served(config: EngineConfig) -> None:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from tools_shared.costs.meter import HERE, note
 from tools_shared.engines.types import Completion, Draw, OnDraw, SamplingParams, Take, check_fits
 from tools_shared.prompts import Prompt
 
@@ -27,6 +28,8 @@ class StreamingEngine(ABC):
     """The rules of `--prune`, for samples with `SamplingParams.prune`."""
     n_under_way: int = 32
     """How many completions of one call of `generate` are under way."""
+    source: str = HERE
+    """Who computes the tokens, as a run's cost names it: this machine, or a server's address and model."""
 
     @abstractmethod
     def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
@@ -47,8 +50,18 @@ class StreamingEngine(ABC):
         samples = range(first_sample, first_sample + params.n)
         drawn = _ByPrompt(len(prompts), samples, on_done)
         draws = [Draw(prompt, names[i], k, i) for i, prompt in enumerate(prompts) for k in samples]
-        self.draw_all(draws, params, drawn.add)
+
+        def on_draw(draw: Draw, completion: Completion) -> None:
+            self.count(draw, completion, is_first=draw.sample == first_sample)
+            drawn.add(draw, completion)
+
+        self.draw_all(draws, params, on_draw)
         return drawn.in_order()
+
+    def count(self, draw: Draw, completion: Completion, is_first: bool = True) -> None:
+        """Count the tokens of a completion among the run's costs; the samples of a prompt share the reading of it."""
+        n_prompt = len(draw.prompt.token_ids) if is_first else 0
+        note(n_prompt, completion.n_tokens or 0, source=self.source)
 
     def draw_all(self, draws: Sequence[Draw], params: SamplingParams, on_draw: OnDraw) -> None:
         """Draw all of these, which are known to fit; engines that do better knowing all of them override it."""

@@ -130,6 +130,11 @@ class Engine(Protocol):
     tokenizer: PreTrainedTokenizerBase | None
     context_length: int | None
 
+    def count(self, draw: Draw, completion: Completion, is_first: bool = True) -> None:
+        """Count a completion's tokens among the costs of the run; `generate` does it itself, who calls `stream` has to.
+        `is_first`: the prompt was read for it."""
+        ...
+
     def generate(
         self,
         prompts: Sequence[Prompt],

@@ -10,6 +10,7 @@ from typing import Any
 
 from tools_shared import processes
 from tools_shared.console import progress, say
+from tools_shared.costs.meter import during
 from tools_shared.engines import (
     Completion,
     Engine,
@@ -42,7 +43,7 @@ def evaluate(
 ) -> Evaluation:
     """Sample one completion a problem and grade it; of several processes each samples its part."""
     prompts = prompts_of(problems, engine.tokenizer, profile, engine.context_length, params.max_new_tokens)
-    with progress(total=len(processes.mine(prompts)), label=label, unit="problem") as bar:
+    with during("evaluation"), progress(total=len(processes.mine(prompts)), label=label, unit="problem") as bar:
         drawn = engine.generate(
             processes.mine(prompts),
             params,

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_shared import processes
+from tools_shared.costs.meter import during, note
+from tools_shared.costs.prices import BYTES_PER_TOKEN, Prices
+from tools_shared.costs.spending import prices_for
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.files import write_json
-from tools_shared.judging.prices import BYTES_PER_TOKEN, Prices
 from tools_shared.judging.rubric import Criterion, Rubric
 from tools_shared.judging.stated import read_logprobs, stated, token_texts
 from tools_shared.judging.verdicts import verdict
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 LONGEST_REPLY = 20_000
 """Characters of a reply that a judge is shown."""
+JUDGING = "judging"
 FEWEST = 10
 """So many failures at least before their share can stop a run."""
 
@@ -173,16 +176,24 @@ class Judge:
 
         return SamplingParams(temperature=self.rubric.judge.temperature, max_new_tokens=self.rubric.judge.max_tokens)
 
-    @property
-    def _prices(self) -> Prices:
+    @cached_property
+    def prices(self) -> Prices:
         options = self.rubric.judge
-        return Prices(options.price_in, options.price_out, options.budget)
+        given = Prices(options.price_in, options.price_out, options.budget)
+        if given.known or options.endpoint is None:
+            return given
+        return prices_for(self.server.shown, options.model or "", None, None, options.budget)
+
+    @property
+    def source(self) -> str:
+        """What a run's cost calls the judge."""
+        return f"{self.server.shown} {self.rubric.judge.model or ''}".strip()
 
     def _reserve(self, body: Mapping[str, Any]) -> tuple[float, int]:
         """Put aside the most that a request can cost; raises Incomplete where that is more than is left."""
         size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")) // BYTES_PER_TOKEN
         tokens = size + self.rubric.judge.max_tokens
-        money = self._prices.of(size, self.rubric.judge.max_tokens)
+        money = self.prices.of(size, self.rubric.judge.max_tokens)
         options = self.rubric.judge
         with self._lock:
             used = self.spent.tokens_in + self.spent.tokens_out + self._reserved_tokens
@@ -209,6 +220,7 @@ class Judge:
             self._reserved_tokens -= most[1]
             if reply.cached:
                 self.spent.n_cached += 1
+                note(part=JUDGING, source=self.source, cached=1)
             else:
                 self.spent.n_asked += 1
             if reply.failure is None and not reply.cached:
@@ -227,12 +239,14 @@ class Judge:
         except ValueError:
             tokens_in = tokens_out = None
         if tokens_in is None or tokens_out is None:
-            self.spent.money += most[0]
-            self.spent.tokens_in += most[1] - self.rubric.judge.max_tokens
-            return
+            tokens_in, tokens_out = most[1] - self.rubric.judge.max_tokens, 0
+            money = most[0]
+        else:
+            money = self.prices.of(tokens_in, tokens_out)
         self.spent.tokens_in += tokens_in
         self.spent.tokens_out += tokens_out
-        self.spent.money += self._prices.of(tokens_in, tokens_out)
+        self.spent.money += money
+        note(tokens_in, tokens_out, part=JUDGING, source=self.source, requests=1, prices=self.prices)
 
     def _said_by(self, api: ChatApi, data: Any, question: Question) -> dict[str, Any] | None:
         try:
@@ -275,7 +289,8 @@ class Judge:
         prompts = [render_prompt(self.engine.tokenizer, plain, messages_of(self.rubric, q)) for q in questions]
         keys = [f"{self.rubric.name}@{question.draw}" for question in questions]
         params = replace(self._params(), logprobs=with_stated)
-        drawn = self.engine.generate(prompts, params, keys=keys)
+        with during(JUDGING):
+            drawn = self.engine.generate(prompts, params, keys=keys)
         for i, (completion,) in enumerate(drawn):
             said = verdict(completion.text, self.rubric, questions[i].criteria)
             if said is not None:

@@ -72,8 +72,8 @@ class JudgeOptions:
     timeout: float = 120.0
     retries: int = 4
     max_failed: float = 0.1
-    price_in: float = 0.0
-    price_out: float = 0.0
+    price_in: float | None = None
+    price_out: float | None = None
     budget: float | None = None
     budget_tokens: int | None = None
     cache: bool = True

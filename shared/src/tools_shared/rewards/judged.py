@@ -206,8 +206,11 @@ class JudgeReward(Reward):
             self.judge.write_spent(self.memory.file)
 
     def spent(self) -> dict[str, float]:
-        """What judging has cost since this was asked the last time: money, tokens, requests, failures."""
+        """What judging has cost since this was asked the last time: tokens, requests, failures, and money where prices
+        are known."""
         found = self.judge.spent.minus(self.memory.reported)
+        if not self.judge.prices.known:
+            del found["money"]
         self.memory.reported = replace(self.judge.spent)
         return found
 

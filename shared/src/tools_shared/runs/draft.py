@@ -13,6 +13,9 @@ from typing import Any
 from tools_shared import processes
 from tools_shared.cli import Invocation
 from tools_shared.console import say
+from tools_shared.costs.meter import Meter
+from tools_shared.costs.prices import known_prices
+from tools_shared.costs.record import cost_record
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, whole_lines, write_json, write_jsonl
 from tools_shared.files.journal import append
@@ -22,7 +25,7 @@ from tools_shared.runs.config import RunConfig
 from tools_shared.runs.document import document, now
 from tools_shared.runs.read import MANIFEST, Manifest, read_manifest
 from tools_shared.runs.refuse import refuse_difference
-from tools_shared.runs.replace import LOCK, STATE, publish
+from tools_shared.runs.replace import LOCK, STATE, USAGE, publish
 from tools_shared.sources import Collected
 
 CHECKPOINTS = "checkpoints"
@@ -37,6 +40,7 @@ class Draft:
         self.config: Any = config  # the command's own, with more options than every run has
         self.invocation = invocation
         self._metrics_path = path / "metrics.jsonl"
+        self.meter: Meter | None = None
         self._began = time.monotonic()
         self._state = self._take_up() or self._begin()
         self.resumed = len(self._state["sessions"]) > 1
@@ -121,7 +125,10 @@ class Draft:
         if not keep_checkpoints:
             shutil.rmtree(self.checkpoint_dir, ignore_errors=True)
         (self.path / "config.yaml").write_text(_yaml(self.config.to_dict()), encoding="utf-8")
+        others = [row for part in processes.gather([])[1:] for row in part]
         manifest = self._manifest(metrics, seed, profile)
+        if self.meter is not None:
+            manifest["cost"] = cost_record(self.meter, known_prices(), others)
         (self.path / "README.md").write_text(card(self.final.name, manifest), encoding="utf-8")
         manifest["outputs"] = self._outputs()
         write_json(self.path / MANIFEST, manifest)
@@ -132,7 +139,7 @@ class Draft:
 
     def drop_if_empty(self) -> None:
         """Delete the draft where nothing has been made yet: it would only get in the way of corrected options."""
-        made = (p for p in self.path.rglob("*") if p.is_file() and p.name not in (LOCK, STATE, REJECTED))
+        made = (p for p in self.path.rglob("*") if p.is_file() and p.name not in (LOCK, STATE, USAGE, REJECTED))
         if next(made, None) is None:
             shutil.rmtree(self.path)
 
@@ -205,7 +212,7 @@ class Draft:
         )
 
     def _outputs(self) -> dict[str, Any]:
-        paths = sorted(p for p in self.path.rglob("*") if p.is_file() and p.name not in (LOCK, STATE, MANIFEST))
+        paths = sorted(p for p in self.path.rglob("*") if p.is_file() and p.name not in (LOCK, STATE, USAGE, MANIFEST))
         return {
             p.relative_to(self.path).as_posix(): {"bytes": p.stat().st_size, "sha256": sha256_file(p)} for p in paths
         }

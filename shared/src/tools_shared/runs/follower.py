@@ -8,6 +8,8 @@ from typing import Any
 
 from tools_shared import processes
 from tools_shared.cli import Invocation
+from tools_shared.costs.meter import Meter
+from tools_shared.costs.record import shared_tokens
 from tools_shared.errors import ToolError
 from tools_shared.records import Rejected
 from tools_shared.runs.config import RunConfig
@@ -33,6 +35,7 @@ class Follower(Draft):
         self.final, self.path, self.kind = final, path, kind
         self.config, self.invocation = config, invocation
         self._state = dict(_state)
+        self.meter: Meter | None = None
         self.resumed = len(self._state["sessions"]) > 1
 
     def debug_path(self, ending: str) -> Path:
@@ -61,4 +64,5 @@ class Follower(Draft):
         keep_checkpoints: bool = False,
     ) -> Manifest:
         """Rank 0's manifest, once it has published the run."""
+        processes.gather(shared_tokens(self.meter) if self.meter is not None else [])
         return Manifest.from_json(processes.share({}))

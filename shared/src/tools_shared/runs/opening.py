@@ -9,6 +9,8 @@ from pathlib import Path
 from tools_shared import processes
 from tools_shared.cli import Invocation
 from tools_shared.console import say
+from tools_shared.costs.meter import metering
+from tools_shared.costs.prices import known_prices
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.files.locks import locked
 from tools_shared.runs.config import RunConfig
@@ -88,12 +90,16 @@ def draft(output_dir: Path, config: RunConfig, invocation: Invocation, kind: str
     if not processes.is_main():
         from tools_shared.runs.follower import Follower
 
-        yield Follower(output_dir, partial, config, invocation, kind)
+        with metering(None) as meter:
+            follower = Follower(output_dir, partial, config, invocation, kind)
+            follower.meter = meter
+            yield follower
         return
     if output_dir.is_symlink():
         raise ToolError(f"{output_dir}: is a link, whose place a run cannot take; name the folder that it points to")
     if partial.is_symlink():
         raise ToolError(f"{partial}: is a link, and a draft is written only where it is named; remove the link")
+    known_prices()  # what is wrong in the price file is said before anything is made
     try:
         partial.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -104,7 +110,8 @@ def draft(output_dir: Path, config: RunConfig, invocation: Invocation, kind: str
         run = Draft(output_dir, partial, config, invocation, kind)
         processes.announce({"draft": run.state})
         try:
-            yield run
+            with metering(partial) as run.meter:
+                yield run
         except Incomplete:
             raise
         except ToolError:

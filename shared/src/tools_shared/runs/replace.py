@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tools_shared.console import say
+from tools_shared.costs.meter import FILE as USAGE
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file, sync_folder, write_json
 from tools_shared.runs.read import MANIFEST, Manifest, partial_dir, read_manifest
@@ -25,7 +26,7 @@ STATE = "draft.json"
 LOCK = ".lock"
 REPLACED = "replaced"
 """In a draft's state: the hidden name that the run which it replaces was given."""
-_OUR_OWN = frozenset((MANIFEST, STATE, LOCK))
+_OUR_OWN = frozenset((MANIFEST, STATE, LOCK, USAGE))
 
 
 def check_replaceable(folder: Path) -> Manifest:
@@ -129,7 +130,7 @@ def _settle(final: Path, verified: bool) -> None:
         ours = re.fullmatch(rf"\.{re.escape(final.name)}\.[0-9a-f]{{16}}\.replaced", name)
         if ours and (aside := final.with_name(name)).is_dir():
             _remove(aside, verified)
-    for name in (STATE, LOCK):
+    for name in (USAGE, STATE, LOCK):
         (final / name).unlink(missing_ok=True)
 
 

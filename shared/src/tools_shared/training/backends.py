@@ -54,6 +54,8 @@ class Backend(Protocol):
     """Weights that can be updated, sampled from and kept. `step` counts the updates that they have had."""
 
     step: int
+    source: str
+    """Who computes, as a run's cost names it: a service's address and model."""
 
     def update(self, rows: Sequence[TokenRow], loss: Loss, update: Update) -> StepResult:
         """Make one optimiser step and keep the state after it, so that a killed run continues from there."""

@@ -12,6 +12,8 @@ from transformers.trainer_callback import PrinterCallback
 
 from tools_shared import processes
 from tools_shared.console import Progress, progress, say
+from tools_shared.costs.meter import note
+from tools_shared.costs.record import TRAINING
 from tools_shared.processes.stopping import StopRequest
 from tools_shared.runs import Draft
 from tools_shared.training.checkpoints import seal
@@ -27,10 +29,12 @@ class RunCallback(TrainerCallback):
         self.began = time.monotonic()
         self.first_step = 0
         self.counted = (self.began, 0.0)
+        self.trained = 0.0
         self.bar: Progress[int] | None = None
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.began, self.first_step = time.monotonic(), state.global_step
+        self.trained = float(state.num_input_tokens_seen)  # GRPO goes on counting from its checkpoint, SFT from 0
         self.bar = progress(total=state.max_steps, initial=self.first_step, label="training", unit="step").__enter__()
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -43,12 +47,19 @@ class RunCallback(TrainerCallback):
         if not state.is_world_process_zero or "train_runtime" in logs:
             return
         values = {key: value for key, value in logs.items() if isinstance(value, int | float)}
+        self._count(values.get("num_tokens"))
         values |= self._speed(values.get("num_tokens"))
         self.run.log({"step": state.global_step, "seconds": round(time.monotonic() - self.began, 2), **values})
         words = [f"{name} {shown_value(values[key])}" for key, name in self.shown.items() if key in values]
         if self.bar is not None:
             self.bar.note("  ".join(words[:2]))
         say(f"step {state.global_step}/{state.max_steps}  " + "  ".join([*words, *self._left(state)]))
+
+    def _count(self, n_tokens: float | None) -> None:
+        """Tokens trained on since the line before, on all processes; those of steps that are repeated count again."""
+        if n_tokens is not None:
+            note(max(0, round(n_tokens - self.trained)), part=TRAINING)
+            self.trained = n_tokens
 
     def _speed(self, n_tokens: float | None) -> dict[str, float]:
         """Tokens a second, prompts and completions together, since the line before; not known on the first."""

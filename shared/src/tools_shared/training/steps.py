@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tools_shared.console import say
+from tools_shared.costs.meter import note
+from tools_shared.costs.record import TRAINING
 from tools_shared.errors import Incomplete
 from tools_shared.processes.stopping import StopRequest
 from tools_shared.runs import Draft
@@ -64,6 +66,7 @@ def run_steps(
             update = plan.update(backend.step)
             batch = batch_of(backend.step)
             result = backend.update(batch.rows, batch.loss, update)
+            note(sum(len(row.token_ids) for row in batch.rows), part=TRAINING, source=backend.source)
             values = {
                 "loss": loss_of(batch, result.logprobs),
                 "learning_rate": update.learning_rate,

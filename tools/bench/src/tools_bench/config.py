@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from tools_bench.grading.metrics import check_metric
 from tools_shared.addresses import ADDRESS, BODY, VARIABLE
 from tools_shared.config import Config, option
-from tools_shared.engines import EngineConfig, check_address, check_served
+from tools_shared.engines import EngineConfig, PaidConfig, check_address, check_served
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import EvalConfig
 from tools_shared.files.outputs import OverwriteConfig
@@ -141,7 +141,7 @@ class BudgetConfig(RunConfig):
 
 
 @dataclass(frozen=True)
-class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
+class BenchConfig(PaidConfig, VerdictConfig, RunConfig):
     """Benchmark a model or an endpoint on a suite."""
 
     TOOL: ClassVar[str] = "bench"
@@ -229,19 +229,8 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
         identity=False,
         panel="Server",
     )
-    price_in: float = option(0.0, "Price of a million prompt tokens.", minimum=0, identity=False, panel="Server")
-    price_out: float = option(0.0, "Price of a million completion tokens.", minimum=0, identity=False, panel="Server")
-    budget: float | None = option(
-        None, "Stop before spending more than this (exit 3).", minimum=0, identity=False, panel="Server"
-    )
     dry_run: bool = option(
         False, "Print the requests that would be sent and their highest cost, then stop.", identity=False
-    )
-    cache: bool = option(
-        True,
-        "Reuse earlier replies of this endpoint and model name (.cache in --output-dir).",
-        identity=False,
-        panel="Server",
     )
     train_data: str | None = option(
         None,
@@ -287,8 +276,6 @@ class BenchConfig(EngineConfig, VerdictConfig, RunConfig):
             raise ToolError("--judge-schema and --judge-api-key-env are about a judge; give --judge-endpoint too")
         if self.fail_on and self.compare is None:
             raise ToolError("--fail-on judges a difference; give --compare BASELINE too")
-        if self.budget is not None and not (self.price_in or self.price_out):
-            raise ToolError("--budget is reckoned from prices; give --price-in and --price-out too")
 
 
 @dataclass(frozen=True)

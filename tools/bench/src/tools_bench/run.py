@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,17 +39,20 @@ from tools_bench.requests.plan import (
     tells_format,
     what_it_tells,
 )
+from tools_shared.addresses import shown_address
 from tools_shared.cli import Invocation
 from tools_shared.config import digest
 from tools_shared.console import say
+from tools_shared.costs.meter import during
+from tools_shared.costs.prices import Prices
+from tools_shared.costs.spending import worst_case
 from tools_shared.engines.http.address import chat_url, read_api_key
 from tools_shared.engines.http.chat import ChatApi
 from tools_shared.engines.http.habits import Habits
-from tools_shared.engines.http.reply_cache import ReplyCache
+from tools_shared.engines.http.reply_cache import cache_beside
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, write_json, write_jsonl
 from tools_shared.judging.agreement import NOT_MEASURED
-from tools_shared.judging.prices import Prices
 from tools_shared.rewards.judged import JudgeReward
 from tools_shared.runs import Draft, draft, finished, read_manifest
 from tools_shared.runs.read import Manifest
@@ -89,7 +91,7 @@ def _make(folder: Path, config: BenchConfig, invocation: Invocation, baseline: S
         write_jsonl(run.path / ITEMS, (item.to_json() for item in plan.items))
         with ResponseJournal(run.path / RESPONSES) as journal:
             guard = _collect(config, run, plan, journal)
-            judgements = _judge(config, run, plan, journal, guard.spent)
+            judgements = _judge(config, run, plan, journal, guard.spending.spent)
             scored, rewards = _by_rubrics(run, plan, journal)
             judgements |= scored
         graded = grade_all(plan.items, journal.responses, plan.profile)
@@ -98,7 +100,7 @@ def _make(folder: Path, config: BenchConfig, invocation: Invocation, baseline: S
         facts = describe_run(config, plan)
         keep_metrics(graded, facts["chosen_metrics"])
         results = facts | summarize(graded, tells_format(config)) | judge
-        results["effort"] = effort(journal.responses, guard.spent)
+        results["effort"] = effort(journal.responses, guard.spending.spent if guard.spending.prices.known else None)
         if config.train_data is not None:
             results["clean_subset"] = clean_subset(graded, known, config.train_data, tells_format(config))
         write_outputs(run.path, run.debug_path(".csv"), results, graded)
@@ -122,30 +124,17 @@ def _note_inputs(run: Draft, plan: Plan) -> None:
 
 
 def _collect(config: BenchConfig, run: Draft, plan: Plan, journal: ResponseJournal) -> CollectGuard:
-    prices = Prices(config.price_in, config.price_out, config.budget)
+    name, server = display_name(config.model, config.model_name), server_of(config)
+    prices = config.prices(server.shown, name) if config.endpoint else Prices(0.0, 0.0)
     guard = CollectGuard(journal, len(plan.items) * plan.params.n, config.max_error_rate, prices)
     if config.model is not None:
         _from_model(config, run, plan, journal)
         return guard
     api = api_of(config)
-    with _reply_cache(config.cache, run, display_name(config.model, config.model_name), api.worth_keeping) as cache:
-        from_endpoint(journal, plan.items, api, server_of(config), plan.profile, plan.params, guard, cache)
+    told = ("benchmark", f"{server.shown} {name}")
+    with cache_beside(run.final, config.cache, name, api.worth_keeping) as cache:
+        from_endpoint(journal, plan.items, api, server, plan.profile, plan.params, guard, cache, *told)
     return guard
-
-
-@contextmanager
-def _reply_cache(
-    kept: bool, run: Draft, scope: str, worth_keeping: Callable[[Any], bool]
-) -> Iterator[ReplyCache | None]:
-    """The cache beside the run. Behind one address different models come and go: a reply belongs to the name (`scope`)
-    that it was asked under."""
-    path = run.final.parent / ".cache" / "replies.sqlite"
-    cache = ReplyCache(path, scope, worth_keeping) if kept else None
-    try:
-        yield cache
-    finally:
-        if cache is not None:
-            cache.close()
 
 
 def _judge(
@@ -168,11 +157,13 @@ def _judge(
     scope = f"judge {config.judge_model}"
     with (
         ResponseJournal(run.path / JUDGEMENTS) as judged,
-        _reply_cache(config.cache, run, scope, api.worth_keeping) as cache,
+        cache_beside(run.final, config.cache, scope, api.worth_keeping) as cache,
     ):
-        prices = Prices(config.price_in, config.price_out, left)
+        name = config.judge_model or ""
+        prices = replace(config.prices(server.shown, name), budget=left)
         guard = CollectGuard(judged, len(items) * params.n, config.max_error_rate, prices)
-        from_endpoint(judged, items, api, server, plan.profile, params, guard, cache)
+        told = ("judging", f"{server.shown} {name}")
+        from_endpoint(judged, items, api, server, plan.profile, params, guard, cache, *told)
         return judged.responses
 
 
@@ -194,18 +185,23 @@ def _from_model(config: BenchConfig, run: Draft, plan: Plan, journal: ResponseJo
     ref = resolve(config.model or "")
     run.add_input("model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
     if any(journal.needs((item.task, item.id, d)) for item in plan.items for d in range(plan.params.n)):
-        from_engine(journal, plan.items, open_engine(ref, config), plan.profile, plan.params)
+        with during("benchmark"):
+            from_engine(journal, plan.items, open_engine(ref, config), plan.profile, plan.params)
 
 
 def _judge_facts(
     config: BenchConfig, judgements: dict[DrawKey, Response], found: dict[str, Any], rewards: Sequence[JudgeReward]
 ) -> dict[str, Any]:
-    prices = Prices(config.price_in, config.price_out)
-    cost_of_judging = effort(judgements, sum(cost(judgement, prices) for judgement in judgements.values()))
+    server = shown_address(chat_url(config.judge_endpoint)) if config.judge_endpoint else ""
+    prices = config.prices(server, config.judge_model or "")
+    known = prices.known or any(reward.judge.prices.known for reward in rewards)
+    spent = sum(cost(judgement, prices) for judgement in judgements.values()) if known else None
+    cost_of_judging = effort(judgements, spent)
     for reward in rewards:
         cost_of_judging["tokens_in"] += reward.judge.spent.tokens_in
         cost_of_judging["tokens_out"] += reward.judge.spent.tokens_out
-        cost_of_judging["spent"] += reward.judge.spent.money
+        if known:
+            cost_of_judging["spent"] += reward.judge.spent.money
     models = [config.judge_model, *(reward.rubric.judge.model for reward in rewards)]
     lines = [f"{reward.rubric.name}: {reward.agreement()}" for reward in rewards]
     if config.judge_endpoint is not None:
@@ -237,7 +233,7 @@ def dry_run(config: BenchConfig) -> str:
     if config.endpoint is not None:
         api = api_of(config)
         bodies = [api.body(item, plan.profile, plan.params, 0) for item in plan.items]
-        size = sum(len(json.dumps(body).encode()) for body in bodies) * plan.params.n
-        most = Prices(config.price_in, config.price_out).of(size // 3, n * plan.params.max_new_tokens)
-        lines += [f"to {api.url} ({api.name}), at most {most:.4g} in cost; the first:", json.dumps(bodies[0], indent=2)]
+        prices = config.prices(shown_address(api.url), display_name(config.model, config.model_name))
+        most = worst_case(prices, bodies, plan.params.n, plan.params.max_new_tokens)
+        lines += [f"to {api.url} ({api.name}), {most}; the first:", json.dumps(bodies[0], indent=2)]
     return "\n".join(lines)

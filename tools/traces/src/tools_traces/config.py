@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from tools_shared.config import Sources, option, parse_shard, source_option
-from tools_shared.engines import EngineConfig, check_served
+from tools_shared.engines import PaidConfig, check_served
 from tools_shared.errors import ToolError
 from tools_shared.judging.labels import LabelConfig
 from tools_shared.processes.ray_map import RayConfig
@@ -98,7 +98,7 @@ class OutputConfig(RunConfig):
 
 
 @dataclass(frozen=True)
-class TracesConfig(OutputConfig, EngineConfig, RayConfig, PruneConfig):
+class TracesConfig(OutputConfig, PaidConfig, RayConfig, PruneConfig):
     """Verified traces of one model on one data set."""
 
     FIRST: ClassVar[tuple[str, ...]] = (
@@ -185,11 +185,16 @@ class TracesConfig(OutputConfig, EngineConfig, RayConfig, PruneConfig):
         _ = self.shard_of, self.source, self.layer_numbers
         check_served(self)
         check_prunes(self.prune_rules, self.engine)
+        self._check_paid()
         parse_delimiter(self.hidden_delimiter)
         if self.record_hidden:
             self._check_recording()
         if self.accept is not None and self.engine == "ray":
             raise ToolError("--accept: workers of --engine ray grade by the answer alone; take another engine")
+
+    def _check_paid(self) -> None:
+        if self.engine != "http" and (self.price_in, self.price_out, self.budget) != (None, None, None):
+            raise ToolError("--price-in, --price-out and --budget are about requests to a server; add --engine http")
 
     def _check_recording(self) -> None:
         if self.engine != "vllm":

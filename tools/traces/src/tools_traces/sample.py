@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,11 @@ from typing import TYPE_CHECKING, Any
 from tools_shared.cli import Invocation
 from tools_shared.config import digest
 from tools_shared.console import progress, say
-from tools_shared.engines import check_fits, open_watched
+from tools_shared.costs.meter import Tokens, counted
+from tools_shared.costs.spending import Spending, worst_case
+from tools_shared.engines import Engine, check_fits, open_engine, open_watched
+from tools_shared.engines.http.chat import HttpEngine
+from tools_shared.engines.http.reply_cache import cache_beside
 from tools_shared.engines.vllm.engine import open_vllm
 from tools_shared.models import ModelRef, choose_profile, resolve
 from tools_shared.processes.ray_map import check_ray
@@ -65,6 +70,8 @@ def sample(config: TracesConfig, invocation: Invocation) -> Manifest | None:
     if config.dry_run:
         least = n * min(config.goal or config.max_attempts, config.max_attempts)
         say(f"would draw {least} to {n * config.max_attempts} completions of at most {config.max_new_tokens} tokens")
+        if config.engine == "http":
+            say(_at_most(config, ref, profile, questions))
         return None
     with draft(output_dir, config, invocation, "traces") as run:
         if accepted is not None:
@@ -75,6 +82,16 @@ def sample(config: TracesConfig, invocation: Invocation) -> Manifest | None:
     if accepted is not None and (spent := accepted.spent()):
         say("judging: " + ", ".join(f"{name} {value:.6g}" for name, value in spent.items()))
     return manifest
+
+
+def _at_most(config: TracesConfig, ref: ModelRef, profile: Profile, questions: Questions) -> str:
+    """What the requests to a server can cost, every attempt made and as long as it may be."""
+    engine = open_engine(ref, config)
+    prompts = [render_question(None, profile, problem.question) for problem in questions.problems]
+    params = sampling_params(config)
+    bodies = [engine.api.body(p.messages, params, "", 0, p.template_options) for p in prompts]
+    prices = config.prices(engine.server.shown, config.model_name or "")
+    return f"to {engine.server.shown}, {worst_case(prices, bodies, config.max_attempts, config.max_new_tokens)}"
 
 
 def _sample_into(
@@ -89,7 +106,8 @@ def _sample_into(
         source = _by_workers if config.engine == "ray" else _here
         drawing = source(config, ref, profile, questions, journal, accepted)
         model_hash = add_model(run, config, ref)
-        timing = _draw(run, drawing, n)
+        with _paid(run, config, drawing.engine):
+            timing = _draw(run, drawing, n)
     origin = Provenance(config.seed, model_hash, profile)
     metrics = write_outputs(run, config, questions.problems, journal.attempts, origin, timing)
     if drawing.recorder is not None:
@@ -99,6 +117,20 @@ def _sample_into(
     return run.finish(metrics, seed=config.seed, profile=profile.name)
 
 
+@contextmanager
+def _paid(run: Draft, config: TracesConfig, engine: Engine | None) -> Iterator[None]:
+    """A server's replies within the budget, of which this run's earlier sessions have used a part, and from the cache
+    of the runs beside this one."""
+    if not isinstance(engine, HttpEngine):
+        yield
+        return
+    prices = config.prices(engine.server.shown, config.model_name or "")
+    used = counted("sampling").get(engine.source, Tokens())
+    engine.spending = Spending(prices, prices.of(used.tokens_in, used.tokens_out))
+    with cache_beside(run.final, config.cache, config.model_name or "", engine.api.worth_keeping) as engine.cache:
+        yield
+
+
 @dataclass(frozen=True)
 class _Drawing:
     """Who says what is sampled, and how to make it sample everything, telling of each attempt."""
@@ -106,6 +138,7 @@ class _Drawing:
     schedule: Schedule | Fleet
     run: Callable[[Callable[[Attempt], None]], None]
     recorder: Recorder | None = None
+    engine: Engine | None = None
 
 
 def _here(
@@ -135,7 +168,7 @@ def _here(
         journal.attempts = {key: attempt for key, attempt in journal.attempts.items() if recorder.holds(key)}
     schedule = Schedule(pairs, config.goal, config.max_attempts, journal, grade)
     run = partial(schedule.run, engine, sampling_params(config), config.batch_size, ahead=config.engine != "http")
-    return _Drawing(schedule, run, recorder)
+    return _Drawing(schedule, run, recorder, engine)
 
 
 def _by_workers(

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tools_shared.console import say
+from tools_shared.costs.meter import note
+from tools_shared.costs.prices import BYTES_PER_TOKEN, Prices
+from tools_shared.costs.spending import Spending, tokens_of
 from tools_shared.engines.http.address import dialect_of
 from tools_shared.engines.http.exchange import Server
 from tools_shared.engines.http.failures import Failure
@@ -150,6 +153,16 @@ def refusal_of(failure: Failure) -> ChatReply | None:
     return ChatReply("", "content_filter", refusal=True) if failure.filtered else None
 
 
+def used_tokens(api: ChatApi, body: Mapping[str, Any], data: Any) -> tuple[int, int]:
+    """Tokens in and out that a reply was paid for; where the server does not count them, a third of the bytes."""
+    try:
+        read = api.read(data)
+    except ValueError:
+        return tokens_of(body), 0
+    n_in = tokens_of(body) if read.tokens_in is None else read.tokens_in
+    return n_in, len(read.text.encode()) // BYTES_PER_TOKEN if read.tokens_out is None else read.tokens_out
+
+
 class HttpEngine(StreamingEngine):
     """The `Engine` of a server. Prompts are sent as messages and rendered there, so there is no tokenizer here and
     `Completion.token_ids` are empty; `n_told` is what the server counted."""
@@ -167,28 +180,47 @@ class HttpEngine(StreamingEngine):
     ) -> None:
         self.server, self.cache = server, cache
         self.api = ChatApi(server.url, model, extras or Extras(), stop_token_ids)
+        self.source = f"{server.shown} {model or ''}".strip()
         self.n_under_way = server.concurrency
         self._said_empty = False
+        self.spending = Spending(Prices())
 
     def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
         """See `Engine.stream`: `n_slots` requests are under way. Raises Incomplete at the first request that fails for
-        good: what `on_draw` was given is kept by the caller, and a cache keeps the rest."""
+        good, and where the budget does not cover the next: what `on_draw` was given is kept by the caller, and a cache
+        keeps the rest."""
         if params.logprobs:
             raise ToolError("--engine http draws without logprobs; use another engine for them")
 
         def next_request() -> Request | None:
-            if (draw := take()) is None:
+            if self.spending.over or (draw := take()) is None:
                 return None
             prompt = draw.prompt
             body = self.api.body(prompt.messages, params, draw.key, draw.sample, prompt.template_options)
-            return Request(draw, body, draw.sample)
+            is_known = self.cache is not None and self.cache.get(self.server.url, body, draw.sample) is not None
+            most[id(draw)] = self.spending.most(body, params.max_new_tokens, is_known)
+            return Request(draw, body, draw.sample) if self.spending.reserve(most[id(draw)]) else None
 
         def on_reply(request: Request, reply: Reply) -> None:
             draw: Draw = request.key
+            self._book(request, reply, most.pop(id(draw)))
             on_draw(draw, self._completion(draw.key, draw.prompt, reply, params.max_new_tokens))
 
+        most: dict[int, float] = {}
         server = replace(self.server, concurrency=n_slots)
         post_stream(server, next_request, on_reply, self.cache)
+        self.spending.check(self.server.shown)
+
+    def count(self, draw: Draw, completion: Completion, is_first: bool = True) -> None:
+        """See `Engine`: counted as the reply comes, with what the server counted."""
+
+    def _book(self, request: Request, reply: Reply, most: float) -> None:
+        """Count what a reply cost: nothing from the cache or after a failure."""
+        paid = reply.failure is None and not reply.cached
+        used = used_tokens(self.api, request.body, reply.data) if paid else (0, 0)
+        prices = self.spending.prices
+        note(*used, source=self.source, requests=int(paid), cached=int(reply.cached), prices=prices)
+        self.spending.settle(most, prices.of(*used))
 
     def _completion(self, name: str, prompt: Prompt, reply: Reply, limit: int) -> Completion:
         read = refusal_of(reply.failure) if reply.failure is not None else None

@@ -10,7 +10,8 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,17 @@ class ReplyCache:
     def _key(self, url: str, body: dict[str, Any], draw: int) -> bytes:
         parts = [url, self.scope, body, draw]
         return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")).digest()
+
+
+@contextmanager
+def cache_beside(
+    run: Path, kept: bool, scope: str, worth_keeping: Callable[[Any], bool]
+) -> Iterator[ReplyCache | None]:
+    """The cache beside a run, which runs in the same folder share; None unless it is `kept`. Behind one address
+    different models come and go: a reply belongs to the name (`scope`) that it was asked under."""
+    cache = ReplyCache(run.parent / ".cache" / "replies.sqlite", scope, worth_keeping) if kept else None
+    try:
+        yield cache
+    finally:
+        if cache is not None:
+            cache.close()

@@ -14,6 +14,7 @@ from multiprocessing import active_children
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tools_shared.costs.meter import uses
 from tools_shared.devices import pick_device, pick_dtype
 from tools_shared.engines.options import LocalEngineConfig
 from tools_shared.engines.stream import StreamingEngine
@@ -87,6 +88,7 @@ def llm_options(ref: ModelRef, config: LocalEngineConfig) -> dict[str, Any]:
     from tools_shared.models.load import context_length, load_config
 
     place = pick_device(config.device)
+    uses(place, config.tensor_parallel * config.data_parallel)
     _check_build(place)
     options: dict[str, Any] = {
         "model": ref.weights,

@@ -40,6 +40,7 @@ class VllmServerEngine(StreamingEngine):
         self.server, self.tokenizer, self.context_length = server, tokenizer, context_length
         self.stop_ids = stop_ids(tokenizer, end)
         self.adapter: str | None = None
+        self.source = server.shown
 
     def load_adapter(self, name: str, folder: Path) -> None:
         """Load the LoRA adapter in `folder` on the server as `name`, which it must not have had before: by name and

@@ -140,7 +140,12 @@ class TinkerBackend:
         if self._sampler is None or self._sampler[0] != self.step:
             with told(self.service.url):
                 self._sampler = (self.step, self._client.save_weights_and_get_sampling_client())
-        return TinkerEngine(self._sampler[1], self.service.url, self.tokenizer, self.ends, self.context)
+        return TinkerEngine(self._sampler[1], self.service.url, self.tokenizer, self.ends, self.context, self.source)
+
+    @property
+    def source(self) -> str:
+        """See `Backend`."""
+        return f"{self.service.url} {self.said['base_model']}"
 
     def publish(self, name: str) -> str:
         """Save the weights for sampling, to stay there; returns their address on the service."""

@@ -8,7 +8,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from tools_shared.engines import Completion, SamplingParams, check_fits
+from tools_shared.costs.meter import note
+from tools_shared.engines import Completion, Draw, SamplingParams, check_fits
 from tools_shared.engines.types import OnDraw, Take
 from tools_shared.errors import ToolError
 from tools_shared.prompts import Prompt
@@ -30,9 +31,11 @@ class TinkerEngine:
         tokenizer: PreTrainedTokenizerBase,
         ends: frozenset[int],
         context_length: int | None,
+        source: str,
     ) -> None:
-        """`client` is the SDK's sampling client; `ends` are the tokens that end a completion."""
-        self.client, self.url, self.ends = client, url, ends
+        """`client` is the SDK's sampling client; `ends` are the tokens that end a completion; `source` is what a run's
+        cost calls the service."""
+        self.client, self.url, self.ends, self.source = client, url, ends, source
         self.tokenizer, self.context_length = tokenizer, context_length
 
     def generate(
@@ -55,6 +58,7 @@ class TinkerEngine:
             ]
             for i, future in enumerate(waiting):
                 found.append([self._completion(sequence, params) for sequence in future.result().sequences])
+                note(len(prompts[i].token_ids), sum(len(c.token_ids) for c in found[-1]), source=self.source)
                 if on_done is not None:
                     on_done(i, found[-1])
         return found
@@ -85,6 +89,10 @@ class TinkerEngine:
             "stop" if ended or sequence.stop_reason == "stop" else "length",
             tuple(sequence.logprobs) if params.logprobs and sequence.logprobs is not None else None,
         )
+
+    def count(self, draw: Draw, completion: Completion, is_first: bool = True) -> None:
+        """See `Engine`."""
+        note(len(draw.prompt.token_ids) if is_first else 0, len(completion.token_ids), source=self.source)
 
     def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = 32) -> None:
         one = replace(params, n=1)

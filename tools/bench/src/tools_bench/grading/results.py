@@ -168,7 +168,8 @@ def as_text(results: Mapping[str, Any]) -> str:
     if judge := results.get("judge"):
         lines.append(f"judge {judge['model']}: {judge['judged']} replies judged, {judge['failed']} failed")
         if took := judge.get("effort"):
-            lines.append(f"   {took['tokens_in']} tokens in, {took['tokens_out']} out, {took['spent']:g} spent")
+            spent = "cost unknown" if took["spent"] is None else f"{took['spent']:g} spent"
+            lines.append(f"   {took['tokens_in']} tokens in, {took['tokens_out']} out, {spent}")
         for name, entry in judge["agreement_with_detectors"].items():
             lines.append(f"   agrees with {name} on {entry['agree']} of {entry['n']}")
         lines.append("")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -11,11 +10,13 @@ from tools_bench.requests.items import Item, messages_of
 from tools_bench.requests.journal import Response, ResponseJournal
 from tools_bench.requests.oddities import oddities
 from tools_shared.console import progress, say
+from tools_shared.costs.meter import note
+from tools_shared.costs.prices import BYTES_PER_TOKEN, Prices
+from tools_shared.costs.spending import Spending
 from tools_shared.engines import Engine, SamplingParams, check_fits
 from tools_shared.engines.http.reply_cache import ReplyCache
 from tools_shared.engines.http.transport import Reply, Request, Server, post_all
 from tools_shared.errors import Incomplete
-from tools_shared.judging.prices import BYTES_PER_TOKEN, Prices
 from tools_shared.prompts import Profile, render_prompt
 
 FEWEST = 10
@@ -39,23 +40,18 @@ class CollectGuard:
     """
 
     def __init__(self, journal: ResponseJournal, n_planned: int, max_error_rate: float, prices: Prices) -> None:
-        self.n_planned, self.max_error_rate, self.prices = n_planned, max_error_rate, prices
+        self.n_planned, self.max_error_rate = n_planned, max_error_rate
         self.n_failed = 0
-        self.spent = sum(cost(r, prices) for r in journal.responses.values())
-        self.reserved = 0.0
-        self.stopped = False
+        self.spending = Spending(prices, sum(cost(r, prices) for r in journal.responses.values()))
 
     def within_budget(self, requests: Iterator[tuple[Request, float]]) -> Iterator[Request]:
         for request, most in requests:
-            if self.prices.budget is not None and self.spent + self.reserved + most > self.prices.budget:
-                self.stopped = True
+            if not self.spending.reserve(most):
                 return
-            self.reserved += most
             yield request
 
     def note(self, response: Response, most: float) -> None:
-        self.reserved -= most
-        self.spent += cost(response, self.prices)
+        self.spending.settle(most, cost(response, self.spending.prices))
         if response.error is None:
             return
         self.n_failed += 1
@@ -63,11 +59,7 @@ class CollectGuard:
             raise self.too_many(response)
 
     def check_end(self, journal: ResponseJournal) -> None:
-        if self.stopped:
-            raise Incomplete(
-                f"{journal.path}: the budget of {self.prices.budget:g} does not cover the next request "
-                f"({self.spent:.4g} spent); raise --budget and run the same command to resume"
-            )
+        self.spending.check(str(journal.path))
         failed = [r for r in journal.responses.values() if r.error is not None]
         if failed and len(failed) > self.max_error_rate * self.n_planned:
             raise self.too_many(failed[-1], len(failed))
@@ -80,12 +72,21 @@ class CollectGuard:
 
 
 def cost(response: Response, prices: Prices) -> float:
-    """What a response cost: nothing from the cache or after a failure. Where the server counts no tokens, a third of
-    the bytes."""
-    if response.cached or response.error is not None:
-        return 0.0
+    """What a response cost: nothing from the cache or after a failure."""
+    return 0.0 if response.cached or response.error is not None else prices.of(*billed(response))
+
+
+def _count(response: Response, part: str, source: str, prices: Prices) -> None:
+    """Note it before the journal does: a kill in between has the reply asked and paid for once more."""
+    paid = response.error is None and not response.cached
+    used = billed(response) if paid else (0, 0)
+    note(*used, part=part, source=source, requests=int(paid), cached=int(response.cached), prices=prices)
+
+
+def billed(response: Response) -> tuple[int, int]:
+    """Tokens in and out; where the server counts no tokens, a third of the bytes."""
     out = response.tokens_out if response.tokens_out is not None else len(response.text.encode()) // BYTES_PER_TOKEN
-    return prices.of(response.tokens_in or 0, out)
+    return response.tokens_in or 0, out
 
 
 def from_endpoint(
@@ -97,16 +98,16 @@ def from_endpoint(
     params: SamplingParams,
     guard: CollectGuard,
     cache: ReplyCache | None,
+    part: str,
+    source: str,
 ) -> None:
-    """Ask an endpoint for every sample that the journal does not have. Raises Incomplete when the guard says so."""
+    """Ask an endpoint for every sample that the journal does not have; `part` and `source` are what the run's cost
+    calls it. Raises Incomplete when the guard says so."""
     most: dict[tuple[str, str, int], float] = {}
 
     def dearest(body: dict[str, Any], draw: int) -> float:
-        """What a request can cost: nothing where its reply has been paid for."""
-        if guard.prices.budget is None or (cache is not None and cache.get(server.url, body, draw) is not None):
-            return 0.0
-        size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
-        return guard.prices.of(size // BYTES_PER_TOKEN, params.max_new_tokens)
+        is_known = cache is not None and cache.get(server.url, body, draw) is not None
+        return guard.spending.most(body, params.max_new_tokens, is_known)
 
     def wanted() -> Iterator[tuple[Request, float]]:
         for item in items:
@@ -122,6 +123,7 @@ def from_endpoint(
 
         def on_reply(request: Request, reply: Reply) -> None:
             response = _response(request.key, reply, api, params.max_new_tokens)
+            _count(response, part, source, guard.spending.prices)
             journal.add(response)
             bar.update()
             guard.note(response, most.pop(request.key))

@@ -63,8 +63,8 @@ def _asked_otherwise(config: BenchConfig) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value}
 
 
-def effort(replies: Mapping[DrawKey, Response], spent: float) -> dict[str, Any]:
-    """What it took: tokens, money, tries."""
+def effort(replies: Mapping[DrawKey, Response], spent: float | None) -> dict[str, Any]:
+    """What it took: tokens, money (None where no price is known), tries."""
     responses = list(replies.values())
     seconds = sorted(r.seconds for r in responses if r.error is None)
     return {
@@ -74,6 +74,6 @@ def effort(replies: Mapping[DrawKey, Response], spent: float) -> dict[str, Any]:
         "retries": sum(max(0, r.attempts - 1) for r in responses),
         "tokens_in": sum(r.tokens_in or 0 for r in responses),
         "tokens_out": sum(r.tokens_out or 0 for r in responses),
-        "spent": round(spent, 6),
+        "spent": None if spent is None else round(spent, 6),
         "median_seconds": seconds[len(seconds) // 2] if seconds else None,
     }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tools_grpo.rollouts.policy import InProcess, Policy
+from tools_shared.costs.meter import during
 from tools_shared.engines import Completion, SamplingParams
 from tools_shared.errors import Incomplete
 from tools_shared.prompts import Prompt
@@ -55,12 +56,13 @@ class Sampler:
         numbers the samples; the weights are those of the policy's last renewal. `on_group` is told of each group by its
         number as soon as it is there."""
         groups = [text for i, text in enumerate(texts) if i % self.config.num_generations == 0]
-        drawn = self.policy.engine.generate(
-            [self.prompts[text][1] for text in groups],
-            self.params(),
-            keys=[f"{self.prompts[text][0]}@{step}" for text in groups],
-            on_done=on_group,
-        )
+        with during("rollouts"):
+            drawn = self.policy.engine.generate(
+                [self.prompts[text][1] for text in groups],
+                self.params(),
+                keys=[f"{self.prompts[text][0]}@{step}" for text in groups],
+                on_done=on_group,
+            )
         completions = [completion for group in drawn for completion in group]
         if not all(map(math.isfinite, (value for completion in completions for value in completion.logprobs))):
             raise Incomplete(

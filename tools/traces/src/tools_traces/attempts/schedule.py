@@ -126,6 +126,7 @@ class Schedule:
         with ThreadPoolExecutor(GRADERS) as graders:
 
             def note(draw: Draw, completion: Completion) -> None:
+                engine.count(draw, completion)
                 question = self.questions[draw.key]
                 self._running.discard((draw.key, draw.sample))
                 graded = graders.submit(self.grade, question.problem, question.prompt, draw, completion)
