@@ -232,7 +232,7 @@ def test_what_passes_is_tried_again_and_known_verdicts_are_not_paid_again(serve,
     reward = judge(server, score=[1, 10], judge={"retries": 2})
 
     first = reward(["p"] * 3, STEPS)
-    again = judge(server, score=[1, 10], judge={"retries": 2})
+    again = judge(server, score=[1, 10], judge={"retries": 2, "price_in": 5})
 
     assert len(server) == 4
     assert again(["p"] * 3, STEPS) == first

@@ -9,7 +9,7 @@ money, money_unknown   the sum by currency, and what was used without a price
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tools_shared.costs.meter import HERE, Meter, Session, Tokens
@@ -103,3 +103,58 @@ def _energy(sessions: Sequence[Session]) -> float | None:
     """Watt hours; None where a session has none, as a sum over part of them would be too low."""
     told = [session.watt_hours for session in sessions]
     return round(sum(told), 6) if told and None not in told else None
+
+
+def add_costs(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The sum of several records, as one. Energy is that of the records that have it, where all have."""
+    records = list(records)
+    devices: dict[str, dict[str, Any]] = {}
+    tokens: dict[tuple[str, str], dict[str, Any]] = {}
+    money: dict[str, float] = {}
+    for record in records:
+        for one in record["devices"]:
+            kind = devices.setdefault(one["kind"], {"kind": one["kind"], "count": 0, "device_seconds": 0.0})
+            kind["count"] = max(kind["count"], one["count"])
+            kind["device_seconds"] = round(kind["device_seconds"] + one["device_seconds"], 3)
+        for row in record["tokens"]:
+            names = {"part": row["part"], "source": row["source"]}
+            counts = {"in": 0, "out": 0, "requests": 0, "cached": 0}
+            sums = tokens.setdefault((row["part"], row["source"]), names | counts)
+            for name in ("in", "out", "requests", "cached"):
+                sums[name] += row[name]
+        for currency, amount in record["money"].items():
+            money[currency] = money.get(currency, 0.0) + amount
+    energy = [record.get("energy_wh") for record in records]
+    return {
+        "seconds": round(sum(record["seconds"] for record in records), 3),
+        "sessions": sum(record["sessions"] for record in records),
+        "devices": list(devices.values()),
+        "tokens": list(tokens.values()),
+        "money": {currency: round(amount, 6) for currency, amount in money.items()},
+        "money_unknown": list(dict.fromkeys(what for record in records for what in record["money_unknown"])),
+    } | ({"energy_wh": round(sum(energy), 6)} if energy and None not in energy else {})
+
+
+def cost_words(cost: Mapping[str, Any]) -> str:
+    """A record in one line: `2.1 h of cpu time, 1.2M tokens in, 310k out, money: 0.42 EUR + unknown (time of cpu)`."""
+    words = [f"{_hours(one['device_seconds'])} of {one['kind']} time" for one in cost["devices"]]
+    words = words or [f"{_hours(cost['seconds'])} without a model here"]
+    n_in, n_out = (sum(row[name] for row in cost["tokens"]) for name in ("in", "out"))
+    if n_in or n_out:
+        words.append(f"{_many(n_in)} tokens in, {_many(n_out)} out")
+    if "energy_wh" in cost:
+        words.append(f"{cost['energy_wh']:.3g} Wh")
+    known = " + ".join(f"{amount:.4g} {currency}".strip() for currency, amount in cost["money"].items())
+    unknown = f"unknown ({', '.join(cost['money_unknown'])})" if cost["money_unknown"] else ""
+    words.append(f"money: {' + '.join(filter(None, (known, unknown))) or '0'}")
+    return ", ".join(words)
+
+
+def _hours(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 5400 else f"{seconds / 3600:.3g} h"
+
+
+def _many(n: int) -> str:
+    return f"{n / 1e6:.3g}M" if n >= 999_500 else f"{n / 1e3:.3g}k" if n >= 1000 else str(n)

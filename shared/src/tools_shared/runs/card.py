@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tools_shared.console import printable
+from tools_shared.costs.record import cost_words
 
 
 def card(name: str, manifest: Mapping[str, Any]) -> str:
@@ -20,6 +21,7 @@ def card(name: str, manifest: Mapping[str, Any]) -> str:
         table("From", "| input | path | sha256 |\n| --- | --- | --- |", inputs),
         table("Settings", "| option | value |\n| --- | --- |", _settings(manifest["options"])),
         table("Result", "| metric | value |\n| --- | --- |", results),
+        f"## Cost\n\n{cell(cost_words(manifest['cost']))}" if "cost" in manifest else "",
         "## Again\n\n`config.yaml` holds every option. This run was started as\n\n"
         + as_block(shlex.join(manifest["argv"]) or "a call from Python"),
         "## Key findings\n\n- (to be filled in)",

@@ -10,6 +10,7 @@ from typing import Any
 from tools_bench.comparison.chart import draw
 from tools_bench.comparison.evaluations import Line, compare, read_scored
 from tools_bench.comparison.files import FILES, describe, write_comparisons
+from tools_bench.comparison.lineage_cost import cost_behind
 from tools_bench.comparison.regressions import BenchComparison, compare_all, count_verdicts, settle
 from tools_bench.comparison.stored_runs import Side, is_benchmark, read_side
 from tools_bench.comparison.tables import as_markdown, as_text
@@ -36,17 +37,26 @@ def run_comparison(config: CompareConfig, invocation: Invocation) -> Manifest:
         return done
     scored = [read_scored(path) for path in config.runs]
     comparison = compare(scored, config.baseline, config.confidence)
+    costs, together = _costs(config.runs)
+    table = (comparison, costs, together)
     with draft(output_dir, config, invocation, "compare") as run:
         for one in scored:
             run.add_input(one.name, str(one.path), sha256_file(one.path), run_sha256=one.run_sha256)
         write_json(run.path / "comparison.json", comparison.to_json())
-        (run.path / "comparison.md").write_text(as_markdown(comparison), encoding="utf-8")
-        (run.path / "comparison.txt").write_text(as_text(comparison), encoding="utf-8")
+        (run.path / "comparison.md").write_text(as_markdown(*table), encoding="utf-8")
+        (run.path / "comparison.txt").write_text(as_text(*table), encoding="utf-8")
         draw(comparison, run.path / "comparison.png", config.title)
         manifest = run.finish({f"accuracy_{line.name}": _rate(line) for line in comparison.lines})
-    say(as_text(comparison))
+    say(as_text(*table))
     say(f"chart: {output_dir / 'comparison.png'}")
     return manifest
+
+
+def _costs(runs: Sequence[str]) -> tuple[dict[str, str], str]:
+    """What each run directory cost with its ancestors, by name, and a line about all of them together."""
+    folders = [Path(run) for run in runs if (Path(run) / MANIFEST).is_file()]
+    costs = {folder.resolve().name: str(cost_behind([folder])) for folder in folders}
+    return costs, f"cost of all runs together, each ancestor once: {cost_behind(folders)}"
 
 
 def _default_dir(config: CompareConfig) -> Path:

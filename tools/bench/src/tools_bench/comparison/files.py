@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
+from tools_bench.comparison.lineage_cost import cost_behind
 from tools_bench.comparison.regressions import BenchComparison
 from tools_bench.comparison.verdict_chart import draw_verdicts
 from tools_bench.comparison.verdicts import MetricVerdict
 from tools_shared.files import atomic_write, write_json, write_jsonl
+from tools_shared.runs.read import MANIFEST
 
 FILES = ("comparison.json", "flips.jsonl", "comparison.txt", "junit.xml", "comparison.png")
 
@@ -47,6 +49,7 @@ def as_text(comparison: BenchComparison) -> str:
     rows += [_cells(v) for v in comparison.verdicts]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    sides = (comparison.baseline, comparison.current)
     sizes = sorted({v.n for v in comparison.verdicts})
     n = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else str(sizes[0])
     foot = [
@@ -54,10 +57,15 @@ def as_text(comparison: BenchComparison) -> str:
         f"points, {100 * (1 - comparison.alpha):g} % intervals; a metric is called improved or regressed at p "
         f"(adjusted) <= {comparison.alpha:g}, equivalent when its interval lies within {comparison.margin:g} points",
         f"{len(comparison.flips)} flips of the headline metrics (flips.jsonl)",
+        *(f"cost of {one.name} with its ancestors: {cost_behind([one.path])}" for one in sides if _is_run(one.path)),
         *(f"differs: {sentence}" for sentence in comparison.mismatch),
         *(f"warning: {sentence}" for sentence in comparison.warnings),
     ]
     return "\n".join([*table, "", *foot]) + "\n"
+
+
+def _is_run(path: Path) -> bool:
+    return (path / MANIFEST).is_file()
 
 
 def _cells(v: MetricVerdict) -> list[str]:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tools_bench.comparison.evaluations import Comparison, Line
 from tools_shared.stats import Interval, PairedDifference
 
 HEADINGS = {"accuracy": "strict", "accuracy_lenient": "lenient"}
 
 
-def cells(comparison: Comparison) -> list[list[str]]:
-    """Heading and one row a run."""
+def cells(comparison: Comparison, costs: Mapping[str, str]) -> list[list[str]]:
+    """Heading and one row a run; `costs` are what each took with its ancestors, by name."""
     head = ["run"]
     for heading in HEADINGS.values():
         head += [f"{heading} accuracy", f"{heading} difference from {comparison.baseline}"]
-    return [head, *(_row(line) for line in comparison.lines)]
+    head.append("cost with ancestors")
+    return [head, *(_row(line, costs.get(line.name, "unknown")) for line in comparison.lines)]
 
 
-def _row(line: Line) -> list[str]:
+def _row(line: Line, cost: str) -> list[str]:
     row = [line.name]
     for metric in HEADINGS:
         row.append(show_rate(line.rates[metric]))
         row.append(_difference(line.differences[metric], line.p_holm[metric]) if line.differences else "baseline")
-    return row
+    return [*row, cost]
 
 
 def show_rate(rate: Interval) -> str:
@@ -43,12 +46,13 @@ def footnote(comparison: Comparison) -> str:
     )
 
 
-def as_text(comparison: Comparison) -> str:
-    return text(cells(comparison), footnote(comparison))
+def as_text(comparison: Comparison, costs: Mapping[str, str], together: str) -> str:
+    """`together` is what all runs cost, ancestors that they share counted once."""
+    return text(cells(comparison, costs), f"{footnote(comparison)}\n{together}")
 
 
-def as_markdown(comparison: Comparison) -> str:
-    return markdown(cells(comparison), footnote(comparison))
+def as_markdown(comparison: Comparison, costs: Mapping[str, str], together: str) -> str:
+    return markdown(cells(comparison, costs), f"{footnote(comparison)}\n\n{together}")
 
 
 def text(rows: list[list[str]], below: str) -> str:

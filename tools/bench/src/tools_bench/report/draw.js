@@ -181,14 +181,15 @@ function graph() {
 }
 
 function cost() {
+  const head = (words) => element("thead", {}, element("tr", {}, ...words.map((h) => element("th", { scope: "col" }, h))));
+  const line = (run, cells) => element("tr", {}, element("th", { scope: "row" }, run.name), ...cells.map((c) => element("td", {}, c)));
+  place("#cost .scroll", element("table", {}, head(["run", "cost", "with its ancestors"]), element("tbody", {}, ...data.runs.map((run) => line(run, [run.cost.own, run.cost.behind])))),
+    element("p", { class: "note" }, `All runs here and their ancestors, each once: ${data.cost}. What has no known price is unknown, not 0.`));
   const rows = data.runs.filter((run) => Object.keys(run.effort).length);
   const keys = ["responses", "failed", "from_cache", "retries", "tokens_in", "tokens_out", "spent", "judge_spent", "median_seconds"];
-  if (!rows.length) {
-    place("#cost .scroll", element("p", { class: "note" }, "No run here asked a server or counted tokens."));
-    return;
-  }
-  const body = rows.map((run) => element("tr", {}, element("th", { scope: "row" }, run.name), ...keys.map((key) => element("td", {}, run.effort[key] === null || run.effort[key] === undefined ? "\u2013" : run.effort[key].toLocaleString("en")))));
-  place("#cost .scroll", element("table", {}, element("thead", {}, element("tr", {}, ...["run", ...keys.map((k) => k.replace("_", " "))].map((h) => element("th", { scope: "col" }, h)))), element("tbody", {}, ...body)));
+  if (!rows.length) return;
+  const shown = (value) => (value === null || value === undefined ? "\u2013" : value.toLocaleString("en"));
+  place("#cost .scroll", element("table", {}, head(["run", ...keys.map((k) => k.replace("_", " "))]), element("tbody", {}, ...rows.map((run) => line(run, keys.map((key) => shown(run.effort[key])))))));
 }
 
 leaderboard();

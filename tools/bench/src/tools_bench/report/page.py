@@ -9,14 +9,17 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from tools_bench.comparison.lineage_cost import cost_behind
 from tools_bench.comparison.verdicts import MetricVerdict, judge
 from tools_bench.config import ReportConfig
 from tools_bench.grading.metrics import METRICS
 from tools_bench.report.entries import Entry, find_runs, read_entries
 from tools_bench.report.graph import budgets, lineage
+from tools_shared.costs.record import cost_words
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, html
 from tools_shared.files.outputs import output_files
+from tools_shared.runs.read import Manifest
 
 HERE = Path(__file__).parent
 
@@ -38,15 +41,23 @@ def page_data(entries: Sequence[Entry], baseline: str | None, max_examples: int)
     scored = [e for e in entries if e.means]
     wanted = _baseline(scored, baseline)
     baselines = {e.name: base for e in scored if (base := _baseline_of(e, scored, wanted)) is not None}
+    manifests = [e.manifest for e in entries]
     return {
         "made": datetime.now(UTC).isoformat(timespec="minutes"),
         "baseline": wanted.name if wanted else None,
         "metrics": {m.name: {"direction": m.direction, "what": m.what} for m in METRICS.values()},
-        "runs": [_run(e, baselines.get(e.name), max_examples) for e in entries],
+        "runs": [_run(e, baselines.get(e.name), max_examples) | {"cost": _cost(e, manifests)} for e in entries],
+        "cost": str(cost_behind(manifests, manifests)),
         "differences": {e.name: _differences(baselines[e.name], e) for e in scored if e.name in baselines},
         "lineage": lineage(entries),
         "budgets": budgets(entries),
     }
+
+
+def _cost(entry: Entry, known: Sequence[Manifest]) -> dict[str, str]:
+    """A run's own cost, and that with all its ancestors, in words."""
+    own = entry.manifest.data.get("cost")
+    return {"own": cost_words(own) if own else "not recorded", "behind": str(cost_behind([entry.manifest], known))}
 
 
 def _baseline(scored: Sequence[Entry], wanted: str | None) -> Entry | None:
