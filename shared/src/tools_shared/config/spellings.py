@@ -47,6 +47,11 @@ FOREIGN: Mapping[str, tuple[str, ...]] = {
     "max_grad_norm": ("grad_clip", "clip_grad_norm"),
     "train_samples": ("max_train_samples",),
     "eval_samples": ("max_eval_samples",),
+    "eval_steps": ("evaluation_steps", "eval_every"),
+    "validation_split": ("val_size", "val_set_size", "test_size", "eval_split"),
+    "load_best": ("load_best_model_at_end",),
+    "early_stopping_patience": ("early_stopping", "patience"),
+    "best_by": ("metric_for_best_model",),
     "lora_r": ("lora_rank",),
     "lora_target": ("lora_target_modules", "target_modules"),
     "load_in_4bit": ("use_4bit", "qlora"),
@@ -78,7 +83,13 @@ FOREIGN: Mapping[str, tuple[str, ...]] = {
     "stop": ("stop_sequences",),
 }
 
-VALUES: Mapping[str, str] = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+VALUES: Mapping[str, str] = {
+    "float32": "fp32",
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "eval_loss": "loss",
+    "eval_accuracy": "accuracy",
+}
 """Other spellings of an option's choices."""
 
 INSTEAD: Mapping[str, tuple[str, ...]] = {
@@ -103,8 +114,11 @@ INSTEAD: Mapping[str, tuple[str, ...]] = {
     "per_device_eval_batch_size": ("--batch-size is that of training; evaluations choose their own",),
     "do_train": ("write --no-eval to train without an evaluation",),
     "do_eval": ("--eval is the default; --no-eval leaves the evaluation out",),
-    "eval_strategy": ("--eval evaluates after training",),
-    "evaluation_strategy": ("--eval evaluates after training",),
+    "eval_strategy": ("write --eval-steps N, or leave it out to evaluate after training alone",),
+    "evaluation_strategy": ("write --eval-steps N, or leave it out to evaluate after training alone",),
+    "greater_is_better": ("--best-by names the figure, whose better end is known",),
+    "early_stopping_threshold": ("--early-stopping-patience N counts every better evaluation as better",),
+    "eval_on_start": ("write --eval-before", "--eval evaluates before training too"),
     "save_strategy": ("--save-steps is the number of steps between checkpoints",),
     "resume_from_checkpoint": ("--resume auto is the default: an interrupted run continues",),
     "overwrite_output_dir": ("write --overwrite",),

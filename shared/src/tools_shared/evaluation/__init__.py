@@ -23,6 +23,7 @@ from tools_shared.evaluation.options import (
     EvalConfig,
     read_test_problems,
     sampling_params,
+    tests_beside,
 )
 from tools_shared.evaluation.run import (
     Evaluation,
@@ -48,6 +49,7 @@ __all__ = [
     "read_csv",
     "read_test_problems",
     "sampling_params",
+    "tests_beside",
     "write_csv",
     "write_evaluation",
 ]

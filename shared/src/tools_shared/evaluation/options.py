@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from tools_shared.config import option, source_option
+from tools_shared.console import say
 from tools_shared.engines import (
     LocalEngineConfig,
     SamplingParams,
     check_engine,
 )
-from tools_shared.records import Problem
+from tools_shared.records import Conversation, Problem
 from tools_shared.sources import Collected, allowance, read_problems
 
 DEMO_TEST = "demo://problems?split=test&size=512&seed=1"
@@ -52,6 +54,18 @@ def read_test_problems(config: EvalConfig) -> Collected[Problem]:
     where = ", ".join(config.eval_data)
     allowance.settle(where, found.n_read, found.rejected, allowance.unreadable(found.items), config.max_rejected)
     return found
+
+
+def tests_beside(config: EvalConfig, rows: Sequence[Problem | Conversation], instead: str) -> Collected[Problem] | None:
+    """The problems to evaluate on of a run that trains on `rows`; None, with a line that says so and `instead`, where
+    none of these has an answer to check and no test problems were given: the demo's would tell nothing of them."""
+    if config.eval_data != (DEMO_TEST,) or any(isinstance(row, Problem) and row.answer for row in rows):
+        return read_test_problems(config)
+    say(
+        "note: no training row has an answer that can be checked, so accuracy is not measured; --eval-data names "
+        f"problems for it{instead}"
+    )
+    return None
 
 
 def sampling_params(config: EvalConfig) -> SamplingParams:

@@ -60,7 +60,9 @@ def table(title: str, head: str, rows: list[str]) -> str:
 
 
 def show_metric(value: Any) -> str:
-    """A rate as `41.2 % [37.0, 45.5], n=512`; any other value as it is."""
+    """A rate as `41.2 % [37.0, 45.5], n=512`, another mean as `1.234 [1.1, 1.4], n=64`; any other value as it is."""
     if isinstance(value, Mapping) and {"estimate", "low", "high", "n"} <= set(value):
         return f"{100 * value['estimate']:.1f} % [{100 * value['low']:.1f}, {100 * value['high']:.1f}], n={value['n']}"
+    if isinstance(value, Mapping) and {"mean", "low", "high", "n"} <= set(value):
+        return f"{value['mean']:.4g} [{value['low']:.4g}, {value['high']:.4g}], n={value['n']}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -51,6 +51,8 @@ class RunCallback(TrainerCallback):
         values |= self._speed(values.get("num_tokens"))
         self.run.log({"step": state.global_step, "seconds": round(time.monotonic() - self.began, 2), **values})
         words = [f"{name} {shown_value(values[key])}" for key, name in self.shown.items() if key in values]
+        if not words:  # an evaluation's line, which has been said
+            return
         if self.bar is not None:
             self.bar.note("  ".join(words[:2]))
         say(f"step {state.global_step}/{state.max_steps}  " + "  ".join([*words, *self._left(state)]))

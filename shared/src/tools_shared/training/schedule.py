@@ -35,6 +35,13 @@ class Scheduled(Trainer):
         self.losses = []
         return super().get_batch_samples(*args, **options)
 
+    def _run_epoch(self, *args: Any, **options: Any) -> None:
+        """See transformers: a run that is resumed after its last step would make one more in a begun epoch."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **options)
+
     def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
         loss = super().training_step(*args, **options)
         self.losses.append(loss.detach())

@@ -11,6 +11,7 @@ from tools_shared.evaluation import EvalConfig
 from tools_shared.export.options import ExportConfig
 from tools_shared.runs import RunConfig
 from tools_shared.training.options import TrainingOptions
+from tools_shared.training.selection.options import SelectionOptions
 from tools_shared.training.tinker.options import BackendOptions
 from tools_shared.training.trainable import LoraOptions
 
@@ -80,11 +81,25 @@ class DistillationOptions(Config):
 
 
 @dataclass(frozen=True)
-class SftConfig(BackendOptions, DataOptions, DistillationOptions, TrainingOptions, LoraOptions, EvalConfig, RunConfig):
+class SftConfig(
+    BackendOptions,
+    DataOptions,
+    DistillationOptions,
+    SelectionOptions,
+    TrainingOptions,
+    LoraOptions,
+    EvalConfig,
+    RunConfig,
+):
     """Supervised fine-tuning of `base_model` on one data set."""
 
     TOOL: ClassVar[str] = "sft"
-    NEEDS_LOCAL: ClassVar[tuple[tuple[str, Any], ...]] = (("objective", "sft"), ("packing", False))
+    NEEDS_LOCAL: ClassVar[tuple[tuple[str, Any], ...]] = (
+        ("objective", "sft"),
+        ("packing", False),
+        ("eval_steps", 0),
+        ("validation_split", None),
+    )
     FIRST: ClassVar[tuple[str, ...]] = (
         "data",
         "traces_file",
@@ -125,6 +140,12 @@ class SftConfig(BackendOptions, DataOptions, DistillationOptions, TrainingOption
     )
     eval: bool = option(True, "Evaluate the trained model.", panel="Evaluation")
     eval_before: bool = option(False, "Also evaluate the base model, before training.", panel="Evaluation")
+    best_by: Literal["loss", "accuracy"] = option(
+        "loss",
+        "What makes an evaluation of --eval-steps the best: the loss on held-out rows, or the accuracy of sampled "
+        "answers, which is then measured too.",
+        panel="Evaluation",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -143,6 +164,8 @@ class SftConfig(BackendOptions, DataOptions, DistillationOptions, TrainingOption
         found = super().idle()
         if self.traces_file:
             found["data"] = "with --traces-file"
+        if not self.eval_steps:
+            found["best_by"] = "without --eval-steps"
         if not self.on_policy:
             found["max_completion_length"] = "without --on-policy"
         other = "train_samples" if self.stage == "prep" else "prep_train_samples"
@@ -152,6 +175,8 @@ class SftConfig(BackendOptions, DataOptions, DistillationOptions, TrainingOption
         """A step's examples count, not how many of them go through the model at once: a run that was cut off for want
         of memory may go on in smaller batches."""
         values = super().identity()
+        if self.best_by == "loss":
+            del values["best_by"]
         return values | {"examples_per_step": values.pop("batch_size") * values.pop("gradient_accumulation")}
 
     @property

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 from tools_sft.config import SftConfig
 from tools_sft.data.encoding import Encoded, encode, rows_of
 from tools_sft.distillation.teacher import find_teacher
+from tools_sft.held_out.rows import HeldOut, divide, prepared
 from tools_sft.reports.memory import expected_memory, less_memory
 from tools_shared import processes
 from tools_shared.cli import Invocation
 from tools_shared.console import say
 from tools_shared.engines import prompts_of
 from tools_shared.errors import ToolError
-from tools_shared.evaluation import evaluate_in_run, read_test_problems
+from tools_shared.evaluation import evaluate_in_run, tests_beside
 from tools_shared.models import choose_profile
 from tools_shared.models.load import Loaded, context_length, load_config, load_tokenizer
 from tools_shared.models.resolve import ModelRef
 from tools_shared.processes.stopping import StopRequest
 from tools_shared.prompts import Example, Profile
+from tools_shared.records import Problem
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
 from tools_shared.sources import Collected, read_examples
@@ -38,15 +40,19 @@ SHOWN = {"loss": "loss", "divergence": "divergence", "mean_token_accuracy": "tok
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything that a user can have got wrong in data and options, found right before weights are loaded."""
+    """Everything that a user can have got wrong in data and options, found right before weights are loaded.
+
+    `tests` is what was read to evaluate on, `asked` the problems of it that the evaluation after training asks."""
 
     ref: ModelRef
     profile: Profile
     rows: Collected
     tests: Collected | None
+    asked: list[Problem]
     tokenizer: PreTrainedTokenizerBase
     teacher: ModelRef | None
     encoded: Encoded
+    held_out: HeldOut | None
 
 
 def prepare(config: SftConfig) -> Prepared:
@@ -58,14 +64,17 @@ def prepare(config: SftConfig) -> Prepared:
     rows = read_examples(
         config.source, question_key=config.question_key, answer_key=config.answer_key, limit=config.n_train
     )
-    tests = read_test_problems(config) if config.eval or config.eval_before else None
+    instead = "; --validation-split holds rows out to measure the loss on"
+    tests = tests_beside(config, rows.items, instead) if config.eval or config.eval_before else None
+    parts = divide(config, rows.items, tests and tests.items)
     tokenizer = load_tokenizer(ref)
     teacher = find_teacher(config.base_model, config.teacher, profile, tokenizer) if config.teacher else None
     context = context_length(load_config(ref))
-    encoded = encode(tokenizer, profile, rows.items, config, context)
+    encoded = encode(tokenizer, profile, parts.train, config, context)
+    held_out = prepared(parts, tokenizer, profile, config, context)
     if tests:
         prompts_of(tests.items, tokenizer, profile, context, config.eval_max_new_tokens)
-    return Prepared(ref, profile, rows, tests, tokenizer, teacher, encoded)
+    return Prepared(ref, profile, rows, tests, parts.tests or [], tokenizer, teacher, encoded, held_out)
 
 
 def train(config: SftConfig, invocation: Invocation) -> Manifest:
@@ -83,7 +92,7 @@ def train(config: SftConfig, invocation: Invocation) -> Manifest:
         given = prepare(config)
         with draft(output_dir, config, invocation, config.run_name) as run:
             note_inputs(run, config.backend, given)
-            say_what_is_used(given.rows, given.encoded)
+            say_what_is_used(given)
             return _train_and_evaluate(run, with_defaults(config, given), given, stop)
 
 
@@ -109,16 +118,21 @@ def note_inputs(run: Draft, backend: str, given: Prepared) -> None:
             run.add_input(name, ref.spec, sha256, run_sha256=ref.run and ref.run.sha256)
     rows, tests, encoded = given.rows, given.tests, given.encoded
     run.add_sources("train", rows, n_used=encoded.n_rows)
-    run.reject([*rows.rejected, *encoded.rejected, *(tests.rejected if tests else [])])
+    held_out = given.held_out.rejected if given.held_out else []
+    run.reject([*rows.rejected, *encoded.rejected, *held_out, *(tests.rejected if tests else [])])
     if tests:
         run.add_sources("eval", tests)
 
 
-def say_what_is_used(rows: Collected, encoded: Encoded) -> None:
-    n_rejected = len(rows.rejected) + len(encoded.rejected)
+def say_what_is_used(given: Prepared) -> None:
+    rows, encoded, held_out = given.rows, given.encoded, given.held_out
+    n_held = held_out.n_rows - len(held_out.rejected) if held_out and held_out.n_rows else 0
+    held = f", {n_held} held out" if n_held else ""
+    n_rejected = rows.n_read - encoded.n_rows - n_held
     cut = f", {encoded.n_truncated} cut" if encoded.n_truncated else ""
     turns = f" in {len(encoded.examples)} turns" if len(encoded.examples) != encoded.n_rows else ""
-    say(f"{rows.n_read} rows read, {encoded.n_rows} used{cut}, {n_rejected} rejected; {encoded.n_tokens} tokens{turns}")
+    used = f"{encoded.n_rows} used{cut}{held}, {n_rejected} rejected"
+    say(f"{rows.n_read} rows read, {used}; {encoded.n_tokens} tokens{turns}")
 
 
 def _train_and_evaluate(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> Manifest:
@@ -127,13 +141,13 @@ def _train_and_evaluate(run: Draft, config: SftConfig, given: Prepared, stop: St
     encoded, profile = given.encoded, given.profile
     metrics: dict[str, Any] = {"n_train": len(encoded.examples), "train_tokens": encoded.n_tokens}
     metrics |= {"learning_rate": config.learning_rate, "epochs": config.epochs}
-    if config.eval_before:
-        before = evaluate_in_run(run, given.ref, given.tests.items, profile, config, "_before")
+    if config.eval_before and given.asked:
+        before = evaluate_in_run(run, given.ref, given.asked, profile, config, "_before")
         metrics |= {f"before_{name}": value for name, value in before.metrics.items()}
     loaded, trained = _fit(run, config, given, stop)
     metrics |= trained
-    if config.eval:
-        metrics |= evaluate_in_run(run, loaded, given.tests.items, profile, config).metrics
+    if config.eval and given.asked:
+        metrics |= evaluate_in_run(run, loaded, given.asked, profile, config).metrics
         if warning := taught_nothing(config.stage, metrics):
             say(warning)
     if config.merge:
@@ -159,6 +173,7 @@ def _fit(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> t
     import torch
 
     from tools_sft.data.packing_check import contaminates
+    from tools_sft.held_out.checks import Checks
     from tools_shared.training.checkpoints import resume_point
     from tools_shared.training.guards import NotANumber
     from tools_shared.training.loop import fit, resumable
@@ -174,10 +189,13 @@ def _fit(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> t
             config = replace(config, packing=False)
         trainer = make_trainer(run, config, loaded, given.encoded)
         start = Start(loaded.model)
+        checks = Checks(trainer, run, loaded, given.held_out, given.profile, config) if given.held_out else None
         fit(trainer, run, resume_point(run), stop, [NotANumber(config.learning_rate)])
+        held_out = checks.settle() if checks else {}
         history = trainer.state.log_history
-        loaded, learned = saved(run, loaded, given.profile, config, start, history, is_used=config.eval)
-    return loaded, {"steps": trainer.state.global_step, **step_losses(history), **learned}
+        is_used = config.eval and bool(given.asked)
+        loaded, learned = saved(run, loaded, given.profile, config, start, history, is_used=is_used)
+    return loaded, {"steps": trainer.state.global_step, **step_losses(history), **held_out, **learned}
 
 
 def make_trainer(run: Draft, config: SftConfig, loaded: Loaded, encoded: Encoded):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -41,6 +42,24 @@ class SftTrainer(Scheduled, SFTTrainer):
             return super().compute_loss(model, {**given, "shift_labels": labels[learned][None]}, *args, **options)
         finally:
             self.learned = None
+
+    @torch.no_grad()
+    def loss_sums(self, rows: Sequence[dict[str, Any]]) -> list[tuple[float, int]]:
+        """Of each row the cross-entropy summed over its learned tokens, and their number. All processes call it, each
+        with as many rows: sharded weights are gathered in every forward pass."""
+        inputs = {name: part.to(self.args.device) for name, part in self.data_collator(rows).items()}
+        labels = inputs.pop("labels")[:, 1:]
+        self.learned = labels != -100
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with self.compute_loss_context_manager():
+                found = self.model(**inputs, shift_labels=labels[self.learned][None], fused_lm_head=True).log_probs[0]
+        finally:
+            counts = self.learned.sum(dim=1).tolist()
+            self.learned = None
+            self.model.train(was_training)
+        return [(-part.double().sum().item(), n) for part, n in zip(found.float().split(counts), counts, strict=True)]
 
     def _learned_only(self, module: Any, args: Any, output: Any) -> Any:
         """The backbone's hidden states (1, learned tokens, width) within a loss; as they are elsewhere."""

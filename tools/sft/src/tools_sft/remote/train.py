@@ -37,7 +37,7 @@ def train_remotely(config: SftConfig, invocation: Invocation) -> Manifest:
         service = connect(config.tinker_url)
         with draft(output_dir, config, invocation, config.run_name) as run:
             note_inputs(run, config.backend, given)
-            say_what_is_used(given.rows, given.encoded)
+            say_what_is_used(given)
             return _train(run, with_defaults(config, given), given, service, stop)
 
 
@@ -46,15 +46,15 @@ def _train(run: Draft, config: SftConfig, given: Prepared, service: Service, sto
     encoded, profile = given.encoded, given.profile
     backend = open_backend(run, service, base, given.tokenizer, profile)
     metrics: dict[str, Any] = {"n_train": len(encoded.examples), "train_tokens": encoded.n_tokens}
-    if config.eval_before:
-        rates = before(run, backend, given.tests.items, profile, config)
+    if config.eval_before and given.asked:
+        rates = before(run, backend, given.asked, profile, config)
         metrics |= {f"before_{name}": value for name, value in rates.items()}
     batches = ExampleBatches(encoded.examples, config)
     plan = plan_of(config, batches.n_steps)
     run_steps(backend, run, plan, batches, stop, [NotANumber(config.learning_rate)], SHOWN)
     metrics |= bring_home(run, backend, base, profile)
-    if config.eval:
-        metrics |= evaluate_in_run(run, backend.engine(), given.tests.items, profile, config).metrics
+    if config.eval and given.asked:
+        metrics |= evaluate_in_run(run, backend.engine(), given.asked, profile, config).metrics
     return run.finish(metrics, seed=config.seed, profile=profile.name)
 
 
