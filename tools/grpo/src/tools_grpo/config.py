@@ -13,6 +13,7 @@ from tools_shared.evaluation import EvalConfig
 from tools_shared.export.options import ExportConfig
 from tools_shared.runs import RunConfig
 from tools_shared.training.options import TrainingOptions
+from tools_shared.training.selection.options import SelectionOptions
 from tools_shared.training.tinker.options import BackendOptions
 from tools_shared.training.trainable import LoraOptions
 
@@ -103,7 +104,15 @@ class LossOptions(Config):
 
 @dataclass(frozen=True)
 class GrpoConfig(
-    BackendOptions, DataOptions, RolloutOptions, LossOptions, TrainingOptions, LoraOptions, EvalConfig, RunConfig
+    BackendOptions,
+    DataOptions,
+    RolloutOptions,
+    LossOptions,
+    SelectionOptions,
+    TrainingOptions,
+    LoraOptions,
+    EvalConfig,
+    RunConfig,
 ):
     """Group relative policy optimisation of `base_model` with verifiable rewards."""
 
@@ -114,6 +123,8 @@ class GrpoConfig(
         ("temperature", 1.0),
         ("top_p", 1.0),
         ("top_k", 0),
+        ("eval_steps", 0),
+        ("validation_split", None),
     )
     FIRST: ClassVar[tuple[str, ...]] = (
         "data",

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,13 +25,14 @@ from typing import TYPE_CHECKING, Any
 from tools_grpo.config import GrpoConfig
 from tools_grpo.ledgers.rollouts import FOLDER, forget_after
 from tools_grpo.reports.memory import expected_memory, less_memory, vllm_memory
+from tools_grpo.rollouts.held_out import Checks, divide
 from tools_grpo.rollouts.sampler import Sampler
 from tools_shared import processes
 from tools_shared.cli import Invocation
 from tools_shared.console import say
 from tools_shared.engines import Engine, check_engine, prompts_of
 from tools_shared.errors import ToolError
-from tools_shared.evaluation import evaluate_in_run, read_csv, read_test_problems
+from tools_shared.evaluation import evaluate_in_run, read_csv, tests_beside
 from tools_shared.models import choose_profile
 from tools_shared.models.load import Loaded, context_length, load_config, load_tokenizer
 from tools_shared.models.resolve import ModelRef
@@ -43,6 +44,7 @@ from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
 from tools_shared.sources import Collected, read_problems
 from tools_shared.stats import paired_difference
+from tools_shared.training.selection.split import Parts
 from tools_shared.training.tinker.base import base_for, base_sha256
 from tools_shared.training.trainable import check_trainable, load_trainable
 
@@ -61,6 +63,9 @@ class Prepared:
     tests: Collected | None
     rewards: Sequence[Reward]
     rows: list[dict[str, Any]]
+    parts: Parts[Problem]
+    longest: int
+    """Tokens of the longest prompt and completion that are sampled while it trains."""
 
 
 def prepare(config: GrpoConfig) -> Prepared:
@@ -79,14 +84,19 @@ def prepare(config: GrpoConfig) -> Prepared:
         needs_answer=any(reward.needs_answer for reward in rewards),
         check=partial(check_row, rewards),
     )
-    tests = read_test_problems(config) if config.eval else None
+    tests = tests_beside(config, problems.items, "") if config.eval else None
+    parts = divide(config, problems.items, tests and tests.items)
+    problems = replace(problems, items=parts.train)
     check_engine(config.engine)
     prompts = _prompts(ref, profile, problems.items, config)
+    longest = max(len(prompt.token_ids) for prompt in prompts) + config.max_completion_length
+    if asked := _held_out_prompts(ref, profile, parts.choosing, config):
+        longest = max(longest, max(len(prompt.token_ids) for prompt in asked) + config.eval_max_new_tokens)
     rows = reward_rows(problems.items, [p.text for p in prompts], [p.opens_thinking for p in prompts])
     if (mode := _check_mode(config.reward_check, config.dry_run, rewards)) != "off":
         check = check_rewards(rewards, problems.items, profile, mode=mode, rows=rows)
         say("\n".join([str(check), *check.warnings]))
-    return Prepared(ref, profile, problems, prompts, tests, rewards, rows)
+    return Prepared(ref, profile, problems, prompts, tests, rewards, rows, parts, longest)
 
 
 def _check_mode(asked: Mode | None, dry_run: bool, rewards: Sequence[Reward]) -> Mode:
@@ -119,7 +129,7 @@ def note_inputs(run: Draft, backend: str, given: Prepared) -> None:
     ref, problems, tests = given.ref, given.problems, given.tests
     sha256 = base_sha256(ref, backend)
     run.add_input("base_model", ref.spec, sha256, run_sha256=ref.run and ref.run.sha256)
-    run.add_sources("train", problems)
+    run.add_sources("train", problems, n_used=len(problems.items))
     for reward in given.rewards:
         for name, path, sha256 in reward.inputs():
             run.add_input(name, path, sha256)
@@ -131,11 +141,11 @@ def note_inputs(run: Draft, backend: str, given: Prepared) -> None:
 def _train_and_evaluate(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> Manifest:
     from tools_shared.training.outcome import merged
 
-    tests, profile = given.tests, given.profile
-    before = _correct_before(run, config, given.ref, profile, tests.items) if tests else []
+    tests, profile = given.parts.tests, given.profile
+    before = _correct_before(run, config, given.ref, profile, tests) if tests else []
     loaded, metrics = _fit(run, config, given, stop)
     if tests:
-        metrics |= compare(run, config, loaded, profile, tests.items, before)
+        metrics |= compare(run, config, loaded, profile, tests, before)
     if config.merge:
         metrics |= merged(run, loaded, profile, metrics)
     return run.finish(metrics, seed=config.seed, profile=profile.name)
@@ -150,6 +160,12 @@ def _prompts(ref: ModelRef, profile: Profile, problems: Sequence[Problem], confi
         )
     tokenizer = load_tokenizer(ref)
     return prompts_of(problems, tokenizer, profile, context_length(load_config(ref)), config.max_completion_length)
+
+
+def _held_out_prompts(ref: ModelRef, profile: Profile, problems: Sequence[Problem], config: GrpoConfig) -> list[Prompt]:
+    """Raises ToolError for one too long."""
+    context = context_length(load_config(ref))
+    return prompts_of(problems, load_tokenizer(ref), profile, context, config.eval_max_new_tokens) if problems else []
 
 
 def _correct_before(
@@ -191,10 +207,11 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
         checkpoint = resume_point(run)
         if processes.is_main():
             forget_after(run.path / FOLDER, step_of(checkpoint))
-        with open_policy(run, loaded, config, given.prompts) as policy:
+        with open_policy(run, loaded, config, given.longest) as policy:
             sampler = Sampler(prompts_by_text(given), config, policy)
             trainer = make_trainer(run, config, loaded, given.rows, given.rewards, sampler, step_of(checkpoint))
             start = Start(loaded.model)
+            checks = Checks(trainer, run, loaded, given.parts, given.profile, config)
             if checkpoint is None:
                 policy.renew(trainer)
                 if processes.is_main():
@@ -205,9 +222,11 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
                         config.prompts_per_step,
                     )
             fit(trainer, run, checkpoint, stop, guards)
+            held_out = checks.settle()
         history = trainer.state.log_history
-        loaded, learned = saved(run, loaded, given.profile, config, start, history, is_used=config.eval)
-    figures = reward_figures(history)
+        is_used = given.parts.tests is not None
+        loaded, learned = saved(run, loaded, given.profile, config, start, history, is_used=is_used)
+    figures = reward_figures(history) | held_out
     return loaded, {"n_train": len(given.rows), "steps": trainer.state.global_step, **figures, **learned}
 
 

@@ -54,8 +54,8 @@ def train_remotely(config: GrpoConfig, invocation: Invocation) -> Manifest:
 def _train(run: Draft, config: GrpoConfig, given: Prepared, service: Service, stop: StopRequest) -> Manifest:
     base, profile = base_for(config.base_model, config.backend), given.profile
     backend = open_backend(run, service, base, load_tokenizer(base.ref), profile)
-    if given.tests:
-        before(run, backend, given.tests.items, profile, config)
+    if given.parts.tests:
+        before(run, backend, given.parts.tests, profile, config)
     for reward in given.rewards:
         reward.attach(run.path)
     rows, judge = training_rows(given.rows), Judge(given.rewards, given.rows)
@@ -68,6 +68,6 @@ def _train(run: Draft, config: GrpoConfig, given: Prepared, service: Service, st
     run_steps(backend, run, plan_of(config, batches.n_steps), batches, stop, guards, SHOWN)
     metrics = {"n_train": len(given.prompts), **reward_figures(read_metrics(run.path))}
     metrics |= bring_home(run, backend, base, profile)
-    if given.tests:
-        metrics |= compare(run, config, backend.engine(), profile, given.tests.items, backend.said["correct_before"])
+    if tests := given.parts.tests:
+        metrics |= compare(run, config, backend.engine(), profile, tests, backend.said["correct_before"])
     return run.finish(metrics, seed=config.seed, profile=profile.name)

@@ -10,7 +10,7 @@ update of all weights, though it had taken those of the linear layers.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,6 @@ from tools_shared.engines import Engine, LocalEngineConfig
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.models import Loaded, ModelRef
 from tools_shared.models.load import context_length
-from tools_shared.prompts import Prompt
 from tools_shared.runs import Draft
 from tools_shared.training.sharded import whole
 
@@ -168,8 +167,9 @@ def save_trained(model: PeftModel, folder: Path) -> None:
 
 
 @contextmanager
-def open_policy(run: Draft, loaded: Loaded, config: GrpoConfig, prompts: Sequence[Prompt]) -> Iterator[Policy]:
-    """What samples for a model that is going to be trained, as `--engine` says.
+def open_policy(run: Draft, loaded: Loaded, config: GrpoConfig, longest: int) -> Iterator[Policy]:
+    """What samples for a model that is going to be trained, as `--engine` says; `longest` is the most tokens of a
+    prompt and its completion.
 
     Raises ToolError when vLLM does not start, or has no room beside the processes of this machine.
     """
@@ -184,7 +184,7 @@ def open_policy(run: Draft, loaded: Loaded, config: GrpoConfig, prompts: Sequenc
     opened = (
         _served(loaded, config.api_key_env, config.endpoint, folder)
         if config.engine == "http"
-        else _colocated(loaded, config, prompts, folder)
+        else _colocated(loaded, config, longest, folder)
     )
     try:
         with opened as policy:
@@ -212,14 +212,13 @@ def _served(loaded: Loaded, api_key_env: str | None, endpoint: str | None, folde
 
 
 @contextmanager
-def _colocated(loaded: Loaded, config: GrpoConfig, prompts: Sequence[Prompt], folder: Path) -> Iterator[Policy]:
+def _colocated(loaded: Loaded, config: GrpoConfig, longest: int, folder: Path) -> Iterator[Policy]:
     from tools_shared.engines.vllm.engine import open_vllm
 
     if processes.count() > 1 and config.tensor_parallel * config.data_parallel > 1:
         raise ToolError(
             "--tensor-parallel and --data-parallel need GPUs that each process of this run has not; leave them out"
         )
-    longest = max(len(prompt.token_ids) for prompt in prompts) + config.max_completion_length
     engine = open_vllm(
         as_files(loaded, config.adapter, folder),
         replace(config, max_model_len=config.max_model_len or longest),
