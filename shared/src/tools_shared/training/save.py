@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +18,15 @@ from tools_shared.prompts import Profile
 from tools_shared.prompts.ends import set_ends
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 
 def save(loaded: Loaded, folder: Path, final_folder: Path, profile: Profile, full_weights: bool) -> None:
     """Save adapter or full weights, tokenizer, and the notes that later tools read.
 
-    `final_folder` is where the folder will stand once its run is published: the base is noted relative to it too,
-    so that artifacts can be moved or mounted together.
+    Full weights are saved in the base's number format. `final_folder` is where the folder will be once its run is
+    published: the base is noted relative to it too, so that artifacts can be moved or mounted together.
     """
     model = loaded.model
     set_ends(model, loaded.tokenizer)
@@ -40,12 +43,42 @@ def save(loaded: Loaded, folder: Path, final_folder: Path, profile: Profile, ful
         model.generation_config.save_pretrained(folder)  # what serves the adapter stops by it
         (folder / "README.md").unlink()  # PEFT's card is an empty form that names a path of this machine
     else:
-        model.save_pretrained(folder)
+        with _stored_as(model, base_format(loaded.ref)):
+            model.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
     if full_weights:
         write_json(folder / NOTES, {"profile": profile.to_json(), "base": None})
     else:
         write_notes(folder, final_folder, loaded.ref, profile, weights_sha256(loaded.ref.weights))
+
+
+def base_format(ref: ModelRef) -> torch.dtype:
+    """The number format in which the base's weights are stored, and whole weights made of them are saved."""
+    import torch
+
+    return load_config(ref).dtype or torch.float32
+
+
+def round_to(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Round what was trained in float32 to the format in which it is saved: what is evaluated is then what is saved."""
+    import torch
+
+    with torch.no_grad():
+        for part in model.parameters():
+            part.copy_(part.to(dtype))
+
+
+@contextmanager
+def _stored_as(model: PreTrainedModel, dtype: torch.dtype) -> Iterator[None]:
+    """Within the block the weights are in another number format; buffers, such as rotary frequencies, stay exact."""
+    formats = [part.dtype for part in model.parameters()]
+    for part in model.parameters():
+        part.data = part.data.to(dtype)
+    try:
+        yield
+    finally:
+        for part, was in zip(model.parameters(), formats, strict=True):
+            part.data = part.data.to(was)
 
 
 def write_notes(folder: Path, final_folder: Path, base: ModelRef, profile: Profile, sha256: str | None) -> None:
@@ -88,7 +121,7 @@ def save_merged(loaded: Loaded, folder: Path, profile: Profile) -> float:
     merged_model, merged, difference = fold(model, loaded.tokenizer, str(folder))
     if torch.equal(merged, base):
         say(f"warning: {folder}: the merged weights compute what the base's do; the adapter adds nothing to them")
-    stored = load_config(loaded.ref).dtype or torch.float32
+    stored = base_format(loaded.ref)
     if stored != torch.float32:
         merged_model = merged_model.to(stored)
         difference = check_rounding(adapted, probe(merged_model, loaded.tokenizer), stored, str(folder))
