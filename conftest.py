@@ -346,3 +346,15 @@ class UnderWay:
 @pytest.fixture
 def under_way():
     return UnderWay
+
+
+@pytest.fixture(scope="session")
+def sandbox():
+    """Skips where no sandbox can be made."""
+    from tools_shared.errors import ToolError
+    from tools_shared.sandbox import check_sandbox
+
+    try:
+        check_sandbox()
+    except ToolError as error:
+        pytest.skip(str(error))

@@ -30,15 +30,3 @@ def opening_tokenizer(demo):
     assert end in tokenizer.chat_template
     tokenizer.chat_template = tokenizer.chat_template.replace(end, end.replace("' }}", "<think>\n' }}"))
     return tokenizer
-
-
-@pytest.fixture(scope="session")
-def sandbox():
-    """Skips where no sandbox can be made."""
-    from tools_shared.errors import ToolError
-    from tools_shared.sandbox import check_sandbox
-
-    try:
-        check_sandbox()
-    except ToolError as error:
-        pytest.skip(str(error))

@@ -11,6 +11,8 @@ from typing import Any
 from tools_shared.code.cases import CallTest, CheckTest, CodeTests, IoTest
 from tools_shared.sandbox import SandboxLimits, SandboxOutcome, run_program
 
+NO_PROGRAM = "no program"
+
 
 @dataclass(frozen=True)
 class CodeVerdict:
@@ -20,6 +22,10 @@ class CodeVerdict:
     n_passed: int
     n_tests: int
     reason: str = ""
+
+    @property
+    def has_program(self) -> bool:
+        return self.reason != NO_PROGRAM
 
 
 def grade_program(program: str | None, tests: CodeTests, limits: SandboxLimits | None = None) -> CodeVerdict:
@@ -31,7 +37,7 @@ def grade_program(program: str | None, tests: CodeTests, limits: SandboxLimits |
     """
     n = len(tests.items)
     if program is None:
-        return CodeVerdict(False, 0, n, "no program")
+        return CodeVerdict(False, 0, n, NO_PROGRAM)
     calls = [test for test in tests.items if isinstance(test, CallTest)]
     checks = [test for test in tests.items if isinstance(test, CheckTest)]
     n_passed, reason = 0, ""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from tools_shared.code import TEST_KEYS, grade_programs, program_in, read_tests
+from tools_shared.code import TEST_COLUMNS, grade_programs, program_for, read_tests
 from tools_shared.prompts import Profile
 from tools_shared.rewards.inputs import Completion, completion_text
 from tools_shared.rewards.named import Reward, Scores
@@ -30,8 +30,11 @@ class CodeReward(Reward):
         read_tests(columns)
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> Scores:
-        names = {key.split(".")[0] for key in TEST_KEYS} | {"entry_point", "test_imports", "test_setup_code", "fn_name"}
+        names = (*TEST_COLUMNS, "question")
         rows = [{n: columns[n][i] for n in names if n in columns} for i in range(len(completions))]
-        programs = [program_in(completion_text(one), self.profile.think, self.profile.answer) for one in completions]
+        think, answer = self.profile.think, self.profile.answer
+        programs = [
+            program_for(completion_text(c), row, think, answer) for c, row in zip(completions, rows, strict=True)
+        ]
         verdicts = grade_programs(programs, [read_tests(row) for row in rows])
         return [float(verdict.passed) for verdict in verdicts]

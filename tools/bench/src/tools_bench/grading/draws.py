@@ -10,7 +10,7 @@ from statistics import NormalDist
 from tools_shared.answers.voting import elected, number_answers
 from tools_shared.stats import pass_at_k
 
-PREFIXES = {"math": "", "match": "match_", "choice": "choice_", "instructions": "instructions_"}
+PREFIXES = {"math": "", "match": "match_", "choice": "choice_", "instructions": "instructions_", "code": "code_"}
 """How the metrics of each kind begin. Kinds not named here have no reply that is simply right."""
 VOTED = ("math", "match", "choice")
 """Kinds in which equal answers can be counted as one."""

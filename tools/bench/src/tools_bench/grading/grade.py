@@ -14,13 +14,14 @@ from pathlib import Path
 
 import tools_shared.answers
 import tools_shared.prompts
-from tools_bench.grading import choice, detectors, draws, free_text, instructions, metric, metrics, replies
+from tools_bench.grading import choice, code, detectors, draws, free_text, instructions, metric, metrics, replies
 from tools_bench.grading.free_text import candidates
 from tools_bench.grading.metrics import METRICS, deciding, metric_of, values_of, values_of_failed
 from tools_bench.grading.replies import MeasuredReply, visible
 from tools_bench.requests.item import Item
 from tools_bench.requests.journal import DrawKey, Response
 from tools_shared.answers import Case, Judgement, Status, judge_many
+from tools_shared.code import CodeVerdict
 from tools_shared.console import progress
 from tools_shared.prompts import Profile
 
@@ -57,7 +58,15 @@ def grade_all(items: Sequence[Item], responses: Mapping[DrawKey, Response], prof
         if (item.task, item.id, draw) in responses
     ]
     math = iter(_grade_math([p for p in pairs if p[0].kind == "math"], profile))
-    graded = [next(math) if item.kind == "math" else _grade_guidance(item, r, profile) for item, r in pairs]
+    ran = iter(code.run_programs([p for p in pairs if p[0].kind == "code"], profile))
+    graded = [
+        next(math)
+        if item.kind == "math"
+        else _program(item, r, next(ran))
+        if item.kind == "code"
+        else _grade_guidance(item, r, profile)
+        for item, r in pairs
+    ]
     if n_draws > 1:
         _add_of_many(graded)
     return graded
@@ -130,6 +139,15 @@ def _answer(item: Item, response: Response, profile: Profile) -> Graded:
     return Graded(item, response, outcome, given[0] if given else None, values)
 
 
+def _program(item: Item, response: Response, ran: CodeVerdict | None) -> Graded:
+    if ran is None:
+        return _failed(item, response)
+    values = values_of(MeasuredReply(item, response, ran=ran))
+    said = _outcome(response) or ("wrong" if ran.has_program else "no_answer")
+    told = f"{ran.n_passed} of {ran.n_tests} tests passed" + (f"; {ran.reason}" if ran.reason else "")
+    return Graded(item, response, "correct" if ran.passed else said, told, values)
+
+
 def _add_of_many(graded: Sequence[Graded]) -> None:
     """Put pass@k and majority@k, which belong to an item and not to a sample, on its first sample."""
     by_item: dict[tuple[str, str], list[Graded]] = {}
@@ -165,7 +183,7 @@ def grader_sha256() -> str:
     digest = hashlib.sha256()
     for path in [
         *files,
-        *(Path(module.__file__) for module in (choice, draws, free_text, metric, metrics, replies)),
+        *(Path(module.__file__) for module in (choice, code, draws, free_text, metric, metrics, replies)),
         Path(__file__),
     ]:
         digest.update(path.read_bytes())

@@ -181,6 +181,22 @@ ALL = (
         "choice_answer_proportion", "choice", 1, "one option is chosen", lambda reply: bool(reply.given), "left out"
     ),
     Metric(
+        "code_pass_at_1",
+        "code",
+        1,
+        "the program passes all tests (several samples: the mean over them)",
+        lambda reply: reply.ran.passed,
+        decides=True,
+    ),
+    Metric(
+        "tests_passed",
+        "code",
+        1,
+        "share of the tests that the program passes; of tests with standard input those before the first that fails",
+        lambda reply: reply.ran.n_passed / reply.ran.n_tests,
+    ),
+    Metric("program_proportion", "code", 1, "a program is there", lambda reply: reply.ran.has_program, "left out"),
+    Metric(
         "prompt_strict",
         "instructions",
         1,
@@ -287,6 +303,7 @@ EVALUATIONS = {
     "match": "text_match",
     "choice": "multiple_choice",
     "instructions": "instruction_following",
+    "code": "code",
     "tutor": "tutoring_quality",
     "safety": "safety",
     "judged": "judged",
@@ -353,6 +370,7 @@ def headline(kind: str, tells_format: bool, among: Sequence[str] = ()) -> str:
         "match": "match",
         "choice": "choice_accuracy",
         "instructions": "prompt_strict",
+        "code": "code_pass_at_1",
         "tutor": "no_answer_reveal_rate",
         "safety": "safety_accuracy",
         "judged": "judged_score",

@@ -9,6 +9,7 @@ from tools_bench.grading.detectors import refuses
 from tools_bench.requests.item import Item
 from tools_bench.requests.journal import Response
 from tools_shared.answers import Judgement
+from tools_shared.code import CodeVerdict
 
 THINK = ("<think>", "</think>")
 
@@ -16,12 +17,13 @@ THINK = ("<think>", "</think>")
 @dataclass(frozen=True)
 class MeasuredReply:
     """`judged` is there for mathematics; `given` are the answers in free text that the reply may be taken to give, or
-    the letters of the options that it chooses."""
+    the letters of the options that it chooses; `ran` says what became of its program."""
 
     item: Item
     response: Response
     judged: Judgement | None = None
     given: Sequence[str] = ()
+    ran: CodeVerdict | None = None
 
     @property
     def text(self) -> str:

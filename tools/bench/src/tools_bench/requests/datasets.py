@@ -11,6 +11,7 @@ from pathlib import Path
 from tools_bench.requests.choices import has_options
 from tools_bench.requests.instructions import IDS
 from tools_bench.requests.items import LABELS
+from tools_bench.requests.programs import has_tests
 from tools_bench.requests.suite import KINDS, MODES, Suite, Task
 from tools_shared.config import nearest
 from tools_shared.errors import ToolError
@@ -85,9 +86,11 @@ def _given(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _kind_of(path: str) -> str:
-    """The kind of most of the first rows: with options choice, with instruction ids instructions, with a label safety,
-    with a mode tutoring, else mathematics, or free text where most answers are words."""
+    """The kind of most of the first rows: with tests code, with options choice, with instruction ids instructions,
+    with a label safety, with a mode tutoring, else mathematics, or free text where most answers are words."""
     rows = [row.data for row in islice(read_rows(path), LOOKED_AT) if isinstance(row, Row)]
+    if 2 * sum(map(has_tests, rows)) > len(rows):
+        return "code"
     if 2 * sum(map(has_options, rows)) > len(rows):
         return "choice"
     if 2 * sum(IDS in data for data in rows) > len(rows):

@@ -15,7 +15,7 @@ class Item:
     `accepted` are the answers in free text of which one is enough (match). `shown` are the columns that the rubric
     wants, and `rubric` is its hash (judged). `options` are those of multiple choice as they are shown, `answer` the
     letter of the right one, `permuted` whether the seed decided their order. `instructions` are those that a program
-    can check, each with its `id` and its parameters.
+    can check, each with its `id` and its parameters. `tests` are the columns that hold the tests of a program (code).
     """
 
     task: str
@@ -35,6 +35,7 @@ class Item:
     options: tuple[str, ...] = ()
     permuted: bool = False
     instructions: tuple[Mapping[str, Any], ...] = ()
+    tests: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:

@@ -11,11 +11,13 @@ from typing import Any
 from tools_bench.requests.choices import LETTERS, asked, options_of, permuted
 from tools_bench.requests.instructions import instructions_of
 from tools_bench.requests.item import Item
+from tools_bench.requests.programs import asked_for, tests_of
 from tools_bench.requests.suite import MODES, Task
 from tools_shared.errors import ToolError, UnusableError
 from tools_shared.judging import load_rubric
 from tools_shared.prompts import Profile, question_messages
 from tools_shared.records import Message, Problem, Rejected, Row
+from tools_shared.sandbox import check_sandbox
 from tools_shared.sources import as_list, id_of, lookup, read_problems, read_rows, split_gsm8k, unique_id
 from tools_shared.sources.allowance import unreadable
 
@@ -56,6 +58,8 @@ def read_task(task: Task, limit: int | None = None, seed: int = 0) -> ReadTask:
     most = min(filter(None, (limit, task.limit)), default=None)
     if task.kind == "math":
         return _read_math(task, most)
+    if task.kind == "code":
+        check_sandbox()
     items = []
     n_left_out = 0
     rejected: list[Rejected] = []
@@ -123,6 +127,11 @@ def _guidance(task: Task, row: Row) -> Item | Rejected:
         if not accepted:
             return _rejected(row, "no text to match; pass --answer-key or fix the row")
         return Item(task.name, "match", name, question, accepted[0], groups=_groups(data), accepted=accepted)
+    if task.kind == "code":
+        try:
+            return Item(task.name, "code", name, question, groups=_groups(data), tests=tests_of(data))
+        except UnusableError as error:
+            return _rejected(row, str(error))
     if task.kind in ("choice", "instructions"):
         try:
             return (
@@ -227,6 +236,8 @@ def messages_of(item: Item, profile: Profile) -> list[Message]:
         return question_messages(profile, item.question)
     if item.kind == "choice":
         return question_messages(profile, asked(item.question, item.options))
+    if item.kind == "code":
+        return [Message("user", asked_for(item.question, item.tests))]
     if item.kind in ("safety", "judged", "instructions"):
         return [Message("user", item.question)]
     said = f"{item.question}\n\nMy work so far: {item.attempt}" if item.attempt else item.question

@@ -5,7 +5,7 @@
     tasks:
       - name: gsm8k              # how results and `--data gsm8k=path` call it
         kind: math               # math, match (free text), choice (letters), instructions (checked by a program),
-                                 # tutor, safety or judged (by a rubric)
+                                 # code (run on tests), tutor, safety or judged (by a rubric)
         rubric: how-to.yaml      # for kind judged: what the judge is asked, and which judge
         source: data://gsm8k-test.jsonl
         url: https://...         # where `tools-bench data fetch` gets it
@@ -39,7 +39,7 @@ from tools_shared.errors import ToolError, brief
 from tools_shared.files import sha256_file, yaml_text
 from tools_shared.judging import load_rubric
 
-KINDS = ("math", "match", "choice", "instructions", "tutor", "safety", "judged")
+KINDS = ("math", "match", "choice", "instructions", "code", "tutor", "safety", "judged")
 MODES = ("hint", "check_step", "explain")
 TEXT_OF_SUITE = ("name", "description", "profile")
 SUITE_KEYS = (*TEXT_OF_SUITE, "tasks")
