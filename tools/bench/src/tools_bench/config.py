@@ -215,6 +215,12 @@ class BenchConfig(PaidConfig, VerdictConfig, RunConfig):
         1, "Completions per item; 2 or more also give pass@k and majority@k.", minimum=1, panel="Sampling"
     )
     temperature: float = option(0.0, "Sampling temperature; 0 is greedy.", minimum=0, panel="Sampling")
+    choice_by: Literal["generation", "letters", "texts"] = option(
+        "generation",
+        "Multiple choice: by the letter of a written reply, or by log-probability: of the letters, or of the options' "
+        "texts (per byte).",
+        panel="Sampling",
+    )
     top_p: float = option(1.0, "Nucleus sampling probability (1: off).", minimum=0.0001, maximum=1, panel="Sampling")
     max_new_tokens: int = option(1024, "Longest completion, in tokens.", minimum=1, panel="Sampling")
     seed: int = option(0, "Seed of everything that is sampled.", panel="Sampling")

@@ -25,6 +25,8 @@ from tools_bench.grading.judge import (
 )
 from tools_bench.grading.results import FILE as RESULTS
 from tools_bench.grading.results import as_csv, as_text, headline_metrics, summarize
+from tools_bench.likelihood.collect import read_by_engine, read_by_server
+from tools_bench.likelihood.served import completions_url
 from tools_bench.requests.collect import CollectGuard, cost, from_endpoint, from_engine
 from tools_bench.requests.facts import describe_run, effort, hashes
 from tools_bench.requests.journal import FILE as RESPONSES
@@ -130,10 +132,11 @@ def _collect(config: BenchConfig, run: Draft, plan: Plan, journal: ResponseJourn
     if config.model is not None:
         _from_model(config, run, plan, journal)
         return guard
+    _read_by_server(config, plan, journal, guard)
     api = api_of(config)
     told = ("benchmark", f"{server.shown} {name}")
     with cache_beside(run.final, config.cache, name, api.worth_keeping) as cache:
-        from_endpoint(journal, plan.items, api, server, plan.profile, plan.params, guard, cache, *told)
+        from_endpoint(journal, plan.asked, api, server, plan.profile, plan.params, guard, cache, *told)
     return guard
 
 
@@ -186,7 +189,17 @@ def _from_model(config: BenchConfig, run: Draft, plan: Plan, journal: ResponseJo
     run.add_input("model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
     if any(journal.needs((item.task, item.id, d)) for item in plan.items for d in range(plan.params.n)):
         with during("benchmark"):
-            from_engine(journal, plan.items, open_engine(ref, config), plan.profile, plan.params)
+            engine = open_engine(ref, config)
+            if readings := plan.readings(journal):
+                read_by_engine(journal, engine, readings)
+            from_engine(journal, plan.asked, engine, plan.profile, plan.params)
+
+
+def _read_by_server(config: BenchConfig, plan: Plan, journal: ResponseJournal, guard: CollectGuard) -> None:
+    """Multiple choice by log-probability; nothing where the options do not ask for it."""
+    if readings := plan.readings(journal):
+        server = replace(server_of(config), url=completions_url(config.endpoint or ""))
+        read_by_server(journal, server, config.model_name, readings, guard)
 
 
 def _judge_facts(
@@ -232,7 +245,7 @@ def dry_run(config: BenchConfig) -> str:
     lines.append(f"{n} requests into {run_folder(config)}")
     if config.endpoint is not None:
         api = api_of(config)
-        bodies = [api.body(item, plan.profile, plan.params, 0) for item in plan.items]
+        bodies = [api.body(item, plan.profile, plan.params, 0) for item in plan.asked or plan.items]
         prices = config.prices(shown_address(api.url), display_name(config.model, config.model_name))
         most = worst_case(prices, bodies, plan.params.n, plan.params.max_new_tokens)
         lines += [f"to {api.url} ({api.name}), {most}; the first:", json.dumps(bodies[0], indent=2)]

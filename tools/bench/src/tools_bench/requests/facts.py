@@ -8,7 +8,8 @@ from typing import Any
 
 from tools_bench.config import BenchConfig
 from tools_bench.grading.grade import grader_sha256
-from tools_bench.requests.items import messages_of
+from tools_bench.likelihood.texts import reading
+from tools_bench.requests.items import Item, messages_of
 from tools_bench.requests.journal import DrawKey, Response
 from tools_bench.requests.plan import Plan, api_of, display_name, suite_of, tells_format
 from tools_bench.requests.power import power_of
@@ -37,12 +38,7 @@ def describe_run(config: BenchConfig, plan: Plan) -> dict[str, Any]:
 def hashes(config: BenchConfig, plan: Plan) -> dict[str, Any]:
     """What must be alike in two runs that are compared: data, prompts, sampling."""
     transport = "chat" if config.endpoint and api_of(config).name == "chat" else "messages"
-    asked = {
-        task.task.name: digest(
-            [[m.content for m in messages_of(item, plan.profile)] for item in task.items] + [transport]
-        )
-        for task in plan.tasks
-    }
+    asked = {task.task.name: digest([_asked(item, plan) for item in task.items] + [transport]) for task in plan.tasks}
     params = plan.params
     return {
         "data": {task.task.name: digest([item.to_json() for item in task.items]) for task in plan.tasks},
@@ -55,6 +51,14 @@ def hashes(config: BenchConfig, plan: Plan) -> dict[str, Any]:
             **_asked_otherwise(config),
         },
     }
+
+
+def _asked(item: Item, plan: Plan) -> list[str]:
+    """The texts that a model gets for an item."""
+    if item.kind == "choice" and plan.choice_by != "generation":
+        read = reading(item, plan.choice_by)
+        return [read.context, *read.continuations]
+    return [m.content for m in messages_of(item, plan.profile)]
 
 
 def _asked_otherwise(config: BenchConfig) -> dict[str, Any]:

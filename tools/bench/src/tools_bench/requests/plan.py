@@ -12,9 +12,11 @@ from pathlib import Path
 
 from tools_bench.comparison.stored_runs import read_results
 from tools_bench.config import BenchConfig
+from tools_bench.likelihood.texts import ChoiceBy, Reading, reading
 from tools_bench.requests.apis import Api, choose_api
 from tools_bench.requests.datasets import suite_of_datasets, with_datasets, with_keys
 from tools_bench.requests.items import Item, ReadTask, read_task
+from tools_bench.requests.journal import ResponseJournal
 from tools_bench.requests.power import power_of, sentence
 from tools_bench.requests.suite import DEFAULT, Suite, load_suite
 from tools_shared.console import say
@@ -36,6 +38,19 @@ class Plan:
     tasks: list[ReadTask]
     profile: Profile
     params: SamplingParams
+    choice_by: ChoiceBy = "generation"
+
+    @property
+    def asked(self) -> list[Item]:
+        """The items that a reply is written to."""
+        return [item for item in self.items if item.kind != "choice" or self.choice_by == "generation"]
+
+    def readings(self, journal: ResponseJournal) -> list[Reading]:
+        """What is scored by log-probability and not in the journal yet."""
+        if self.choice_by == "generation":
+            return []
+        left = [i for i in self.items if i.kind == "choice" and journal.needs((i.task, i.id, 0))]
+        return [reading(item, self.choice_by) for item in left]
 
     @property
     def items(self) -> list[Item]:
@@ -56,7 +71,12 @@ def make_plan(config: BenchConfig) -> Plan:
     if config.samples > 1 and config.temperature == 0:
         say(f"--temperature 0: the {config.samples} samples of an item are identical; pass --temperature 0.8")
     params = SamplingParams(config.temperature, config.max_new_tokens, config.samples, config.top_p, seed=config.seed)
-    return Plan(suite, tasks, _profile(config.model, config.profile, suite), params)
+    plan = Plan(suite, tasks, _profile(config.model, config.profile, suite), params, config.choice_by)
+    if config.choice_by != "generation" and len(plan.asked) == len(plan.items):
+        raise ToolError(f"--choice-by {config.choice_by}: there is no multiple choice in the suite; leave it out")
+    if config.choice_by != "generation" and config.samples > 1:
+        raise ToolError(f"--choice-by {config.choice_by} has one result for each item; leave out --samples")
+    return plan
 
 
 def what_it_tells(plan: Plan) -> list[str]:
