@@ -59,8 +59,17 @@ def _used(device: str) -> str:
     return device
 
 
+def multiplies_bf16() -> bool:
+    """Whether this machine's processor has instructions for products of bf16 numbers (x86: AVX512_BF16 or AMX_BF16);
+    others convert each number first, and are slower than with fp32."""
+    import torch
+
+    has = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+
+
 def pick_dtype(dtype: str, device: str) -> torch.dtype:
-    """`auto` is bf16 on a GPU that has it, else fp32."""
+    """What is computed in where something is trained or read: `auto` is bf16 on a GPU that has it, else fp32."""
     import torch
 
     if dtype != "auto":

@@ -38,11 +38,13 @@ def open_watched(ref: ModelRef, config: LocalEngineConfig, watcher: Watcher | No
 
 
 def _transformers(ref: ModelRef, config: LocalEngineConfig) -> StreamingEngine:
+    from tools_shared.devices import torch_dtype
     from tools_shared.engines.local.engine import TransformersEngine
-    from tools_shared.models import load
+    from tools_shared.models.load import load, sampled_in
 
-    loaded = load(ref, config.dtype, config.device)
-    return TransformersEngine(loaded.model, loaded.tokenizer)
+    dtype = sampled_in(ref, config)
+    loaded = load(ref, dtype, config.device)
+    return TransformersEngine(loaded.model, loaded.tokenizer, torch_dtype(dtype))
 
 
 def _vllm(ref: ModelRef, config: LocalEngineConfig) -> Engine:

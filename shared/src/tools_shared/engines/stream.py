@@ -26,6 +26,7 @@ class StreamingEngine(ABC):
     context_length: int | None
     watcher: Watcher | None = None
     """The rules of `--prune`, for samples with `SamplingParams.prune`."""
+    sampled_in: str | None = None
     n_under_way: int = 32
     """How many completions of one call of `generate` are under way."""
     source: str = HERE

@@ -125,10 +125,12 @@ OnDraw = Callable[[Draw, Completion], None]
 
 class Engine(Protocol):
     """Samples completions. `tokenizer` is the one that prompts have to be made with, None where a server does that from
-    the messages; `context_length` the most tokens, prompt and completion together, None when not known."""
+    the messages; `context_length` the most tokens, prompt and completion together, None when not known; `sampled_in`
+    the number format of the weights (fp32, bf16, fp16), None when not known."""
 
     tokenizer: PreTrainedTokenizerBase | None
     context_length: int | None
+    sampled_in: str | None
 
     def count(self, draw: Draw, completion: Completion, is_first: bool = True) -> None:
         """Count a completion's tokens among the costs of the run; `generate` does it itself, who calls `stream` has to.

@@ -23,6 +23,7 @@ from tools_shared.evaluation.graded import Graded, describe, grade, rates
 from tools_shared.evaluation.options import EvalConfig, sampling_params
 from tools_shared.files import atomic_write
 from tools_shared.models import Loaded, ModelRef, resolve
+from tools_shared.models.load import sampling_dtype
 from tools_shared.prompts import Profile
 from tools_shared.records import Problem
 from tools_shared.runs import Draft
@@ -54,7 +55,10 @@ def evaluate(
         grade(problem, prompt, completion, profile)
         for problem, prompt, completion in zip(problems, prompts, _of_all([c[0] for c in drawn]), strict=True)
     ]
-    return Evaluation(graded, rates(graded))
+    metrics = rates(graded)
+    if engine.sampled_in:
+        metrics["sampled_in"] = engine.sampled_in
+    return Evaluation(graded, metrics)
 
 
 def _of_all(completions: list[Completion]) -> list[Completion]:
@@ -103,7 +107,8 @@ def _engine(run: Draft, model: Loaded | ModelRef | Engine, config: EvalConfig) -
     elif isinstance(model, Loaded):
         from tools_shared.engines.local.engine import TransformersEngine
 
-        yield TransformersEngine(model.model, model.tokenizer)
+        dtype = sampling_dtype(model.ref, config.dtype, config.device)
+        yield TransformersEngine(model.model, model.tokenizer, dtype)
     else:
         yield open_engine(model, config)
 

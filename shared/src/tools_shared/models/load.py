@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tools_shared.config import Config, option
 from tools_shared.console import say
-from tools_shared.devices import pick_device, pick_dtype
+from tools_shared.devices import dtype_name, multiplies_bf16, pick_device, pick_dtype
 from tools_shared.errors import ToolError, brief
 from tools_shared.files import sha256_file
 from tools_shared.models.adapters import attach, read_adapter, resize
@@ -36,7 +36,8 @@ class ModelConfig(Config):
     )
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = option(
         "auto",
-        "Number format of the weights. auto: bf16 on a GPU that has it, else fp32.",
+        "Number format of the weights. auto: bf16 on a GPU that has it, else fp32; a CPU that multiplies bf16 samples "
+        "in it where the weights are stored in it.",
     )
     device: Literal["auto", "cpu", "cuda"] = option(
         "auto", "Where to run. auto: a GPU when there is one.", identity=False
@@ -71,6 +72,22 @@ def load_config(ref: ModelRef) -> PreTrainedConfig:
     from transformers import AutoConfig
 
     return _from_pretrained(AutoConfig, ref.weights, ref)
+
+
+def sampling_dtype(ref: ModelRef, dtype: str, device: str) -> torch.dtype:
+    """What a model samples in. `auto` is what it is elsewhere, and bf16 on a processor that multiplies it where the
+    model's weights are stored in it: nothing of them is rounded, and sampling is faster."""
+    import torch
+
+    place = pick_device(device)
+    if dtype == "auto" and place == "cpu" and multiplies_bf16() and load_config(ref).dtype == torch.bfloat16:
+        return torch.bfloat16
+    return pick_dtype(dtype, place)
+
+
+def sampled_in(ref: ModelRef, config: ModelConfig) -> str:
+    """The name of `sampling_dtype`, for a run's record."""
+    return dtype_name(sampling_dtype(ref, config.dtype, config.device))
 
 
 def context_length(config: PreTrainedConfig) -> int | None:

@@ -184,9 +184,11 @@ def _by_rubrics(run: Draft, plan: Plan, journal: ResponseJournal) -> tuple[dict[
 def _from_model(config: BenchConfig, run: Draft, plan: Plan, journal: ResponseJournal) -> None:
     from tools_shared.engines import open_engine
     from tools_shared.models import resolve, weights_sha256
+    from tools_shared.models.load import sampled_in
 
     ref = resolve(config.model or "")
-    run.add_input("model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
+    facts = {"run_sha256": ref.run and ref.run.sha256, "sampled_in": sampled_in(ref, config)}
+    run.add_input("model", ref.spec, weights_sha256(ref.weights), **facts)
     if any(journal.needs((item.task, item.id, d)) for item in plan.items for d in range(plan.params.n)):
         with during("benchmark"):
             engine = open_engine(ref, config)

@@ -63,7 +63,8 @@ class RolloutOptions(Config):
     vllm_importance_sampling: Literal["sequence_mask", "sequence_truncate", "token_mask", "token_truncate", "none"] = (
         option(
             "sequence_mask",
-            "How to weight rollouts by the trainer's probability over vLLM's: the modes of TRL.",
+            "How to weight rollouts that vLLM sampled, or --dtype auto in bf16, by the trainer's probability over "
+            "theirs: the modes of TRL. none: no weights, and without vLLM no other number format than the trainer's.",
         )
     )
     guard_steps: int = option(
@@ -191,8 +192,8 @@ class GrpoConfig(
 
     def idle(self) -> dict[str, str]:
         found = super().idle()
-        if self.engine == "transformers":
-            found["vllm_importance_sampling"] = "with --engine transformers"
+        if self.engine == "transformers" and self.dtype != "auto":
+            found["vllm_importance_sampling"] = f"with --engine transformers and --dtype {self.dtype}"
         if self.engine != "vllm":
             found["gpu_memory_utilization"] = f"with --engine {self.engine}"
         if self.engine != "http":
@@ -216,8 +217,10 @@ class GrpoConfig(
 
     @property
     def corrects(self) -> bool:
-        """Whether completions are weighted for having been sampled by another program than the one that trains."""
-        return self.engine != "transformers" and self.vllm_importance_sampling != "none"
+        """Whether completions that were sampled in other numbers than are trained are weighted for it. A loss that
+        weighs tokens takes no weights of sequences."""
+        mode = self.vllm_importance_sampling
+        return mode != "none" and not (self.loss == "vespo" and mode.startswith("sequence"))
 
     @property
     def chooses_groups(self) -> bool:
@@ -267,7 +270,7 @@ class GrpoConfig(
             )
         if self.sharding != "none":
             raise ToolError("vLLM is handed whole adapters; leave out --sharding, or take --engine transformers")
-        if self.loss == "vespo" and self.corrects and self.vllm_importance_sampling.startswith("sequence"):
+        if not self.corrects and self.vllm_importance_sampling != "none":
             raise ToolError(
                 "--loss vespo weighs tokens; pass --vllm-importance-sampling token_truncate, token_mask or none"
             )

@@ -184,7 +184,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
     import torch
 
     from tools_grpo.rollouts.judge import training_rows
-    from tools_grpo.rollouts.policy import open_policy
+    from tools_grpo.rollouts.policy import open_policy, rollouts_in
     from tools_grpo.trainer import make_trainer
     from tools_shared.training.checkpoints import resume_point, step_of
     from tools_shared.training.guards import NoSpread, NotANumber, Truncated
@@ -226,7 +226,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
         history = trainer.state.log_history
         is_used = given.parts.tests is not None
         loaded, learned = saved(run, loaded, given.profile, config, start, history, is_used=is_used)
-    figures = reward_figures(history) | held_out
+    figures = {"rollouts_in": rollouts_in(given.ref, config), **reward_figures(history), **held_out}
     return loaded, {"n_train": len(given.rows), "steps": trainer.state.global_step, **figures, **learned}
 
 

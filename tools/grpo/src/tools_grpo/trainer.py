@@ -171,8 +171,8 @@ def make_trainer(
         importance_sampling_level=config.importance_sampling,
         scale_rewards=config.scale_rewards,
         mask_truncated_completions=config.mask_truncated,
-        vllm_importance_sampling_correction=config.corrects,
-        **({"vllm_importance_sampling_mode": config.vllm_importance_sampling} if config.corrects else {}),
+        vllm_importance_sampling_correction=sampler.corrects,
+        **({"vllm_importance_sampling_mode": config.vllm_importance_sampling} if sampler.corrects else {}),
         reward_weights=[reward.weight for reward in rewards],
     )
     prepare_accelerate(args)

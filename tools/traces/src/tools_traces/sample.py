@@ -20,6 +20,7 @@ from tools_shared.engines.http.chat import HttpEngine
 from tools_shared.engines.http.reply_cache import cache_beside
 from tools_shared.engines.vllm.engine import open_vllm
 from tools_shared.models import ModelRef, choose_profile, resolve
+from tools_shared.models.load import sampled_in
 from tools_shared.processes.ray_map import check_ray
 from tools_shared.prompts import Profile, Prompt, render_question
 from tools_shared.pruning.open import open_watcher
@@ -243,5 +244,5 @@ def add_model(run: Draft, config: TracesConfig, ref: ModelRef) -> str:
         run.add_input("model", where, digest(where))
         return digest(where)[:16]
     sha256 = reader_sha256(ref)
-    run.add_input("model", ref.spec, sha256, run_sha256=ref.run and ref.run.sha256)
+    run.add_input("model", ref.spec, sha256, run_sha256=ref.run and ref.run.sha256, sampled_in=sampled_in(ref, config))
     return sha256[:16]

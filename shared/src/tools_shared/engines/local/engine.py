@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tools_shared.devices import dtype_name
 from tools_shared.engines.local.continuous import MIN_SLOTS, SlotBatch, SlotRow, has_slots
 from tools_shared.engines.local.fixed import StaticBatches, batches
+from tools_shared.engines.local.formats import in_format
 from tools_shared.engines.local.prefill import Ahead, OneByOne, PrefillReader
 from tools_shared.engines.local.watch import watching
 from tools_shared.engines.stream import StreamingEngine
@@ -41,8 +43,12 @@ class TransformersEngine(StreamingEngine):
     rounding of the matrix products, which the number of rows can change in the last digit.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.model = model
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype | None = None
+    ) -> None:
+        """`dtype` is what all weights are sampled in, the adapter's too; None: each as it is."""
+        self.model, self.dtype = model, dtype
+        self.sampled_in = dtype_name(dtype or model.dtype)
         self.tokenizer: PreTrainedTokenizerBase = tokenizer
         self.stop_ids = stop_ids(tokenizer, model.generation_config.eos_token_id)
         self.context_length = context_length(model.config)
@@ -105,11 +111,11 @@ class TransformersEngine(StreamingEngine):
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:
-        """Without gradients, in evaluation mode; the mode that was is given back."""
+        """Without gradients, in evaluation mode and the format to sample in; what was before is given back."""
         was_training = self.model.training
         self.model.eval()
         try:
-            with torch.inference_mode():
+            with in_format(self.model, self.dtype), torch.inference_mode():
                 yield
         finally:
             self.model.train(was_training)
@@ -120,7 +126,7 @@ class TransformersEngine(StreamingEngine):
         return max(MIN_SLOTS, min(MAX_SLOTS, wanted, self._token_budget() // widest))
 
     def _token_budget(self) -> int:
-        token_bytes = kv_bytes(self.model.config, self.model.dtype)
+        token_bytes = kv_bytes(self.model.config, self.dtype or self.model.dtype)
         return max(1, min(MAX_BATCH_TOKENS, int(MEMORY_SHARE * _free_memory(self.model.device) / token_bytes)))
 
     def _completion(self, row: SlotRow, params: SamplingParams) -> Completion:

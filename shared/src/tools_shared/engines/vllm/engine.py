@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_shared.costs.meter import uses
-from tools_shared.devices import pick_device, pick_dtype
+from tools_shared.devices import dtype_name, pick_device
 from tools_shared.engines.options import LocalEngineConfig
 from tools_shared.engines.stream import StreamingEngine
 from tools_shared.engines.types import Completion, Draw, OnDraw, SamplingParams, Take, check_fits, draw_key
@@ -85,7 +85,7 @@ def _check_build(place: str) -> None:
 
 def llm_options(ref: ModelRef, config: LocalEngineConfig) -> dict[str, Any]:
     """vLLM's own options. On a CPU its memory share means nothing: VLLM_CPU_KVCACHE_SPACE (GiB) is read there."""
-    from tools_shared.models.load import context_length, load_config
+    from tools_shared.models.load import context_length, load_config, sampling_dtype
 
     place = pick_device(config.device)
     uses(place, config.tensor_parallel * config.data_parallel)
@@ -93,7 +93,7 @@ def llm_options(ref: ModelRef, config: LocalEngineConfig) -> dict[str, Any]:
     options: dict[str, Any] = {
         "model": ref.weights,
         "tokenizer": _tokenizer_source(ref),
-        "dtype": str(pick_dtype(config.dtype, place)).removeprefix("torch."),
+        "dtype": str(sampling_dtype(ref, config.dtype, place)).removeprefix("torch."),
         "tensor_parallel_size": config.tensor_parallel,
         "data_parallel_size": config.data_parallel,
         "max_model_len": config.max_model_len,
@@ -159,6 +159,7 @@ class VllmEngine(StreamingEngine):
         self.context_length = llm.llm_engine.model_config.max_model_len - self._n_more
         configured = llm.llm_engine.model_config.try_get_generation_config().get("eos_token_id")
         self.stop_ids = stop_ids(tokenizer, configured)
+        self.sampled_in = dtype_name(llm.llm_engine.model_config.dtype)
 
     def stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int = UNDER_WAY) -> None:
         """See `Engine.stream`. Raises ToolError for log-probabilities that vLLM, as it was started, does not give;

@@ -24,6 +24,8 @@ class TinkerEngine:
     """See `Engine`. One request a prompt, with as many samples as are asked for; its seed depends on (seed, key, first
     sample) alone. Whether the same seed samples the same is up to the service."""
 
+    sampled_in: str | None = None
+
     def __init__(
         self,
         client: Any,

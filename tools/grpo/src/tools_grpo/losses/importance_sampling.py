@@ -80,5 +80,6 @@ def refuse_another_model(values: Mapping[str, float], step: int) -> None:
         raise Incomplete(
             f"what drew the completions of step {step} is not the model that is trained: log-probabilities are "
             f"{apart:.2g} nats a token apart, more than the {math.log(MAX_RATIO):.2g} that can be corrected, and the "
-            "step was not made; vLLM must serve the --base-model of this run, then run the same command again"
+            "step was not made; vLLM must serve the --base-model of this run (without vLLM: pass --dtype fp32), then "
+            "run the same command again"
         )

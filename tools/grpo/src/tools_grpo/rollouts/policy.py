@@ -1,7 +1,7 @@
 """Rollout backends, and how each one gets the updated adapter.
 
-transformers samples with the trained model itself. vLLM has weights of its own: the base, loaded once, and on it the
-adapter as it is after each update, which is all that is handed over.
+transformers samples with the trained model itself, in bf16 where `--dtype auto` does. vLLM has weights of its own: the
+base, loaded once, and on it the adapter as it is after each update, which is all that is handed over.
 
 Whole weights are not: vLLM 0.31's `reload_weights`, tried on its CPU build, left log-probabilities 0.2 off after an
 update of all weights, though it had taken those of the linear layers.
@@ -20,15 +20,16 @@ from uuid import uuid4
 from tools_grpo.config import GrpoConfig
 from tools_shared import processes
 from tools_shared.console import say
-from tools_shared.devices import pick_device
+from tools_shared.devices import dtype_name, pick_device, pick_dtype
 from tools_shared.engines import Engine, LocalEngineConfig
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.models import Loaded, ModelRef
-from tools_shared.models.load import context_length
+from tools_shared.models.load import context_length, sampled_in, sampling_dtype
 from tools_shared.runs import Draft
 from tools_shared.training.sharded import whole
 
 if TYPE_CHECKING:
+    import torch
     from peft import PeftModel
     from trl import GRPOTrainer
 
@@ -47,6 +48,8 @@ class Policy(Protocol):
     """What samples the rollouts of a run."""
 
     engine: Engine
+    differs: bool
+    """Whether it computes in other numbers than the trained model does."""
 
     def renew(self, trainer: GRPOTrainer) -> None:
         """Sample with the current weights from now on. Every process of the run calls it, at the same step."""
@@ -58,14 +61,18 @@ class Policy(Protocol):
 
 
 class InProcess:
-    """The trained model itself, by transformers."""
+    """The trained model itself, by transformers; its weights are rounded to `dtype` while it samples."""
 
     engine: Engine
+
+    def __init__(self, dtype: torch.dtype | None = None) -> None:
+        self.dtype, self.differs = dtype, dtype is not None
 
     def renew(self, trainer: GRPOTrainer) -> None:
         from tools_shared.engines.local.engine import TransformersEngine
 
-        self.engine = TransformersEngine(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class)
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        self.engine = TransformersEngine(model, trainer.processing_class, self.dtype)
 
     def rest(self) -> None:
         pass
@@ -75,6 +82,7 @@ class Unsharded:
     """The trained model, whose weights are spread over the processes, put together for the samples of a step."""
 
     engine: Engine
+    differs = False
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
@@ -92,6 +100,8 @@ class Unsharded:
 class ColocatedVllm:
     """vLLM beside the trainer, one for each process, on the same device."""
 
+    differs = True
+
     def __init__(self, engine: VllmEngine, folder: Path) -> None:
         self.engine, self.handed = engine, AdapterHandoff(folder)
 
@@ -107,6 +117,8 @@ class ColocatedVllm:
 
 class RemoteVllm:
     """A vLLM server that any number of runs sample from, each from its own adapter; rank 0 hands it over."""
+
+    differs = True
 
     def __init__(self, engine: VllmServerEngine, folder: Path) -> None:
         self.engine, self.handed = engine, AdapterHandoff(folder)
@@ -174,7 +186,7 @@ def open_policy(run: Draft, loaded: Loaded, config: GrpoConfig, longest: int) ->
     Raises ToolError when vLLM does not start, or has no room beside the processes of this machine.
     """
     if config.engine == "transformers":
-        yield Unsharded(loaded) if processes.sharded() else InProcess()
+        yield Unsharded(loaded) if processes.sharded() else InProcess(rollout_dtype(loaded.ref, config))
         return
     if processes.sharded():  # as accelerate's configuration may say, which is not in the options
         raise ToolError("vLLM is handed whole adapters; do not shard the model, or take --engine transformers")
@@ -194,6 +206,25 @@ def open_policy(run: Draft, loaded: Loaded, config: GrpoConfig, longest: int) ->
     processes.gather(None)
     if processes.is_main():
         shutil.rmtree(folder.parent)
+
+
+def rollout_dtype(ref: ModelRef, config: GrpoConfig) -> torch.dtype | None:
+    """What rollouts are sampled in by the trained model itself, where that is not what it is trained in; None where it
+    is, and where they could not be weighted for it."""
+    dtype = sampling_dtype(ref, config.dtype, config.device)
+    trained = pick_dtype(config.dtype, pick_device(config.device))
+    return None if dtype == trained or not config.corrects else dtype
+
+
+def rollouts_in(ref: ModelRef, config: GrpoConfig) -> str | None:
+    """The name of the number format that rollouts are sampled in, for the run's record; None where a server decides."""
+    if config.engine == "http":
+        return None
+    if config.engine == "vllm":
+        return sampled_in(ref, config)
+    if (dtype := rollout_dtype(ref, config)) is not None:
+        return dtype_name(dtype)
+    return "fp32" if config.full_finetune else dtype_name(pick_dtype(config.dtype, pick_device(config.device)))
 
 
 @contextmanager

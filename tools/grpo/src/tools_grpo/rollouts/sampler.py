@@ -36,6 +36,11 @@ class Sampler:
         self.on_group: Callable[[int, list[Completion]], None] | None = None
         self.policy_step = 0
 
+    @property
+    def corrects(self) -> bool:
+        """Whether completions are weighted for having been sampled in other numbers than are trained."""
+        return self.policy.differs and self.config.corrects
+
     def __call__(self, texts: Sequence[str], trainer: GRPOTrainer) -> dict[str, Any]:
         """Completions for `texts`, in which each prompt occurs once for every completion of its group: those of
         `held`, which were sampled for this step ahead of TRL, or new ones."""
@@ -46,7 +51,7 @@ class Sampler:
         return {
             "prompt_ids": [list(self.prompts[text][1].token_ids) for text in texts],
             "completion_ids": [list(completion.token_ids) for completion in self.last],
-            "logprobs": [list(completion.logprobs) for completion in self.last] if self.config.corrects else None,
+            "logprobs": [list(completion.logprobs) for completion in self.last] if self.corrects else None,
         }
 
     def draw(

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tools_shared.console import say
-from tools_shared.devices import dtype_name, pick_device, pick_dtype, torch_dtype
+from tools_shared.devices import pick_device, torch_dtype
 from tools_shared.engines import Completion, Draw
 from tools_shared.errors import ToolError, UnusableError
 from tools_shared.files import atomic_write, sha256_file
 from tools_shared.models import ModelRef
+from tools_shared.models.load import sampled_in
 from tools_shared.prompts import Profile, Prompt
 from tools_shared.records import Problem
 from tools_shared.states.reader import layer_indices, reader_sha256, tokenizer_sha256
@@ -158,7 +159,6 @@ class Recorder:
         beside.rename(self.folder)
 
     def _manifest(self, n_traces: int) -> StatesManifest:
-        compute = pick_dtype(self._config.dtype, pick_device(self._config.device))
         return StatesManifest(
             model=self._config.model,
             reader_sha256=reader_sha256(self._ref),
@@ -173,7 +173,7 @@ class Recorder:
             n_input=n_traces,
             shard_size=SHARD_SIZE,
             engine="vllm",
-            compute_dtype=dtype_name(compute),
+            compute_dtype=sampled_in(self._ref, self._config),
         )
 
 
