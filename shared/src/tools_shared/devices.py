@@ -64,7 +64,7 @@ def multiplies_bf16() -> bool:
     others convert each number first, and are slower than with fp32."""
     import torch
 
-    has = getattr(torch.cpu, "get_capabilities", dict)()
+    has: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 

@@ -20,13 +20,12 @@ def open_watcher(
     """
     if rules is None:
         return None
-    from tools_shared.devices import pick_device, pick_dtype
-    from tools_shared.models.load import kv_bytes, load_config, load_tokenizer
+    from tools_shared.models.load import kv_bytes, load_config, load_tokenizer, sampling_dtype
 
     scorer = load_scorer(rules.scorer) if rules.scorer is not None else None
     if scorer is not None:
         _check_reader(scorer, ref)
-    token_bytes = kv_bytes(load_config(ref), pick_dtype(dtype, pick_device(device)))
+    token_bytes = kv_bytes(load_config(ref), sampling_dtype(ref, dtype, device))
     return Watcher(rules, load_tokenizer(ref), profile, n_samples, token_bytes, scorer)
 
 
