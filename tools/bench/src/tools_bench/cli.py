@@ -12,6 +12,8 @@ from tools_bench.config import (
     CompareConfig,
     DataConfig,
     EvaluateConfig,
+    ImportConfig,
+    LogExportConfig,
     ReportConfig,
     RescoreConfig,
     TagConfig,
@@ -147,6 +149,40 @@ def agreement(as_json: bool, **options) -> None:
 
     config, invocation = resolve(AgreementConfig, options, __version__)
     show_run(run_agreement(config, invocation), as_json)
+
+
+@main.command("import")
+@click.argument("harness", type=click.Choice(["lm-eval", "inspect", "lighteval", "nemo"]))
+@click.argument("path")
+@config_options(ImportConfig, leave_out=("harness", "path"))
+def import_log(as_json: bool, **options) -> None:
+    """Read another harness's per-sample log as a run: graded again here, beside the harness's own verdicts.
+
+    \b
+    tools-bench import lm-eval out/my-model --output-dir outputs/benchmarks/lm-eval
+    tools-bench import inspect logs/2026-11-28_gsm8k.eval
+    """
+    from tools_bench.logs.importing import run_import
+
+    config, invocation = resolve(ImportConfig, options, __version__)
+    show_run(run_import(config, invocation), as_json)
+
+
+@main.command()
+@click.argument("harness", type=click.Choice(["inspect"]))
+@click.argument("run")
+@config_options(LogExportConfig, leave_out=("run",))
+def export(harness: str, as_json: bool, **options) -> None:
+    """Write the samples of RUN as logs for inspect_ai's viewer, one file a task.
+
+    \b
+    tools-bench export inspect outputs/benchmarks/qwen3_8b-baseline
+    """
+    from tools_bench.logs.exporting import run_export
+
+    config, _ = resolve(LogExportConfig, options, __version__)
+    paths = [str(path) for path in run_export(config)]
+    show_either({"files": paths}, "\n".join(paths), as_json)
 
 
 @main.group(cls=ToolGroup)

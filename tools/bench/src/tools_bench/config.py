@@ -315,6 +315,28 @@ class AgreementConfig(LabelConfig, RunConfig):
 
 
 @dataclass(frozen=True)
+class ImportConfig(RunConfig):
+    """Read another harness's log as a run."""
+
+    TOOL: ClassVar[str] = "bench"
+    HIDDEN: ClassVar[tuple[str, ...]] = ("resume",)
+
+    harness: Literal["lm-eval", "inspect", "lighteval", "nemo"] = option("lm-eval", "The harness that wrote the log.")
+    path: str = option("", "The log: a file, or the folder that the harness wrote.")
+    model_name: str | None = option(None, "Name of the run's model. Default: the log's.")
+
+
+@dataclass(frozen=True)
+class LogExportConfig(OverwriteConfig):
+    """Write a run as another harness's log."""
+
+    TOOL: ClassVar[str] = "bench"
+
+    run: str = option("", "The run directory.")
+    output_dir: str | None = option(None, "Folder of the files, one a task. Default: RUN-inspect.")
+
+
+@dataclass(frozen=True)
 class DataConfig(Config):
     """Fetch or verify the data of suites."""
 

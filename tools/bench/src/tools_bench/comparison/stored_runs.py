@@ -151,12 +151,14 @@ def differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-Means = dict[tuple[str, str], dict[str, float]]
+Key = tuple[str, str]
+Words = tuple[str, str | None, str | None]
+Means = dict[Key, dict[str, float]]
 
 
 def item_means(graded: Sequence[Graded]) -> Means:
     """For each item its mean value over the samples, by metric."""
-    values: dict[tuple[str, str], dict[str, list[float]]] = {}
+    values: dict[Key, dict[str, list[float]]] = {}
     for g in graded:
         mine = values.setdefault(g.item.key, {})
         for name, value in g.values.items():
@@ -173,27 +175,45 @@ def pair(baseline: Side, current: Side) -> dict[str, tuple[list[float], list[flo
         raise ToolError(f"{baseline.name} and {current.name} have no item in common; there is nothing to compare")
     pairs: dict[str, tuple[list[float], list[float]]] = {}
     for name in _metrics(baseline, current):
-        keys = [key for key in same if name in one[key] and name in two[key]]
+        keys = [(there, here) for there, here in same if name in one[there] and name in two[here]]
         if keys:
-            weights = _weights(name, keys, baseline)
+            weights = _weights(name, [there for there, _ in keys], baseline)
             pairs[name] = (
-                [w * one[key][name] for key, w in zip(keys, weights, strict=True)],
-                [w * two[key][name] for key, w in zip(keys, weights, strict=True)],
+                [w * one[there][name] for (there, _), w in zip(keys, weights, strict=True)],
+                [w * two[here][name] for (_, here), w in zip(keys, weights, strict=True)],
             )
     return pairs
 
 
-def _weights(name: str, keys: Sequence[tuple[str, str]], side: Side) -> list[float]:
+def _weights(name: str, keys: Sequence[Key], side: Side) -> list[float]:
     """How much each item counts, 1 on average: a mean over items is then one over what the metric counts."""
     items = {g.item.key: g.item for g in side.graded or []}
     counts = [metric_of(name).weight(items[key]) for key in keys]
     return [n * len(counts) / sum(counts) for n in counts]
 
 
-def _same_items(baseline: Side, current: Side) -> list[tuple[str, str]]:
-    here = {g.item.key: (g.item.question, g.item.answer, g.item.label) for g in current.graded or []}
-    there = {g.item.key: (g.item.question, g.item.answer, g.item.label) for g in baseline.graded or []}
-    return [key for key, words in there.items() if here.get(key) == words]
+def _same_items(baseline: Side, current: Side) -> list[tuple[Key, Key]]:
+    """The keys of each item that both sides have: under one task and id, else (of two harnesses) with the same words,
+    where no other item of a side has them."""
+    there, here = _words(baseline), _words(current)
+    same = [(key, key) for key, words in there.items() if here.get(key) == words]
+    paired = {key for key, _ in same}
+    left = _only(here, paired)
+    by_words = _only(there, paired)
+    return same + [(by_words[words], left[words]) for words in by_words if words in left]
+
+
+def _words(side: Side) -> dict[Key, Words]:
+    return {g.item.key: (g.item.question.strip(), g.item.answer, g.item.label) for g in side.graded or []}
+
+
+def _only(items: Mapping[Key, Words], paired: set[Key]) -> dict[Words, Key]:
+    """The key of each item that is not paired, by its words; without those whose words several have."""
+    found: dict[Words, list[Key]] = {}
+    for key, words in items.items():
+        if key not in paired:
+            found.setdefault(words, []).append(key)
+    return {words: keys[0] for words, keys in found.items() if len(keys) == 1}
 
 
 def _metrics(baseline: Side, current: Side) -> list[str]:
@@ -248,15 +268,15 @@ def flips(baseline: Side, current: Side) -> list[dict[str, Any]]:
     told = baseline.tells_format and current.tells_format
     headlines = {kind: headline(kind, told, metric_names(baseline.graded or [], kind)) for kind in EVALUATIONS}
     rows = []
-    for key in _same_items(baseline, current):
+    for key, here in _same_items(baseline, current):
         item = first[0][key].item
         name = headlines[item.kind]
-        a, b = means[0][key].get(name), means[1][key].get(name)
+        a, b = means[0][key].get(name), means[1][here].get(name)
         if a is None or b is None or a == b:
             continue
         sides = {
             side: {"value": value, "outcome": g.outcome, "answer": g.answer, "text": g.response.text}
-            for side, value, g in (("baseline", a, first[0][key]), ("current", b, first[1][key]))
+            for side, value, g in (("baseline", a, first[0][key]), ("current", b, first[1][here]))
         }
         gold = item.answer or item.label
         rows.append({"task": key[0], "id": key[1], "metric": name, "question": item.question, "gold": gold, **sides})

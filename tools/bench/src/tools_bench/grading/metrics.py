@@ -17,6 +17,7 @@ from tools_bench.grading.instructions import follows, follows_loosely
 from tools_bench.grading.metric import Metric
 from tools_bench.grading.replies import MeasuredReply
 from tools_bench.requests.item import Item
+from tools_bench.requests.journal import UNKNOWN
 from tools_shared.answers import OutOfBounds, parse_number
 from tools_shared.config import nearest
 from tools_shared.errors import ToolError
@@ -143,7 +144,7 @@ ALL = (
         "math",
         -1,
         "cut off at the longest completion",
-        lambda reply: reply.judged.truncated,
+        lambda reply: None if reply.response.finish_reason == UNKNOWN else reply.judged.truncated,
         "left out",
     ),
     Metric(

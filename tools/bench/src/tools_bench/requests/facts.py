@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,7 +38,7 @@ def describe_run(config: BenchConfig, plan: Plan) -> dict[str, Any]:
 def hashes(config: BenchConfig, plan: Plan) -> dict[str, Any]:
     """What must be alike in two runs that are compared: data, prompts, sampling."""
     transport = "chat" if config.endpoint and api_of(config).name == "chat" else "messages"
-    asked = {task.task.name: digest([_asked(item, plan) for item in task.items] + [transport]) for task in plan.tasks}
+    asked = {task.task.name: prompt_hash([_asked(item, plan) for item in task.items], transport) for task in plan.tasks}
     params = plan.params
     return {
         "data": {task.task.name: digest([item.to_json() for item in task.items]) for task in plan.tasks},
@@ -59,6 +59,11 @@ def _asked(item: Item, plan: Plan) -> list[str]:
         read = reading(item, plan.choice_by)
         return [read.context, *read.continuations]
     return [m.content for m in messages_of(item, plan.profile)]
+
+
+def prompt_hash(prompts: Sequence[Sequence[str]], transport: str) -> str:
+    """The hash of a task's prompts: the texts of each one's messages, and how they are sent."""
+    return digest([*map(list, prompts), transport])
 
 
 def _asked_otherwise(config: BenchConfig) -> dict[str, Any]:

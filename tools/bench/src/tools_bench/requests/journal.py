@@ -16,6 +16,8 @@ from tools_shared.files.journal import LineWriter, parse_lines, parsed
 
 FILE = "responses.jsonl"
 RESPONSE = "a stored response"
+UNKNOWN = "unknown"
+"""The `finish_reason` of a reply from a log that does not say why it ended."""
 DrawKey = tuple[str, str, int]
 
 
