@@ -62,6 +62,7 @@ FOREIGN: Mapping[str, tuple[str, ...]] = {
     "reward": ("rewards", "reward_funcs", "reward_funs"),
     "beta": ("kl_coef",),
     "num_generations": ("group_size", "num_rollouts"),
+    "updates_per_rollout": ("num_iterations", "num_ppo_epochs", "ppo_epochs"),
     "mask_truncated": ("mask_truncated_completions",),
     "max_completion_length": ("max_new_tokens", "max_tokens", "max_response_length"),
     "max_new_tokens": ("max_tokens", "max_completion_length", "max_gen_toks"),

@@ -98,8 +98,9 @@ class RunCallback(TrainerCallback):
 class StopCallback(TrainerCallback):
     """Ends training after a step, with a checkpoint, when a signal or a guard has asked for it."""
 
-    def __init__(self, stop: StopRequest, guards: Sequence[Guard]) -> None:
-        self.stop, self.guards = stop, guards
+    def __init__(self, stop: StopRequest, guards: Sequence[Guard], every: int = 1) -> None:
+        """`every`: only after a multiple of so many steps can training be resumed to the same bits."""
+        self.stop, self.guards, self.every = stop, guards, every
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         # What was logged before the run was cut off counts as if it had not been.
@@ -122,16 +123,16 @@ class StopCallback(TrainerCallback):
             reason = guard.look(state.global_step, logs)
             if reason:
                 self.stop.ask(reason)
-        self._obey(control)
+        self._obey(state, control)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._obey(control)
+        self._obey(state, control)
 
-    def _obey(self, control: TrainerControl) -> None:
+    def _obey(self, state: TrainerState, control: TrainerControl) -> None:
         # All stop after the same step, whichever of them was asked to.
         for reason in filter(None, processes.gather(self.stop.reason)):
             self.stop.ask(reason)
-        if self.stop.reason:
+        if self.stop.reason and state.global_step % self.every == 0:
             control.should_save = control.should_training_stop = True
 
 

@@ -28,12 +28,20 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 DISK_FULL = ("no space left on device", "pytorchstreamwriter failed writing", "disk quota exceeded")
 
 
-def fit(trainer: Trainer, run: Draft, checkpoint: Path | None, stop: StopRequest, guards: Sequence[Guard]) -> None:
-    """Train from `checkpoint`, or from the beginning.
+def fit(
+    trainer: Trainer,
+    run: Draft,
+    checkpoint: Path | None,
+    stop: StopRequest,
+    guards: Sequence[Guard],
+    resumable_every: int = 1,
+) -> None:
+    """Train from `checkpoint`, or from the beginning. A stop waits for a multiple of `resumable_every` steps, after
+    which it can be resumed exactly.
 
     Raises Incomplete when a signal or a guard ended it before its last step; its checkpoint is then written.
     """
-    trainer.add_callback(StopCallback(stop, guards))
+    trainer.add_callback(StopCallback(stop, guards, resumable_every))
     trainer.add_callback(SameOrder())
     if run.config.report_to == "tensorboard":
         add_tensorboard(trainer, run, step_of(checkpoint))

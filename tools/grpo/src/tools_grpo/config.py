@@ -100,6 +100,12 @@ class LossOptions(Config):
     scale_rewards: Literal["group", "batch", "none"] = option(
         "group", "Divide advantages by the standard deviation of the group or of the batch."
     )
+    updates_per_rollout: int = option(
+        1,
+        "Optimiser steps on each batch of rollouts (TRL's num_iterations), with the clipped probability ratio to the "
+        "policy that sampled. --max-steps counts all of them.",
+        minimum=1,
+    )
     mask_truncated: bool = option(False, "Leave completions that hit the length limit out of the loss.")
 
 
@@ -124,6 +130,7 @@ class GrpoConfig(
         ("temperature", 1.0),
         ("top_p", 1.0),
         ("top_k", 0),
+        ("updates_per_rollout", 1),
         ("eval_steps", 0),
         ("validation_split", None),
     )
@@ -208,6 +215,8 @@ class GrpoConfig(
         values = super().identity()
         if self.loss != "bnpo":
             del values["batch_size"]
+        if self.updates_per_rollout == 1:
+            del values["updates_per_rollout"]
         return values
 
     @property

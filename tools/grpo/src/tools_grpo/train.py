@@ -10,7 +10,8 @@ One step, for a reader of TRL's GRPOTrainer, with the file of each part:
    counts how often each problem was solved.
 5. `losses.shared_prefix` computes log-probabilities, each prompt read once a group (`losses.packing`), and gives them
    to TRL's own loss; `losses.importance_sampling` weights what another engine sampled.
-6. The optimiser steps; `tools_shared.training` logs, guards against runs that learn nothing, and seals checkpoints.
+6. The optimiser steps, `--updates-per-rollout` times on the same rollouts; `tools_shared.training` logs, guards
+   against runs that learn nothing, and seals checkpoints.
 """
 
 from __future__ import annotations
@@ -221,7 +222,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
                         config.num_generations,
                         config.prompts_per_step,
                     )
-            fit(trainer, run, checkpoint, stop, guards)
+            fit(trainer, run, checkpoint, stop, guards, config.updates_per_rollout)
             held_out = checks.settle()
         history = trainer.state.log_history
         is_used = given.parts.tests is not None

@@ -153,8 +153,12 @@ def make_trainer(
 ) -> LedgerTrainer:
     """`rows` are what rewards see of each problem (`reward_rows`); `step` is where training resumes."""
     in_order = training_rows(rows)
+    options = trainer_options(config, run)
+    # Rollouts are in no checkpoint: one is written where the next step samples new ones.
+    options["save_steps"] += -options["save_steps"] % config.updates_per_rollout
     args = TrlConfig(
-        **trainer_options(config, run),
+        **options,
+        num_iterations=config.updates_per_rollout,
         num_train_epochs=config.epochs,
         max_steps=config.max_steps,
         per_device_train_batch_size=config.batch_size,
