@@ -48,7 +48,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class StatedVerdict:
     """What the judge said: `{"score": float}`, `{criterion: bool}` or `{"better": "A"}`. `stated` are the probabilities
     of yes that its own tokens have, by criterion, where they are known."""
 
@@ -102,12 +102,12 @@ class Judge:
         failed."""
         return [None if one is None else one.said for one in self._ask(questions, with_stated=False)]
 
-    def ask_stated(self, questions: Sequence[Question]) -> list[Verdict | None]:
+    def ask_stated(self, questions: Sequence[Question]) -> list[StatedVerdict | None]:
         """As `ask`, with the probabilities that the judge's tokens have, where the engine or the server gives them."""
         return self._ask(questions, with_stated=True)
 
-    def _ask(self, questions: Sequence[Question], with_stated: bool) -> list[Verdict | None]:
-        verdicts: list[Verdict | None] = [None] * len(questions)
+    def _ask(self, questions: Sequence[Question], with_stated: bool) -> list[StatedVerdict | None]:
+        verdicts: list[StatedVerdict | None] = [None] * len(questions)
         ask = self._over_http if self.rubric.judge.endpoint else self._here
         ask(questions, verdicts, with_stated)
         self._check_failures()
@@ -137,7 +137,9 @@ class Judge:
             habits=Habits(say, may_drop=("temperature", "response_format", "logprobs")),
         )
 
-    def _over_http(self, questions: Sequence[Question], verdicts: list[Verdict | None], with_stated: bool) -> None:
+    def _over_http(
+        self, questions: Sequence[Question], verdicts: list[StatedVerdict | None], with_stated: bool
+    ) -> None:
         from tools_shared.engines.http.chat import ChatApi
         from tools_shared.engines.http.reply_cache import ReplyCache
         from tools_shared.engines.http.transport import Request, post_all
@@ -213,7 +215,7 @@ class Judge:
             "rubric and run the same command to resume"
         )
 
-    def _noted(self, api: ChatApi, question: Question, reply: Reply, most: tuple[float, int]) -> Verdict | None:
+    def _noted(self, api: ChatApi, question: Question, reply: Reply, most: tuple[float, int]) -> StatedVerdict | None:
         said = None if reply.failure is not None else self._said_by(api, reply.data, question)
         with self._lock:
             self._reserved -= most[0]
@@ -229,7 +231,7 @@ class Judge:
                 self.spent.n_failed += 1
                 self.n_unanswered += reply.failure is not None
                 self.last_failure = self._why(api, reply)
-        return None if said is None else Verdict(said, stated(*read_logprobs(reply.data), said))
+        return None if said is None else StatedVerdict(said, stated(*read_logprobs(reply.data), said))
 
     def _charge(self, api: ChatApi, data: Any, most: tuple[float, int]) -> None:
         """What a reply cost; where the server counts nothing, the most that it could have."""
@@ -282,7 +284,7 @@ class Judge:
 
         return open_engine(resolve(self.rubric.judge.model or ""), LocalEngineConfig())
 
-    def _here(self, questions: Sequence[Question], verdicts: list[Verdict | None], with_stated: bool) -> None:
+    def _here(self, questions: Sequence[Question], verdicts: list[StatedVerdict | None], with_stated: bool) -> None:
         from tools_shared.prompts import PROFILES, render_prompt
 
         plain = replace(PROFILES["boxed"], template_options={})
@@ -295,7 +297,7 @@ class Judge:
             said = verdict(completion.text, self.rubric, questions[i].criteria)
             if said is not None:
                 tokens = token_texts(self.engine.tokenizer, completion) if completion.logprobs else []
-                verdicts[i] = Verdict(said, stated(tokens, completion.logprobs or (), said))
+                verdicts[i] = StatedVerdict(said, stated(tokens, completion.logprobs or (), said))
             with self._lock:
                 self.spent.n_asked += 1
                 self.spent.tokens_in += len(prompts[i].token_ids)

@@ -138,7 +138,7 @@ def _labelled(row: Row, rubric: Rubric, config: LabelConfig, seen: set[str]) -> 
         yield from _pair(row, shown, name, group)
         return
     question = Question({**shown, "reply": reply[:LONGEST_REPLY]}, rubric.criteria)
-    yield Labelled(name, question, _labels(data, rubric, config), reply, group, data, row.origin)
+    yield Labelled(name, question, _labels(data, rubric, config.label_key, config.yes), reply, group, data, row.origin)
 
 
 def _pair(row: Row, shown: Mapping[str, Any], name: str, group: str) -> Iterator[Labelled]:
@@ -186,19 +186,21 @@ def _value(data: Mapping[str, Any], key: str, flag: str) -> Any:
         raise UnusableError(f'no column "{key}"' + (f", which {flag} names" if flag else "")) from None
 
 
-def _labels(data: Mapping[str, Any], rubric: Rubric, config: LabelConfig) -> dict[str, bool | float]:
+def _labels(
+    data: Mapping[str, Any], rubric: Rubric, label_key: str | None, yes: Sequence[str]
+) -> dict[str, bool | float]:
     names = ["score"] if rubric.kind == "score" else [one.name for one in rubric.criteria]
-    key = config.label_key or next((n for n in VERDICTS if data.get(n) is not None), None)
+    key = label_key or next((n for n in VERDICTS if data.get(n) is not None), None)
     value = None if key is None else _value(data, key, "--label-key")
     if isinstance(value, Mapping):
         given = {name: value[name] for name in names if value.get(name) is not None}
     else:
-        given = {name: data[name] for name in names if data.get(name) is not None} if config.label_key is None else {}
+        given = {name: data[name] for name in names if data.get(name) is not None} if label_key is None else {}
         if not given and value is not None and len(names) == 1:
             given = {names[0]: value}
     if not given:
         raise UnusableError(f"no verdict on {', '.join(names)}: no such column, and none of {', '.join(VERDICTS[:4])}")
-    return {name: _label(one, name, rubric, config.yes) for name, one in given.items()}
+    return {name: _label(one, name, rubric, yes) for name, one in given.items()}
 
 
 def _label(value: Any, name: str, rubric: Rubric, yes: Sequence[str]) -> bool | float:

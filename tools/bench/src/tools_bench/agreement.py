@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tools_bench.agreements.measure import Judged, judged_by, measure
+from tools_bench.agreements.measure import LabelAndVerdict, judged_by, measure
 from tools_bench.agreements.table import as_markdown, as_text
 from tools_bench.config import AgreementConfig
 from tools_shared.cli import Invocation
@@ -17,7 +17,7 @@ from tools_shared.errors import Incomplete, ToolError
 from tools_shared.files import write_json, write_jsonl
 from tools_shared.judging import Judge, Rubric, load_rubric
 from tools_shared.judging.agreement import keep_agreement
-from tools_shared.judging.judge import Verdict, check_judge
+from tools_shared.judging.judge import StatedVerdict, check_judge
 from tools_shared.judging.labels import Labelled, LabelledRows, read_labelled
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
@@ -98,10 +98,10 @@ def _check_answered(judge: Judge, rubric: Rubric) -> None:
 
 
 def _measure(
-    rubric: Rubric, items: Sequence[Labelled], verdicts: Sequence[Verdict | None], train: LabelledRows | None
+    rubric: Rubric, items: Sequence[Labelled], verdicts: Sequence[StatedVerdict | None], train: LabelledRows | None
 ) -> dict[str, Any]:
     judged = judged_by(items, verdicts, rubric)
-    known: dict[str, list[Judged]] = judged
+    known: dict[str, list[LabelAndVerdict]] = judged
     if train is not None:
         known = judged_by(train.items, [None] * len(train.items), rubric)
     if missing := next((name for name in judged if name not in known), None):
@@ -110,7 +110,7 @@ def _measure(
     return {name: measure(rows, known[name], scale) for name, rows in judged.items()}
 
 
-def _rows(items: Sequence[Labelled], verdicts: Sequence[Verdict | None]) -> list[dict[str, Any]]:
+def _rows(items: Sequence[Labelled], verdicts: Sequence[StatedVerdict | None]) -> list[dict[str, Any]]:
     return [
         {
             "id": item.id,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tools_bench.agreements.baselines import best_length, majority
 from tools_bench.agreements.confusion import balanced_accuracy, confusion, difference, interval, kappa
 from tools_shared.judging.bias import rank_correlation
-from tools_shared.judging.judge import Verdict
+from tools_shared.judging.judge import StatedVerdict
 from tools_shared.judging.labels import FIRST_WINS, Labelled
 from tools_shared.judging.rubric import Rubric
 from tools_shared.stats import Interval, bounded_mean, wilson
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Judged:
+class LabelAndVerdict:
     """A label and what the judge said: a yes/no, or a number on the rubric's scale; None where it gave no verdict.
     `probability` is that of yes, where the judge states one."""
 
@@ -32,17 +32,19 @@ class Judged:
     group: str
 
 
-def judged_by(items: Sequence[Labelled], verdicts: Sequence[Verdict | None], rubric: Rubric) -> dict[str, list[Judged]]:
+def judged_by(
+    items: Sequence[Labelled], verdicts: Sequence[StatedVerdict | None], rubric: Rubric
+) -> dict[str, list[LabelAndVerdict]]:
     """Labels and verdicts by criterion."""
-    found: dict[str, list[Judged]] = {}
+    found: dict[str, list[LabelAndVerdict]] = {}
     for item, verdict in zip(items, verdicts, strict=True):
         for name, label in item.labels.items():
             said, probability = _said(verdict, name, rubric)
-            found.setdefault(name, []).append(Judged(label, said, probability, len(item.reply), item.group))
+            found.setdefault(name, []).append(LabelAndVerdict(label, said, probability, len(item.reply), item.group))
     return found
 
 
-def _said(verdict: Verdict | None, name: str, rubric: Rubric) -> tuple[bool | float | None, float | None]:
+def _said(verdict: StatedVerdict | None, name: str, rubric: Rubric) -> tuple[bool | float | None, float | None]:
     if verdict is None:
         return None, None
     if name == FIRST_WINS:
@@ -54,7 +56,9 @@ def _said(verdict: Verdict | None, name: str, rubric: Rubric) -> tuple[bool | fl
     return verdict.said[name], verdict.stated.get(name)
 
 
-def measure(rows: Sequence[Judged], train: Sequence[Judged], scale: tuple[float, float] | None) -> dict[str, Any]:
+def measure(
+    rows: Sequence[LabelAndVerdict], train: Sequence[LabelAndVerdict], scale: tuple[float, float] | None
+) -> dict[str, Any]:
     """The agreement on one criterion, and that of the baselines, which are chosen on `train`. On a `scale` a label or a
     score from its middle on is a yes. A failed judgement disagrees with its label.
 
@@ -99,7 +103,9 @@ def _rates(
     return {name: asdict(one) for name, one in found.items() if one is not None}
 
 
-def _calibration(rows: Sequence[Judged], labels: Sequence[bool], scale: tuple[float, float] | None) -> dict[str, Any]:
+def _calibration(
+    rows: Sequence[LabelAndVerdict], labels: Sequence[bool], scale: tuple[float, float] | None
+) -> dict[str, Any]:
     """Brier's score and the calibration error of the probabilities that the judge states; nothing where it states
     none. For labels that are themselves scores a score is no probability."""
     known = [(row, label) for row, label in zip(rows, labels, strict=True) if row.probability is not None]
@@ -125,7 +131,7 @@ def _calibration(rows: Sequence[Judged], labels: Sequence[bool], scale: tuple[fl
     return {"brier": asdict(squares), "calibration_error": asdict(error), "base_rate_brier": brier(truth, truth.mean())}
 
 
-def _distances(rows: Sequence[Judged], scale: tuple[float, float]) -> dict[str, Any]:
+def _distances(rows: Sequence[LabelAndVerdict], scale: tuple[float, float]) -> dict[str, Any]:
     """On the scale: the rank correlation, and the mean distance as a share of the scale, of what was judged."""
     pairs = [(row.said, row.label, row.group) for row in rows if row.said is not None]
     found: dict[str, Any] = {}
@@ -138,7 +144,11 @@ def _distances(rows: Sequence[Judged], scale: tuple[float, float]) -> dict[str, 
 
 
 def _baselines(
-    rows: Sequence[Judged], train: Sequence[Judged], labels: Sequence[bool], ours: np.ndarray, middle: float | None
+    rows: Sequence[LabelAndVerdict],
+    train: Sequence[LabelAndVerdict],
+    labels: Sequence[bool],
+    ours: np.ndarray,
+    middle: float | None,
 ) -> dict[str, Any]:
     known = [_yes(row.label, middle) for row in train]
     rule, most = best_length(known, [row.length for row in train]), majority(known)
