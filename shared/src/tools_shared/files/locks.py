@@ -11,11 +11,15 @@ from pathlib import Path
 from tools_shared.errors import ToolError
 
 
+class Busy(ToolError):
+    """Another process holds the lock."""
+
+
 @contextmanager
 def locked(path: Path, refusal: str, *, keep: bool = False) -> Iterator[None]:
     """Hold the lock file `path` while the block runs; it is removed afterwards unless `keep`.
 
-    A link in its place is not followed. Raises ToolError with `refusal` when another process holds the lock, and
+    A link in its place is not followed. Raises Busy with `refusal` when another process holds the lock, and
     OSError when the file cannot be written.
     """
     handle = _take(path, refusal)
@@ -36,7 +40,7 @@ def _take(path: Path, refusal: str) -> int:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
-            raise ToolError(refusal) from None
+            raise Busy(refusal) from None
         if _is_at(handle, path):
             return handle
         os.close(handle)

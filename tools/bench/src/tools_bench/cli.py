@@ -18,6 +18,7 @@ from tools_bench.config import (
     RescoreConfig,
     TagConfig,
 )
+from tools_bench.watching.options import WatchConfig
 from tools_shared.cli import ToolGroup, config_options, resolve, show_run
 from tools_shared.console import show, show_either
 
@@ -183,6 +184,24 @@ def export(harness: str, as_json: bool, **options) -> None:
     config, _ = resolve(LogExportConfig, options, __version__)
     paths = [str(path) for path in run_export(config)]
     show_either({"files": paths}, "\n".join(paths), as_json)
+
+
+@main.command()
+@click.argument("root")
+@config_options(WatchConfig, leave_out=("root",))
+def watch(as_json: bool, **options) -> None:
+    """Benchmark every finished run below ROOT once and judge it by a policy: PASS, WARN or BLOCK for each metric.
+
+    \b
+    tools-bench watch artifacts --suite quick --policy gates.yaml
+    tools-bench watch artifacts --suite quick --policy gates.yaml --once
+    """
+    from tools_bench.watch import run_watch
+
+    config, invocation = resolve(WatchConfig, options, __version__)
+    judged = run_watch(config, invocation)
+    lines = [f"{one.verdict}  {one.shown}" for one in judged]
+    show_either({"runs": {one.shown: one.verdict for one in judged}}, "\n".join(lines), as_json)
 
 
 @main.group(cls=ToolGroup)

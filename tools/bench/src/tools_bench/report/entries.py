@@ -51,7 +51,7 @@ def find_runs(folders: Sequence[str]) -> list[Manifest]:
     for folder in folders:
         if not Path(folder).is_dir():
             raise ToolError(f"{folder}: no such folder; name run directories, or folders that hold them")
-        for path in _runs_below(Path(folder), DEPTH):
+        for path in runs_below(Path(folder), DEPTH):
             manifest = read_manifest(path)
             found.setdefault(manifest.sha256, manifest)
     if not found:
@@ -59,7 +59,8 @@ def find_runs(folders: Sequence[str]) -> list[Manifest]:
     return sorted(found.values(), key=lambda m: str(m.data["finished"]))
 
 
-def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
+def runs_below(folder: Path, depth: int) -> Iterator[Path]:
+    """The folders with a finished run, at most `depth` deep; drafts and hidden folders are passed over."""
     if (folder / MANIFEST).is_file():
         yield folder
         return
@@ -67,7 +68,7 @@ def _runs_below(folder: Path, depth: int) -> Iterator[Path]:
         return
     for child in sorted(folder.iterdir()):
         if child.is_dir() and not child.name.endswith((".partial", ".old")) and not child.name.startswith("."):
-            yield from _runs_below(child, depth - 1)
+            yield from runs_below(child, depth - 1)
 
 
 def read_entries(manifests: Sequence[Manifest], max_examples: int) -> list[Entry]:
