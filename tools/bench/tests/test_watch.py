@@ -18,7 +18,7 @@ from tools_bench.comparison.verdicts import MetricVerdict, judge
 from tools_bench.watch import GateError, run_watch
 from tools_bench.watching.gates import decide
 from tools_bench.watching.options import WatchConfig
-from tools_bench.watching.policy import Gate, Policy, read_policy
+from tools_bench.watching.policy import Gate, GatePolicy, read_policy
 from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
 from tools_shared.runs import RunConfig, draft
@@ -210,13 +210,13 @@ def verdict(pairs, gate, **more) -> MetricVerdict:
 def test_a_gate_passes_blocks_or_says_that_n_is_too_small(before, after, gate, wanted, undecided):
     rate = {"estimate": 0.5, "low": 0.4, "high": 0.6, "n": before[1]}
     results = {"evaluations": {"math_accuracy": {"intervals": {"numeric_match": rate}}}}
-    found = decide(Policy((Gate("numeric_match", **gate),), "x"), results, [verdict((before, after), gate)])
+    found = decide(GatePolicy((Gate("numeric_match", **gate),), "x"), results, [verdict((before, after), gate)])
     assert [(d.verdict, d.undecided) for d in found] == [(wanted, undecided)]
     assert ("not decided" in found[0].why) == undecided
     if undecided:
         assert f"{before[1]} items" in found[0].why
         for counts in ("pass", "block"):
-            policy = Policy((Gate("numeric_match", **gate),), "x", undecided=counts)
+            policy = GatePolicy((Gate("numeric_match", **gate),), "x", undecided=counts)
             (one,) = decide(policy, results, [verdict((before, after), gate)])
             assert one.verdict == counts.upper()
 
@@ -228,7 +228,7 @@ def test_a_gate_passes_blocks_or_says_that_n_is_too_small(before, after, gate, w
 def test_a_level_is_judged_by_the_rates_own_interval(limits, wanted):
     rate = {"estimate": 0.5, "low": 0.4, "high": 0.6, "n": 80}
     results = {"evaluations": {"math_accuracy": {"intervals": {"accuracy": rate}}}}
-    (found,) = decide(Policy((Gate("accuracy", **limits),)), results, None)
+    (found,) = decide(GatePolicy((Gate("accuracy", **limits),)), results, None)
     assert found.verdict == wanted
 
 

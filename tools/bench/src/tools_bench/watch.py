@@ -18,8 +18,8 @@ from tools_bench.requests.suite import Suite, load_suite
 from tools_bench.run import run_benchmark
 from tools_bench.watching.gates import Decision, decide, worst
 from tools_bench.watching.options import WatchConfig
-from tools_bench.watching.policy import Policy, read_policy
-from tools_bench.watching.publish import Judged, publish
+from tools_bench.watching.policy import GatePolicy, read_policy
+from tools_bench.watching.publish import Finding, publish
 from tools_bench.watching.waiting import Candidate, candidate_of, candidates, readable, suite_sha256
 from tools_shared.cli import Invocation
 from tools_shared.console import say
@@ -40,13 +40,13 @@ class GateError(ToolError):
         self.exit_code = exit_code
 
 
-def run_watch(config: WatchConfig, invocation: Invocation) -> list[Judged]:
-    """Watch until a signal comes, or with `once` until everything there is judged.
+def run_watch(config: WatchConfig, invocation: Invocation) -> list[Finding]:
+    """RunWatcher until a signal comes, or with `once` until everything there is judged.
 
     Raises GateError where the policy has an exit code for the worst verdict, Incomplete where a benchmark can be
     resumed, ToolError where one cannot be made.
     """
-    watch = Watch(config, invocation)
+    watch = RunWatcher(config, invocation)
     with StopRequest().listening():
         while True:
             is_settled = watch.look()
@@ -55,7 +55,7 @@ def run_watch(config: WatchConfig, invocation: Invocation) -> list[Judged]:
             time.sleep(PAUSE if config.once else config.interval)
 
 
-def _check_gates(policy: Policy, suite: Suite) -> None:
+def _check_gates(policy: GatePolicy, suite: Suite) -> None:
     """Raise ToolError for a gate on a metric that the suite does not measure, before anything is asked."""
     kinds = {task.kind for task in suite.tasks}
     for gate in policy.gates:
@@ -73,17 +73,17 @@ def _benchmark(config: BenchConfig, invocation: Invocation) -> None:
         run_benchmark(config, invocation)
 
 
-class Watch:
+class RunWatcher:
     """The runs judged so far. The suite, the policy and the baseline are those of the beginning."""
 
     def __init__(self, config: WatchConfig, invocation: Invocation) -> None:
         if not Path(config.root).is_dir():
             raise ToolError(f"{config.root}: no such folder; name the folder that holds the runs")
         self.config, self.invocation = config, invocation
-        self.policy: Policy = read_policy(config.policy)
+        self.policy: GatePolicy = read_policy(config.policy)
         self.suite = load_suite(config.suite)
         _check_gates(self.policy, self.suite)
-        self.judged: dict[str, Judged] = {}
+        self.judged: dict[str, Finding] = {}
         self.errors: list[ToolError] = []
         self._unreadable: set[str] = set()
         self._baseline: Side | None = None
@@ -112,7 +112,7 @@ class Watch:
         out.mkdir(parents=True, exist_ok=True)
         publish(out, list(runs), list(self.judged.values()))
 
-    def settle(self) -> list[Judged]:
+    def settle(self) -> list[Finding]:
         """Everything that was judged; raises for the worst of it."""
         judged = list(self.judged.values())
         verdict = worst([one.verdict for one in judged if one.error is None])
@@ -148,7 +148,7 @@ class Watch:
         folder = run_folder(one.config)
         try:
             _benchmark(one.config, self.invocation)
-            judged = Judged(one.shown, folder, self._decisions(one, folder))
+            judged = Finding(one.shown, folder, self._decisions(one, folder))
         except Busy:
             return
         except Incomplete as error:
@@ -160,10 +160,10 @@ class Watch:
         self.judged[one.name] = judged
         say("\n".join([f"{judged.verdict}  {one.shown}", *(f"    {d.verdict}  {d.why}" for d in judged.decisions)]))
 
-    def _failed(self, one: Candidate, folder: Path, error: ToolError) -> Judged:
+    def _failed(self, one: Candidate, folder: Path, error: ToolError) -> Finding:
         self.errors.append(error)
         say(f"{one.shown}: {error}")
-        return Judged(one.shown, folder, error=str(error))
+        return Finding(one.shown, folder, error=str(error))
 
     def _decisions(self, one: Candidate, folder: Path) -> list[Decision]:
         side, verdicts = read_side(folder), None

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tools_bench.comparison.verdicts import MetricVerdict
-from tools_bench.watching.policy import Gate, Policy
+from tools_bench.watching.policy import Gate, GatePolicy
 from tools_shared.errors import ToolError
 from tools_shared.names import nearest
 
@@ -40,7 +40,7 @@ def worst(verdicts: Sequence[str]) -> str:
     return max(verdicts, key=ORDER.index, default="PASS")
 
 
-def decide(policy: Policy, results: Mapping[str, Any], verdicts: Sequence[MetricVerdict] | None) -> list[Decision]:
+def decide(policy: GatePolicy, results: Mapping[str, Any], verdicts: Sequence[MetricVerdict] | None) -> list[Decision]:
     """The decisions on a run with these results; `verdicts` are those against the baseline, None without one. Raises
     ToolError for a gate's metric that the suite does not measure."""
     rates = {name: rate for e in results["evaluations"].values() for name, rate in e["intervals"].items()}
@@ -62,7 +62,7 @@ def decide(policy: Policy, results: Mapping[str, Any], verdicts: Sequence[Metric
     return decisions
 
 
-def _difference(gate: Gate, v: MetricVerdict, policy: Policy) -> Decision:
+def _difference(gate: Gate, v: MetricVerdict, policy: GatePolicy) -> Decision:
     """By the paired difference from the baseline."""
     most_worse = max(-100 * v.low * v.direction, -100 * v.high * v.direction)
     is_worse = v.verdict == "regressed"
@@ -95,7 +95,7 @@ def _rounded(n: float) -> int:
     return math.ceil(n / unit) * unit
 
 
-def _level(gate: Gate, rate: Mapping[str, Any], policy: Policy) -> Decision:
+def _level(gate: Gate, rate: Mapping[str, Any], policy: GatePolicy) -> Decision:
     """By the rate's own interval."""
     low, high, n = 100 * rate["low"], 100 * rate["high"], int(rate["n"])
     told = f"{gate.metric}: {100 * rate['estimate']:.1f} % [{low:.1f}, {high:.1f}], n={n}"

@@ -43,7 +43,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Policy:
+class GatePolicy:
     """See the module."""
 
     gates: tuple[Gate, ...] = ()
@@ -53,10 +53,10 @@ class Policy:
     exit_codes: Mapping[str, int] = field(default_factory=lambda: {"warn": 0, "block": 4})
 
 
-def read_policy(given: str | None) -> Policy:
+def read_policy(given: str | None) -> GatePolicy:
     """Read a policy; one without gates for None. Raises ToolError with file, key and value of what is wrong."""
     if given is None:
-        return Policy()
+        return GatePolicy()
     path, where = Path(given), given
     content = yaml_text.load(path)
     if not isinstance(content, Mapping):
@@ -77,7 +77,9 @@ def read_policy(given: str | None) -> Policy:
     undecided = content.get("undecided", "warn")
     if undecided not in ("pass", "warn", "block"):
         raise ToolError(f"{where}: undecided must be pass, warn or block, got {brief(undecided)}")
-    return Policy(gates, _beside(path, baseline), alpha, undecided, _exit_codes(content.get("exit_codes", {}), where))
+    return GatePolicy(
+        gates, _beside(path, baseline), alpha, undecided, _exit_codes(content.get("exit_codes", {}), where)
+    )
 
 
 def _gate(name: Any, row: Any, where: str) -> Gate:

@@ -19,7 +19,7 @@ from tools_shared.files.locks import Busy, locked
 
 
 @dataclass(frozen=True)
-class Judged:
+class Finding:
     """A run with the decisions on it, or why it could not be benchmarked."""
 
     shown: str
@@ -32,7 +32,7 @@ class Judged:
         return "ERROR" if self.error is not None else worst([d.verdict for d in self.decisions])
 
 
-def publish(folder: Path, runs: Sequence[Path], judged: Sequence[Judged]) -> None:
+def publish(folder: Path, runs: Sequence[Path], judged: Sequence[Finding]) -> None:
     """Write the verdicts on all runs, and the dashboard of `runs`; several watchers write one after another."""
     with _alone(folder / ".publish.lock"):
         told: Mapping[str, object] = {
@@ -65,7 +65,7 @@ def _alone(path: Path) -> Iterator[None]:
             time.sleep(0.2)
 
 
-def as_junit(judged: Sequence[Judged]) -> bytes:
+def as_junit(judged: Sequence[Finding]) -> bytes:
     """JUnit XML: a suite a run, a test case a gate. BLOCK is a failure, a gate that was not decided is skipped, and a
     run without a benchmark is an error."""
     root = Xml.Element("testsuites")
@@ -74,7 +74,7 @@ def as_junit(judged: Sequence[Judged]) -> bytes:
     return Xml.tostring(root, encoding="utf-8", xml_declaration=True)
 
 
-def _suite(one: Judged) -> Xml.Element:
+def _suite(one: Finding) -> Xml.Element:
     counts = {
         "tests": len(one.decisions) + (one.error is not None),
         "failures": sum(d.verdict == "BLOCK" for d in one.decisions),
