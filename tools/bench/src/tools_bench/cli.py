@@ -50,11 +50,13 @@ def evaluate(as_json: bool, **options) -> None:
 
 
 @main.command()
+@click.argument("files", nargs=-1)
 @config_options(BenchConfig)
-def run(as_json: bool, **options) -> None:
-    """Run a suite on a model or an endpoint: mathematics, tutoring, safety; resumable, every rate with its interval.
+def run(files: tuple[str, ...], as_json: bool, **options) -> None:
+    """Run a suite, or your own FILES, on a model or an endpoint; resumable, every rate with its interval.
 
     \b
+    tools-bench run my.jsonl --endpoint http://localhost:8000
     tools-bench run --model-name qwen3:8b-baseline --endpoint http://localhost:8000/chat --suite standard
     tools-bench run --model artifacts/grpo --suite quick --output-dir outputs/benchmarks
     tools-bench run --model-name qwen3:8b-sft-001 --endpoint http://localhost:8000/chat \\
@@ -62,6 +64,9 @@ def run(as_json: bool, **options) -> None:
     """
     from tools_bench.run import dry_run, run_benchmark
 
+    if files:
+        options["data"] = (*files, *options["data"])
+        click.get_current_context().set_parameter_source("data", click.core.ParameterSource.COMMANDLINE)
     config, invocation = resolve(BenchConfig, options, __version__)
     if config.dry_run:
         show(dry_run(config))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from tools_bench.comparison.chart import draw
 from tools_bench.comparison.evaluations import Line, compare, read_scored
 from tools_bench.comparison.files import FILES, describe, write_comparisons
+from tools_bench.comparison.from_evaluation import read_evaluation
 from tools_bench.comparison.lineage_cost import cost_behind
 from tools_bench.comparison.regressions import BenchComparison, compare_all, count_verdicts, settle
 from tools_bench.comparison.stored_runs import Side, is_benchmark, read_side
@@ -24,10 +26,15 @@ from tools_shared.files.outputs import output_files
 from tools_shared.runs import default_output_dir, draft, finished, read_manifest
 from tools_shared.runs.read import MANIFEST, Manifest
 
+LONGEST_NAME = 80
+"""Most characters of the runs' names in the name of a comparison's folder."""
+
 
 def run_comparison(config: CompareConfig, invocation: Invocation) -> Manifest:
     """Compare and publish table, chart and JSON as a run; returns its manifest."""
-    output_dir = Path(config.output_dir or _default_dir(config))
+    output_dir = Path(config.output_dir) if config.output_dir else _default_dir(config)
+    if config.output_dir is None and _is_comparison(output_dir):
+        config = replace(config, overwrite=True)  # it follows from the runs, which may have been made again
     if any(is_benchmark(path) for path in config.runs):
         _refuse(config, ("confidence",), "benchmark runs, whose intervals follow --alpha")
         return _compare_benchmarks(output_dir, config, invocation)
@@ -60,15 +67,22 @@ def _costs(runs: Sequence[str]) -> tuple[dict[str, str], str]:
 
 
 def _default_dir(config: CompareConfig) -> Path:
-    """`compare`; where another comparison has that place, one with a hash of what is compared."""
-    first = default_output_dir("compare")
-    if (
-        config.overwrite
-        or not (first / MANIFEST).is_file()
-        or config.renamed(read_manifest(first).identity) == config.identity()
-    ):
+    """Beside what is compared, with the names of the runs: one folder for each set of runs and options."""
+    places = {Path(run).resolve().parent for run in config.runs}
+    beside = places.pop() if len(places) == 1 else default_output_dir("")
+    names = "-".join(Path(run).stem for run in config.runs)[:LONGEST_NAME]
+    first = beside / f"compare-{re.sub(r'[^A-Za-z0-9._+-]', '_', names)}"
+    if not first.exists() or (_is_comparison(first) and _same(first, config)):
         return first
     return first.with_name(f"{first.name}-{digest(config.identity())[:8]}")
+
+
+def _same(folder: Path, config: CompareConfig) -> bool:
+    return config.renamed(read_manifest(folder).identity) == config.identity()
+
+
+def _is_comparison(folder: Path) -> bool:
+    return (folder / MANIFEST).is_file() and read_manifest(folder).kind in ("compare", "bench-compare")
 
 
 def _refuse(config: CompareConfig, names: Sequence[str], what: str) -> None:
@@ -95,7 +109,7 @@ def _baseline_first(given: Sequence[str], wanted: str | None) -> list[Side]:
     """The runs, the baseline first; raises ToolError for fewer than two, or a baseline that is not among them."""
     if len(given) < 2:
         raise ToolError(f"a comparison needs at least two runs, got {len(given)}")
-    sides = [read_side(path) for path in given]
+    sides = _read_sides(given)
     if wanted is None:
         return sides
     name = Path(wanted).name
@@ -105,14 +119,23 @@ def _baseline_first(given: Sequence[str], wanted: str | None) -> list[Side]:
     return [sides[places[0]], *(side for i, side in enumerate(sides) if i != places[0])]
 
 
+def _read_sides(given: Sequence[str]) -> list[Side]:
+    """Benchmark runs, and evaluations on the items of the first of them that has stored replies."""
+    runs = {path: read_side(path) for path in given if is_benchmark(path)}
+    like = next((side for side in runs.values() if side.graded is not None), None)
+    if like is None and len(runs) < len(given):
+        raise ToolError("an evaluation is compared with the stored replies of a benchmark run, and there are none")
+    return [runs[path] if path in runs else read_evaluation(path, like) for path in given]
+
+
 def _publish_verdicts(
     output_dir: Path, config: CompareConfig, invocation: Invocation, comparisons: Sequence[BenchComparison]
 ) -> Manifest:
     with draft(output_dir, config, invocation, "bench-compare") as run:
         named = [("current" if len(comparisons) == 1 else c.current.name, c.current) for c in comparisons]
         for name, side in [("baseline", comparisons[0].baseline), *named]:
-            is_run = (side.path / "run.json").exists()
-            manifest = read_manifest(side.path) if is_run else None
+            folder = side.path.parent.parent if side.path.parent.name == "debug" else side.path
+            manifest = read_manifest(folder) if (folder / MANIFEST).exists() else None
             file = side.path / "benchmark_results.json" if side.path.is_dir() else side.path
             run.add_input(name, str(side.path), sha256_file(file), run_sha256=manifest and manifest.sha256)
         write_comparisons({name: run.path / name for name in FILES}, comparisons, config.title)

@@ -41,6 +41,7 @@ from tools_bench.requests.plan import (
     tells_format,
     what_it_tells,
 )
+from tools_bench.requests.served_names import named
 from tools_shared.addresses import shown_address
 from tools_shared.cli import Invocation
 from tools_shared.config import digest
@@ -66,6 +67,7 @@ def run_benchmark(config: BenchConfig, invocation: Invocation) -> Manifest:
 
     Raises Incomplete when it had to stop: the same command then resumes. Raises RegressionError when a gate fails.
     """
+    config = named(config)
     folder = run_folder(config)
     # Read before anything is asked, as a wrong path costs nothing then.
     baseline = read_side(config.compare) if config.compare is not None else None
@@ -240,6 +242,7 @@ def write_outputs(folder: Path, csv_path: Path, results: dict[str, Any], graded:
 
 def dry_run(config: BenchConfig) -> str:
     """What `run` would ask, and the most that it can cost."""
+    config = named(config)
     plan = make_plan(config)
     lines = what_it_tells(plan)
     lines += [f"{task.task.name}: {len(task.items)} items, {len(task.rejected)} rows rejected" for task in plan.tasks]

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from tools_bench.requests.choices import has_options
 from tools_bench.requests.instructions import IDS
-from tools_bench.requests.items import LABELS
+from tools_bench.requests.items import ANSWERS, LABELS
 from tools_bench.requests.programs import has_tests
 from tools_bench.requests.suite import KINDS, MODES, Suite, Task
 from tools_shared.config import nearest
+from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.records import Row
-from tools_shared.sources import read_rows
+from tools_shared.sources import as_list, read_rows
 
 _NAMED = re.compile(r"([\w.+-]+)=(.+)", re.DOTALL)
+_WORDS = re.compile(r"[^\W\d_]{2,}(?:[\s,.'’&-]+[^\W\d_]+)*\.?")
 LOOKED_AT = 20
 """Rows that are looked at to tell what kind of data a file holds."""
 
@@ -28,6 +31,8 @@ def suite_of_datasets(given: Sequence[str]) -> Suite:
     tasks: list[Task] = []
     for name, path in _given(given):
         kind = name or _kind_of(path)
+        if not name:
+            say(f"{path}: its rows are of kind {kind}; --data KIND={path} names another ({', '.join(KINDS)})")
         if kind not in KINDS:
             raise ToolError(
                 f"--data {name}={path}: no kind of task is called '{name}'{nearest(kind, KINDS)}; write KIND=PATH "
@@ -98,4 +103,13 @@ def _kind_of(path: str) -> str:
     labels = [str(data.get("label", data.get("expected", ""))).strip().lower() in LABELS for data in rows]
     if 2 * sum(labels) > len(rows):
         return "safety"
-    return "tutor" if 2 * sum(data.get("mode") in MODES for data in rows) > len(rows) else "math"
+    if 2 * sum(data.get("mode") in MODES for data in rows) > len(rows):
+        return "tutor"
+    return "match" if 2 * sum(map(_is_in_words, rows)) > len(rows) else "math"
+
+
+def _is_in_words(data: Mapping[str, Any]) -> bool:
+    """Whether the answer of a row is words of a language, or several that are right, and no mathematics."""
+    given = next((data[name] for name in ANSWERS if data.get(name) is not None), None)
+    answers = [a for a in (as_list(given) or [given]) if isinstance(a, str)]
+    return bool(answers) and all(_WORDS.fullmatch(answer.strip()) for answer in answers)
