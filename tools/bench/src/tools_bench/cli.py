@@ -11,6 +11,7 @@ from tools_bench.config import (
     BudgetConfig,
     CompareConfig,
     DataConfig,
+    DoctorConfig,
     EvaluateConfig,
     ImportConfig,
     LogExportConfig,
@@ -21,6 +22,7 @@ from tools_bench.config import (
 from tools_bench.watching.options import WatchConfig
 from tools_shared.cli import ToolGroup, config_options, resolve, show_run
 from tools_shared.console import show, show_either
+from tools_shared.errors import ToolError
 
 
 @click.group(cls=ToolGroup)
@@ -72,6 +74,23 @@ def run(files: tuple[str, ...], as_json: bool, **options) -> None:
         show(dry_run(config))
         return
     show_run(run_benchmark(config, invocation), as_json)
+
+
+@main.command()
+@config_options(DoctorConfig)
+def doctor(as_json: bool, **options) -> None:
+    """Ask a server one question; show request, prompt, reply, tokens, stop reason, and what would fix what is odd.
+
+    \b
+    tools-bench doctor --endpoint http://localhost:8000
+    """
+    from tools_bench.doctor import describe, diagnose
+
+    config, _ = resolve(DoctorConfig, options, __version__)
+    found = diagnose(config)
+    show_either(found.to_json(), describe(found), as_json)
+    if found.failed:
+        raise ToolError(f"{found.address}: {found.failed}")
 
 
 @main.command()

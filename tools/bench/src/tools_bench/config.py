@@ -285,6 +285,39 @@ class BenchConfig(PaidConfig, VerdictConfig, RunConfig):
 
 
 @dataclass(frozen=True)
+class DoctorConfig(EngineConfig):
+    """Ask a server one question and look at the reply."""
+
+    TOOL: ClassVar[str] = "bench"
+    READS_ROWS: ClassVar[bool] = False
+    HIDDEN: ClassVar[tuple[str, ...]] = (
+        "engine",
+        "dtype",
+        "device",
+        "tensor_parallel",
+        "data_parallel",
+        "max_model_len",
+        "gpu_memory_utilization",
+        "max_retries",
+        "rate_limit",
+    )
+
+    endpoint: str | None = option(
+        None, "The server: an OpenAI-compatible API (http://host:8000).", identity=False, secret=ADDRESS, panel="Server"
+    )
+    question: str = option(
+        "A ferry makes 6 trips a day with 35 passengers each. How many passengers is that in a day?",
+        "The question to ask.",
+    )
+    max_new_tokens: int = option(1024, "Longest completion, in tokens.", minimum=1, panel="Sampling")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.endpoint is None:
+            raise ToolError("--endpoint is missing; such as http://localhost:8000")
+
+
+@dataclass(frozen=True)
 class RescoreConfig(RunConfig):
     """Grade a run's stored responses again."""
 
