@@ -24,6 +24,8 @@ criteria:
   - {{name: right, ask: The final answer is right.}}
 judge: {{model: {judge}, max_tokens: 16}}
 """
+PLAIN = 'name: plain\nsystem: Solve it.\nanswer: [" The answer is ", "."]\n'
+"""The demo model's own words, which it knows without a lesson."""
 TRAIN = "demo://problems?split=train&size={size}&seed={seed}"
 TEST = "demo://problems?split=test&size={size}&seed={seed}"
 
@@ -34,11 +36,11 @@ def call(*words: object) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def labelled(out: Path, name: str, model: Path, data: str, samples: int) -> Path:
+def labelled(out: Path, name: str, model: object, data: str, samples: int) -> Path:
     """Replies of a model to problems, labelled by the program that grades them."""
     call(
         "tools-traces", "--model", model, "--data", data, "--max-attempts", samples, "--keep", "all",
-        "--emit", "graded", "--temperature", 1, "--max-new-tokens", 96, "--output-dir", out / f"{name}_replies",
+        "--emit", "graded", "--temperature", 1, "--profile", out / "plain.yaml", "--max-new-tokens", 96, "--output-dir", out / f"{name}_replies",
     )  # fmt: skip
     path = out / f"{name}.jsonl"
     with (out / f"{name}_replies" / "traces.graded.jsonl").open(encoding="utf-8") as file, path.open("w") as to:
@@ -66,13 +68,10 @@ def percent(k: int, n: int) -> str:
 
 def main(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    policy, judge, taught = out / "policy", out / "judge", out / "taught"
-    call(
-        "tools-sft", "--base-model", "demo", "--data", TRAIN.format(size=512, seed=1), "--profile", "boxed",
-        "--no-eval", "--epochs", 1, "--batch-size", 16, "--learning-rate", 2e-3, "--output-dir", policy,
-    )  # fmt: skip
+    judge, taught = out / "judge", out / "taught"
+    (out / "plain.yaml").write_text(PLAIN)
     (out / "right.yaml").write_text(RUBRIC.format(judge=judge))
-    data = labelled(out, "labelled", policy, TRAIN.format(size=400, seed=2), 2)
+    data = labelled(out, "labelled", "demo", TRAIN.format(size=200, seed=2), 1)
     call(
         "tools-traces", "verdicts", out / "right.yaml", "--data", data, "--held-out", 0.25, "--balance",
         "--output-dir", out / "verdicts",
@@ -85,15 +84,15 @@ def main(out: Path) -> None:
     parts = out / "verdicts"
     agreement(out, "judge", parts / "held_out.jsonl", "--train-data", parts / "train.jsonl")
     call(
-        "tools-grpo", "--base-model", policy, "--data", TRAIN.format(size=512, seed=3), "--reward",
-        f"judge:{out / 'right.yaml'}", "--num-generations", 8, "--prompts-per-step", 8, "--batch-size", 32,
-        "--max-steps", 24, "--learning-rate", 3e-4, "--max-completion-length", 96, "--no-eval", "--guard-steps", 0,
+        "tools-grpo", "--base-model", "demo", "--profile", out / "plain.yaml", "--data", TRAIN.format(size=512, seed=3),
+        "--reward", f"judge:{out / 'right.yaml'}", "--num-generations", 8, "--prompts-per-step", 4, "--batch-size", 32,
+        "--max-steps", 12, "--learning-rate", 3e-4, "--max-completion-length", 96, "--no-eval", "--guard-steps", 0,
         "--output-dir", taught,
     )  # fmt: skip
-    test = TEST.format(size=200, seed=4)
+    test = TEST.format(size=100, seed=4)
     sides = {
         name: agreement(out, name, labelled(out, name, model, test, 1))
-        for name, model in (("before", policy), ("after", taught))
+        for name, model in (("before", "demo"), ("after", taught))
     }
     report(sides)
 

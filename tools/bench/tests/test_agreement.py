@@ -175,6 +175,7 @@ def test_the_probabilities_of_the_judges_own_tokens(serve, tmp_path):
     found = json.loads((tmp_path / "out" / "agreement.json").read_text())["criteria"]["holds"]
     # 0.8 sure, right on 84 of 96: (84 * 0.2^2 + 12 * 0.8^2) / 96
     assert found["brier"]["estimate"] == pytest.approx(0.115, abs=1e-4)
+    assert 0.7 < found["auroc"]["low"] < found["auroc"]["estimate"] < 1
     assert found["calibration_error"]["estimate"] == pytest.approx(0.075, abs=0.03)
 
 

@@ -43,7 +43,7 @@ def test_the_same_data_split_by_step_claim_to_be_near_one(tmp_path, make_hidden)
     order = np.random.default_rng(0).permutation(len(y))
     test, rest = order[: len(y) // 5], order[len(y) // 5 :]
     net = sklearn.MLPClassifier((512,), max_iter=60, random_state=0).fit(x[rest], y[rest])
-    from tools_scorer.evaluation.metrics import auroc
+    from tools_shared.stats.auroc import auroc
 
     assert auroc(y[test].astype(float), net.predict_proba(x[test])[:, 1]) > 0.95
 

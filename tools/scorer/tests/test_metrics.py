@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from tools_scorer.evaluation.judged import JudgedTrace
-from tools_scorer.evaluation.metrics import auroc, average_precision, pooled_auroc, roc, within_auroc
+from tools_scorer.evaluation.metrics import average_precision, roc, within_auroc
 from tools_scorer.evaluation.replay import lock_step, peak, stop_below
 from tools_scorer.evaluation.selection import best, majority, selections, vote
 from tools_shared.answers.voting import number_answers
 from tools_shared.errors import ToolError
 from tools_shared.scorers.scorer import summarize
 from tools_shared.states.shards import TraceInfo
+from tools_shared.stats.auroc import auroc, pooled_auroc
 from tools_shared.stats.calibration import brier, ece
 
 

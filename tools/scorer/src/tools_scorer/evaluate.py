@@ -12,7 +12,6 @@ from tools_scorer.evaluation.baselines import Baseline, baselines
 from tools_scorer.evaluation.judged import Columns, JudgedTrace, by_question, columns, judge
 from tools_scorer.evaluation.metrics import (
     average_precision,
-    pooled_auroc,
     question_aurocs,
     roc,
     within_auroc,
@@ -33,6 +32,7 @@ from tools_shared.runs.read import MANIFEST, Manifest, read_manifest
 from tools_shared.scorers.scorer import WEIGHTS, Scorer, load_scorer
 from tools_shared.states.shards import READER_FIELDS
 from tools_shared.stats import Interval, bounded_difference
+from tools_shared.stats.auroc import pooled_auroc
 from tools_shared.stats.calibration import brier, ece, reliability
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from tools_shared.judging.judge import StatedVerdict
 from tools_shared.judging.labels import FIRST_WINS, Labelled
 from tools_shared.judging.rubric import Rubric
 from tools_shared.stats import Interval, bounded_mean, wilson
+from tools_shared.stats.auroc import pooled_auroc
 from tools_shared.stats.bootstrap import cluster_index
 from tools_shared.stats.calibration import brier, ece
 
@@ -128,7 +129,13 @@ def _calibration(
     low, high = np.quantile(errors, [0.025, 0.975])
     squares = bounded_mean(((stated - truth) ** 2).tolist(), groups)
     error = Interval(ece(truth, stated), float(low), float(high), len(known))
-    return {"brier": asdict(squares), "calibration_error": asdict(error), "base_rate_brier": brier(truth, truth.mean())}
+    order = {"auroc": asdict(pooled_auroc(truth, stated, groups))} if 0 < truth.sum() < len(truth) else {}
+    return {
+        **order,
+        "brier": asdict(squares),
+        "calibration_error": asdict(error),
+        "base_rate_brier": brier(truth, truth.mean()),
+    }
 
 
 def _distances(rows: Sequence[LabelAndVerdict], scale: tuple[float, float]) -> dict[str, Any]:

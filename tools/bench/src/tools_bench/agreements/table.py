@@ -64,6 +64,8 @@ def as_text(criteria: Mapping[str, Mapping[str, Any]]) -> str:
             )
         if apart := figures.get("mean_distance"):
             text.append(f"{name}: mean distance of score and label {percent(apart)} of the scale, n={apart['n']}")
+        if order := figures.get("auroc"):
+            text.append(f"{name}: a yes has a higher probability than a no in {percent(order)} of pairs (AUROC)")
         if "brier" in figures:
             text.append(f"{name}: the share of yes for every reply has Brier {figures['base_rate_brier']:.3f}")
         if figures["n_failed"]:

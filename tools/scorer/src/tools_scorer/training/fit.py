@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_scorer.config.scorer import Recipe
-from tools_scorer.evaluation.metrics import auroc, question_aurocs
+from tools_scorer.evaluation.metrics import question_aurocs
 from tools_scorer.training.rows import Feed
 from tools_shared.console import progress
 from tools_shared.files import atomic_write
 from tools_shared.scorers.scorer import probe
+from tools_shared.stats.auroc import auroc
 
 if TYPE_CHECKING:
     import numpy as np
