@@ -39,8 +39,9 @@ def call(*words: object) -> None:
 def labelled(out: Path, name: str, model: object, data: str, samples: int) -> Path:
     """Replies of a model to problems, labelled by the program that grades them."""
     call(
-        "tools-traces", "--model", model, "--data", data, "--max-attempts", samples, "--keep", "all",
-        "--emit", "graded", "--temperature", 1, "--profile", out / "plain.yaml", "--max-new-tokens", 96, "--output-dir", out / f"{name}_replies",
+        "tools-traces", "--model", model, "--profile", out / "plain.yaml", "--data", data, "--max-attempts", samples,
+        "--keep", "all", "--emit", "graded", "--temperature", 1, "--max-new-tokens", 96,
+        "--output-dir", out / f"{name}_replies",
     )  # fmt: skip
     path = out / f"{name}.jsonl"
     with (out / f"{name}_replies" / "traces.graded.jsonl").open(encoding="utf-8") as file, path.open("w") as to:
