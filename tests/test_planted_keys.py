@@ -67,7 +67,7 @@ RUNS = {
         ["--engine", "http", "--model-name", "m", "--endpoint", "{address}", "--extra-body", BODY, "--data", "{rows}",
          "--api-key-env", "PLANTED", "--output-dir", "{out}/f"],
     ],
-    ("sft",): [
+    ("sft", "train"): [
         ["--backend", "tinker", "--tinker-url", "{address}", "--train-path", "{rows}", "--no-eval", "--max-steps", "1",
          "--output-dir", "{out}/s"],
     ],

@@ -94,8 +94,8 @@ def _type(number: int, token: str, added: Mapping[int, Any], model: Mapping[str,
 def _parts(found: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
     if found is None:
         return []
-    inner = found.get("pretokenizers") or found.get("normalizers")
-    return [part for one in inner for part in _parts(one)] if inner else [found]
+    inner = found.get("pretokenizers", found.get("normalizers"))
+    return [found] if inner is None else [part for one in inner for part in _parts(one)]
 
 
 def _split(inner: Mapping[str, Any], model: Mapping[str, Any]) -> str:

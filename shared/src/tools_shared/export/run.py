@@ -14,7 +14,6 @@ from tools_shared.export import commands
 from tools_shared.export.options import ExportConfig
 from tools_shared.models import ModelRef, choose_profile, load, resolve, weights_sha256
 from tools_shared.models.load import check_quantised, load_config
-from tools_shared.models.resolve import NOTES
 from tools_shared.prompts import Profile
 from tools_shared.runs import Draft, Manifest, default_output_dir, draft, finished
 from tools_shared.training.save import save_merged
@@ -127,7 +126,7 @@ def _hub(run: Draft, ref: ModelRef, profile: Profile, config: ExportConfig) -> M
         write_merged(ref, profile, run.model_dir, config.device)
     base = ref.weights_name if on_hub else None
     (run.model_dir / "README.md").write_text(model_card(name, ref.run, profile, base), encoding="utf-8")
-    return {"weights": "adapter" if on_hub else "merged", "notes": NOTES}
+    return {"weights": "adapter" if on_hub else "merged"}
 
 
 _FORMS: Mapping[str, Callable[[Draft, ModelRef, Profile, ExportConfig], Made]] = {

@@ -79,6 +79,14 @@ def read_adapter(adapter: Path) -> tuple[PeftConfig, dict[str, torch.Tensor]]:
     return config, tensors
 
 
+def is_lora_alone(adapter: Path) -> bool:
+    """Whether an adapter's file holds LoRA matrices and nothing else: no embedding of added tokens, no whole layer."""
+    from safetensors import safe_open
+
+    with safe_open(adapter / WEIGHTS, framework="numpy") as file:
+        return all(".lora_A." in name or ".lora_B." in name for name in file.keys())  # noqa: SIM118 - not a dict
+
+
 def layers_of(names: Iterable[str]) -> list[str]:
     """The layers that an adapter's tensors belong to, by their whole names."""
     found = {n.removeprefix(PREFIX).partition(".lora_")[0] for n in names if ".lora_" in n}

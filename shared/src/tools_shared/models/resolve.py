@@ -11,10 +11,8 @@ from typing import Any
 
 from tools_shared.errors import ToolError, brief
 from tools_shared.prompts import DEFAULT_PROFILE, PROFILES, Profile, load_profile
+from tools_shared.prompts.profile import NOTES
 from tools_shared.runs.read import MANIFEST, Manifest, partial_dir, read_manifest
-
-NOTES = "tools.json"
-"""Beside the weights: the prompt profile they were trained with, and the base that an adapter belongs to."""
 
 NAMED = {"smollm2": Path("models/smollm2")}
 """Models that a make target of the same path makes, and that have a name of their own in every tool."""

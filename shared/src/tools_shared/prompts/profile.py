@@ -18,6 +18,9 @@ from tools_shared.errors import ToolError, brief
 from tools_shared.files import yaml_text
 from tools_shared.prompts.blocks import BOXED, adjoined, block_start, blocks, last_filled, reasoning_block, said
 
+NOTES = "tools.json"
+"""Beside the weights: the prompt profile they were trained with, and the base that an adapter belongs to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
@@ -178,10 +181,15 @@ DEFAULT_PROFILE = "gsm8k-tags"
 
 
 def load_profile(name_or_file: str) -> Profile:
-    """A built-in profile by name, or one described in a YAML file; raises ToolError naming the known ones."""
+    """A built-in profile by name, or one described in a YAML file or noted beside a model's weights (`tools.json`).
+
+    Raises ToolError naming the known ones.
+    """
     if name_or_file in PROFILES:
         return PROFILES[name_or_file]
     path = Path(name_or_file)
     if not path.is_file():
         raise ToolError(f"prompt profile '{name_or_file}' is unknown: use {', '.join(PROFILES)}, or a YAML file")
-    return Profile.from_json(yaml_text.load(path), where=str(path))
+    found = yaml_text.load(path)
+    noted = found.get("profile") if path.name == NOTES and isinstance(found, Mapping) else found
+    return Profile.from_json(noted, where=str(path))

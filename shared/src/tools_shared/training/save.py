@@ -13,9 +13,10 @@ from tools_shared.errors import ToolError
 from tools_shared.files import write_json
 from tools_shared.models.adapters import ROWS, check_rounding, fold, probe
 from tools_shared.models.load import Loaded, load_config, weights_sha256
-from tools_shared.models.resolve import NOTES, ModelRef
+from tools_shared.models.resolve import ModelRef
 from tools_shared.prompts import Profile
 from tools_shared.prompts.ends import set_ends
+from tools_shared.prompts.profile import NOTES
 
 if TYPE_CHECKING:
     import torch

@@ -46,8 +46,10 @@ def evaluate(as_json: bool, **options) -> None:
     EVAL_SAMPLES=100 tools-bench evaluate --model Qwen/Qwen3-0.6B --eval-data "hf://openai/gsm8k?config=main&split=test"
     """
     from tools_bench.evaluate import run_evaluation
+    from tools_shared.engines.http.served import with_served
 
     config, invocation = resolve(EvaluateConfig, options, __version__)
+    config = with_served(config)
     show_run(run_evaluation(config, invocation), as_json)
 
 
@@ -65,11 +67,13 @@ def run(files: tuple[str, ...], as_json: bool, **options) -> None:
         --compare outputs/benchmarks/qwen3_8b-baseline/benchmark_results.json --fail-on accuracy_lenient:1
     """
     from tools_bench.run import dry_run, run_benchmark
+    from tools_shared.engines.http.served import with_served
 
     if files:
         options["data"] = (*files, *options["data"])
         click.get_current_context().set_parameter_source("data", click.core.ParameterSource.COMMANDLINE)
     config, invocation = resolve(BenchConfig, options, __version__)
+    config = with_served(config)
     if config.dry_run:
         show(dry_run(config))
         return

@@ -31,9 +31,11 @@ def main(ctx: click.Context, as_json: bool, **options) -> None:
     if ctx.invoked_subcommand is not None:
         _refuse_options(ctx)
         return
+    from tools_shared.engines.http.served import with_served
     from tools_traces.sample import sample
 
     config, invocation = resolve(TracesConfig, options, __version__)
+    config = with_served(config)
     manifest = sample(config, invocation)
     if manifest is not None:
         show_run(manifest, as_json)

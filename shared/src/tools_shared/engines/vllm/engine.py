@@ -110,7 +110,7 @@ def llm_options(ref: ModelRef, config: LocalEngineConfig) -> dict[str, Any]:
     else:
         options["gpu_memory_utilization"] = config.gpu_memory_utilization
     if ref.adapter is not None:
-        options |= {"enable_lora": True, "max_lora_rank": _lora_rank(ref), "max_loras": 1}
+        options |= {"enable_lora": True, "maxlora_rank": lora_rank(ref), "max_loras": 1}
     return options
 
 
@@ -119,7 +119,7 @@ def _tokenizer_source(ref: ModelRef) -> str:
     return str(ref.adapter) if with_adapter else ref.weights
 
 
-def _lora_rank(ref: ModelRef) -> int:
+def lora_rank(ref: ModelRef) -> int:
     """The smallest of the ranks that vLLM has kernels for which holds the adapter's."""
     import json
 
