@@ -11,7 +11,8 @@ from tools_shared.files import sha256_file
 from tools_shared.runs import read_manifest
 
 REPEATABLE = [
-    ("sft", (), "--train-path"), ("sft", (), "--train-file"), ("sft", (), "--eval-path"), ("sft", (), "--traces-file"),
+    ("sft", ("train",), "--train-path"), ("sft", ("train",), "--train-file"),
+    ("sft", ("train",), "--eval-path"), ("sft", ("train",), "--traces-file"),
     ("grpo", ("train",), "--train-path"), ("grpo", ("train",), "--eval-path"),
     ("traces", (), "--data"), ("traces", (), "--train-path"), ("traces", (), "--decontaminate"),
     ("bench", ("evaluate",), "--eval-path"), ("dedup", ("run",), "--train-path"), ("dedup", ("run",), "--test-path"),

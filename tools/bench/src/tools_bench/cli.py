@@ -19,6 +19,7 @@ from tools_bench.config import (
     RescoreConfig,
     TagConfig,
 )
+from tools_bench.serving.options import ServeChatConfig
 from tools_bench.watching.options import WatchConfig
 from tools_shared.cli import ToolGroup, config_options, resolve, show_run
 from tools_shared.console import show, show_either
@@ -294,3 +295,19 @@ def tag(as_json: bool, **options) -> None:
     config, _ = resolve(TagConfig, options, __version__)
     result = run_tag(config)
     show_either({"result": result}, result, as_json and config.question is None)
+
+
+@main.command("serve-chat")
+@config_options(ServeChatConfig, gives_json=False)
+def serve_chat_command(**options) -> None:
+    """Answer a tutor's requests (POST /chat) from a model on a server, so that a benchmark of /chat runs against it.
+
+    \b
+    make serve RUN=artifacts/grpo
+    tools-bench serve-chat --endpoint http://localhost:8000/v1 --port 8080
+    tools-bench run --endpoint http://localhost:8080/chat --model-name grpo --suite standard
+    """
+    from tools_bench.serving.chat import serve_chat
+
+    config, _ = resolve(ServeChatConfig, options, __version__)
+    serve_chat(config)

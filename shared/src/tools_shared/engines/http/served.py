@@ -43,17 +43,23 @@ def with_served(config: C) -> C:
         or getattr(config, "api", "auto") not in ("auto", "openai")
     ):
         return config
-    url = chat_url(config.endpoint)
-    if dialect_of(url) == "ollama" or config.endpoint.rstrip("/").endswith("/chat"):
+    if config.endpoint.rstrip("/").endswith("/chat"):
         return config
-    asked = Server(_listing(url), read_api_key(config.api_key_env), timeout=SECONDS, max_bytes=MAX_BYTES)
-    found = the_model(_models(asked))
+    found = asked_model(config.endpoint, read_api_key(config.api_key_env))
     if found is None:
         return config
     profile = config.profile or (str(found.notes) if found.notes else None)
     of = f", with the prompt profile {profile}" if profile else "; give --profile where it was trained with its own"
     say(f"model on the server: {found.name}{of}")
     return replace(config, model_name=found.name, profile=profile)
+
+
+def asked_model(endpoint: str, key: str | None) -> Served | None:
+    """The model that the server at an address has, as it says itself; None where it says none or several."""
+    url = chat_url(endpoint)
+    if dialect_of(url) == "ollama":
+        return None
+    return the_model(_models(Server(_listing(url), key, timeout=SECONDS, max_bytes=MAX_BYTES)))
 
 
 def the_model(entries: list[Any]) -> Served | None:

@@ -1,0 +1,1 @@
+"""A tutor's `/chat` in front of a served model."""
