@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"shared": ROOT / "shared"} | {p.name: p for p in sorted((ROOT / "tools").iterdir()) if p.is_dir()}
-NAMES = {"yaml": "pyyaml", "PIL": "pillow", "dotenv": "python-dotenv", "faiss": "faiss-cpu", "flash_attn": "flash-attn",
+NAMES = {"yaml": "pyyaml", "pynvml": "nvidia-ml-py",
+         "PIL": "pillow", "dotenv": "python-dotenv", "faiss": "faiss-cpu", "flash_attn": "flash-attn",
          "liger_kernel": "liger-kernel", "mlflow": "mlflow-skinny", "math_verify": "math-verify",
          "sentence_transformers": "sentence-transformers", "huggingface_hub": "huggingface-hub"}  # fmt: skip
 """Modules whose package has another name."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from tools_bench.requests.items import TUTOR_SYSTEM
-from tools_bench.serving.chat import RefusedError, prompt_of, read_request
+from tools_bench.serving.chat import ChatRefusedError, prompt_of, read_request
 from tools_shared.prompts import PROFILES, question_messages
 
 COMMAND = [sys.executable, "-c", "from tools_bench.cli import main; main()"]
@@ -157,7 +157,7 @@ def test_the_server_must_say_which_model_is_meant():
     ],
 )
 def test_a_request_of_another_form_is_named(body, why):
-    with pytest.raises(RefusedError, match=why) as caught:
+    with pytest.raises(ChatRefusedError, match=why) as caught:
         read_request(json.dumps(body).encode())
     assert caught.value.status == 400
 

@@ -38,7 +38,7 @@ GUARDED = "Do not state the final answer."
 KINDS = {"question": str, "mode": str, "grade": (str, int), "dont_reveal_answer": bool, "attempt": str}
 
 
-class RefusedError(Exception):
+class ChatRefusedError(Exception):
     """A request that is not answered: its status and why."""
 
     def __init__(self, status: int, why: str) -> None:
@@ -87,7 +87,7 @@ def application(tutor: Tutor, config: ServeChatConfig) -> web.Application:
         try:
             _check_origin(request.headers, config)
             return await handler(request)
-        except RefusedError as error:
+        except ChatRefusedError as error:
             return web.json_response({"error": str(error)}, status=error.status, headers={"Connection": "close"})
         except web.HTTPRequestEntityTooLarge:
             why = f"the body is larger than {config.max_body_kb:g} KB"
@@ -95,15 +95,17 @@ def application(tutor: Tutor, config: ServeChatConfig) -> web.Application:
 
     async def chat(request: web.Request) -> web.Response:
         if under_way.locked():
-            raise RefusedError(503, f"{config.concurrency} requests are being answered; try again")
+            raise ChatRefusedError(503, f"{config.concurrency} requests are being answered; try again")
         async with under_way:
             if request.content_type != "application/json":
-                raise RefusedError(415, f"send JSON with 'Content-Type: application/json', not {request.content_type}")
+                raise ChatRefusedError(
+                    415, f"send JSON with 'Content-Type: application/json', not {request.content_type}"
+                )
             try:
                 async with asyncio.timeout(BODY_SECONDS):
                     body = await request.read()
             except TimeoutError:
-                raise RefusedError(408, f"the body was not here within {BODY_SECONDS:g} s") from None
+                raise ChatRefusedError(408, f"the body was not here within {BODY_SECONDS:g} s") from None
             return web.json_response(await tutor.answer(request.app[session], read_request(body)))
 
     async def health(request: web.Request) -> web.Response:
@@ -148,7 +150,7 @@ class Tutor:
     params: SamplingParams
 
     async def answer(self, session: ClientSession, item: Item) -> dict[str, Any]:
-        """The body of a reply. Raises RefusedError (502, 504) where the model's server fails."""
+        """The body of a reply. Raises ChatRefusedError (502, 504) where the model's server fails."""
         body = self.api.body(prompt_of(item, self.profile), self.params, item.id, 0, self.profile.template_options)
         data, failure = await once(session, self.server, json.dumps(body).encode())
         told: dict[str, Any] = {"mode": item.mode, "model": self.api.model}
@@ -156,31 +158,31 @@ class Tutor:
             refused = refusal_of(failure)
             if refused is None:
                 status = 504 if failure.kind == "timeout" else 502
-                raise RefusedError(status, f"the model's server: {failure.kind}: {failure.message}")
+                raise ChatRefusedError(status, f"the model's server: {failure.kind}: {failure.message}")
             return {"response": "", **told, "finish_reason": refused.finish_reason, "refusal": True}
         try:
             reply = self.api.read(data, self.params.max_new_tokens)
         except ValueError as error:
-            raise RefusedError(502, f"the model's server: {error}") from error
+            raise ChatRefusedError(502, f"the model's server: {error}") from error
         found = {"response": whole_text(reply, self.profile.think), **told, "finish_reason": reply.finish_reason}
         return found if reply.refusal is None else {**found, "refusal": reply.refusal}
 
 
 def read_request(body: bytes) -> Item:
-    """The item that a request asks; raises RefusedError naming what is wrong with it."""
+    """The item that a request asks; raises ChatRefusedError naming what is wrong with it."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise RefusedError(400, f"not valid JSON: {str(error)[:200]}") from error
+        raise ChatRefusedError(400, f"not valid JSON: {str(error)[:200]}") from error
     if not isinstance(data, Mapping) or not isinstance(data.get("question"), str) or not data["question"].strip():
-        raise RefusedError(400, 'send {"question": "...", "mode": "hint", "grade": "6"}')
+        raise ChatRefusedError(400, 'send {"question": "...", "mode": "hint", "grade": "6"}')
     given = {name: data[name] for name in KINDS if data.get(name) is not None}
     for name, value in given.items():
         if not isinstance(value, KINDS[name]) or (name == "grade" and isinstance(value, bool)):
-            raise RefusedError(400, f"'{name}' is {type(value).__name__}, as it must not be")
+            raise ChatRefusedError(400, f"'{name}' is {type(value).__name__}, as it must not be")
     mode = given.get("mode", "explain")
     if mode not in MODES:
-        raise RefusedError(400, f"mode is one of {', '.join(MODES)}, not {str(mode)[:40]!r}")
+        raise ChatRefusedError(400, f"mode is one of {', '.join(MODES)}, not {str(mode)[:40]!r}")
     guarded = given.get("dont_reveal_answer", mode != "explain")
     grade, attempt = str(given.get("grade", "6")), given.get("attempt")
     plain = mode == "explain" and not guarded and attempt is None
@@ -202,10 +204,10 @@ def _check_origin(headers: Mapping[str, str], config: ServeChatConfig) -> None:
     address does (DNS rebinding)."""
     host = _name_of(headers.get("Host", ""))
     if not _is_known(host, (config.host, *config.allowed_host)):
-        raise RefusedError(421, "this server does not go by that host's name; start it with --allowed-host NAME")
+        raise ChatRefusedError(421, "this server does not go by that host's name; start it with --allowed-host NAME")
     origin = headers.get("Origin")
     if origin is not None and _name_of(urlsplit(origin).netloc) != host:
-        raise RefusedError(403, "asked by a page of another origin")
+        raise ChatRefusedError(403, "asked by a page of another origin")
 
 
 def _is_known(host: str, names: tuple[str, ...]) -> bool:
