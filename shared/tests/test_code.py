@@ -130,3 +130,32 @@ def test_the_program_of_a_completion(text, program):
 def test_tests_that_cannot_be_read_are_named(row, message):
     with pytest.raises(UnusableError, match=message):
         read_tests(row)
+
+
+@pytest.mark.parametrize(
+    ("program", "passes"),
+    [
+        ("def mean(x):\n    return sum(x) / len(x)", True),
+        ("def mean(x):\n    return sum(x) / len(x) + 1e-9", True),
+        ("def mean(x):\n    return sum(x) / len(x) + 0.01", False),
+        ("def mean(x):\n    return [0, 0, 0]", False),
+    ],
+)
+def test_tests_that_import_numpy_run_without_it(sandbox, program, passes):
+    """HumanEval+ compares numbers by `np.allclose`; the sandbox has the standard library alone."""
+    test = (
+        "import numpy as np\n\ndef check(candidate):\n"
+        "    out = candidate([1, 2])\n"
+        "    assert not isinstance(out, np.ndarray)\n"
+        "    assert np.allclose(out, 1.5, rtol=1e-07, atol=1e-6)\n"
+    )
+    row = {"prompt": "def mean(x):\n", "entry_point": "mean", "test": test}
+    assert grade_program(program, read_tests(row)).passed is passes
+
+
+def test_further_tests_beside_a_list_of_asserts(sandbox):
+    """MBPP+: a program that passes the few asserts fails the many tests beside them."""
+    row = {"test_list": ["assert third(0) == 0"], "test": "import numpy as np\nassert np.isclose(third(6), 2)"}
+    assert len(read_tests(row).items) == 2
+    assert grade_program("def third(n):\n    return n / 3", read_tests(row)).passed
+    assert grade_program("def third(n):\n    return 0", read_tests(row)).n_passed == 1

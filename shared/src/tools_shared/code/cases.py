@@ -3,6 +3,7 @@
 | where | what | as in |
 | --- | --- | --- |
 | `tests`, `test_list`, `ground_truth` | a list of asserts, or of `{input, output}` | MBPP, open-instruct |
+| `test_list` with `test` | the asserts, and further statements | MBPP+ |
 | `test` with `entry_point` | statements that define `check(candidate)` | HumanEval |
 | `input_output` | `{inputs, outputs, fn_name}` | APPS, TACO, PrimeIntellect's data |
 
@@ -18,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tools_shared.code.numpy_stand_in import stand_in_for
 from tools_shared.errors import UnusableError
 from tools_shared.sources.fields import lookup
 
@@ -78,12 +80,20 @@ def read_tests(data: Mapping[str, Any], key: str | None = None) -> CodeTests:
         raise UnusableError(f'no tests: no column "{key or ", ".join(TEST_KEYS[:4])}"')
     found = _unpacked(found)
     if isinstance(found, str) and (entry := data.get("entry_point")):
-        return CodeTests((CheckTest(f"{found}\ncheck({entry})"),), str(data.get("prompt_setup") or ""))
+        setup = stand_in_for(found) + str(data.get("prompt_setup") or "")
+        return CodeTests((CheckTest(f"{found}\ncheck({entry})"),), setup)
     items = tuple(_items(found, name, data))
+    if name == "test_list" and isinstance(more := data.get("test"), str) and more.strip():
+        items = (*items, CheckTest(more.strip()))  # MBPP+ has its further tests there
     if not items:
         raise UnusableError(f'"{name}" contains no test')
     imports = data.get("test_imports") or []
-    setup = [*(imports if isinstance(imports, list) else [str(imports)]), str(data.get("test_setup_code") or "")]
+    source = "\n".join(item.source for item in items if isinstance(item, CheckTest))
+    setup = [
+        stand_in_for(source),
+        *(imports if isinstance(imports, list) else [str(imports)]),
+        str(data.get("test_setup_code") or ""),
+    ]
     return CodeTests(items, "\n".join(line for line in setup if line))
 
 
