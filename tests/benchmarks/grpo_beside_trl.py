@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tools_grpo.config import GrpoConfig
+from tools_grpo.rollouts.policy import InProcess, rollout_dtype
 from tools_grpo.rollouts.sampler import Sampler
 from tools_shared.cli import Invocation
 from tools_shared.models import load, resolve
@@ -81,7 +82,8 @@ def make(way: str, config: GrpoConfig, given):
     prompts = [render_question(loaded.tokenizer, PROFILE, problem.question) for problem in problems]
     pairs = list(zip(prompts, problems, strict=True))
     rows = [{"prompt": p.text, "answer": problem.answer, "opens_thinking": p.opens_thinking} for p, problem in pairs]
-    sampler = Sampler({p.text: (problem.id, p) for p, problem in pairs}, config)
+    in_process = InProcess(rollout_dtype(ref, config))
+    sampler = Sampler({p.text: (problem.id, p) for p, problem in pairs}, config, in_process)
     ours = make_trainer(given, config, loaded, rows, rewards, sampler)
     if way == "tools-grpo":
         return ours

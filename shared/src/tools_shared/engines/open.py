@@ -42,7 +42,7 @@ def _transformers(ref: ModelRef, config: LocalEngineConfig) -> StreamingEngine:
     from tools_shared.engines.local.engine import TransformersEngine
     from tools_shared.models.load import load, sampled_in
 
-    dtype = sampled_in(ref, config)
+    dtype = sampled_in(ref, config.dtype, config.device)
     loaded = load(ref, dtype, config.device)
     return TransformersEngine(loaded.model, loaded.tokenizer, torch_dtype(dtype))
 

@@ -85,9 +85,9 @@ def sampling_dtype(ref: ModelRef, dtype: str, device: str) -> torch.dtype:
     return pick_dtype(dtype, place)
 
 
-def sampled_in(ref: ModelRef, config: ModelConfig) -> str:
+def sampled_in(ref: ModelRef, dtype: str, device: str) -> str:
     """The name of `sampling_dtype`, for a run's record."""
-    return dtype_name(sampling_dtype(ref, config.dtype, config.device))
+    return dtype_name(sampling_dtype(ref, dtype, device))
 
 
 def context_length(config: PreTrainedConfig) -> int | None:

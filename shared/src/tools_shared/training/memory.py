@@ -39,6 +39,7 @@ from tools_shared.models.load import load_config
 from tools_shared.training.trainable import LoraOptions
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
     from transformers import PreTrainedConfig
 
@@ -50,7 +51,8 @@ FOUR_BIT = 0.55
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of each kind; `sampling` is the key-value cache of rollouts, which is freed before the backward pass."""
+    """Bytes of each kind; `sampling` is the key-value cache of rollouts, and the weights in another format where they
+    are sampled in one, which are freed before the backward pass."""
 
     weights: float
     gradients: float
@@ -113,12 +115,15 @@ def estimate(
     checkpointing: bool,
     n_sampled_tokens: int = 0,
     head_tokens: int | None = 4096,
+    sampled_in: torch.dtype | None = None,
 ) -> Memory:
     """Bytes for forward passes of `n_rows` rows of `n_tokens` tokens; `n_sampled_tokens` is that of all rollouts
-    sampled at once, prompts included; `head_tokens` how many go through the head at a time, None for all."""
+    sampled at once, prompts included; `head_tokens` how many go through the head at a time, None for all; `sampled_in`
+    the format that all weights are copied to while rollouts are sampled, None where they are sampled as they are."""
     config = load_config(ref)
     text = config.get_text_config()
     b = pick_dtype(options.dtype, pick_device(options.device)).itemsize
+    copied = sampled_in.itemsize if sampled_in else 0
     n_linear, n_other, n_adapter = _count(config, options.lora_r)
     n_all = n_linear + n_other
     if options.full_finetune:
@@ -131,7 +136,7 @@ def estimate(
         4.0 * n_trained,
         8.0 * n_trained,
         _activations(text, n_rows * n_tokens, b, checkpointing) + _head(text, n_rows * n_tokens, head_tokens),
-        2.0 * b * n_sampled_tokens * _key_width(text) * text.num_hidden_layers,
+        2.0 * (copied or b) * n_sampled_tokens * _key_width(text) * text.num_hidden_layers + copied * n_all,
     )
 
 

@@ -189,7 +189,7 @@ def _from_model(config: BenchConfig, run: Draft, plan: Plan, journal: ResponseJo
     from tools_shared.models.load import sampled_in
 
     ref = resolve(config.model or "")
-    facts = {"run_sha256": ref.run and ref.run.sha256, "sampled_in": sampled_in(ref, config)}
+    facts = {"run_sha256": ref.run and ref.run.sha256, "sampled_in": sampled_in(ref, config.dtype, config.device)}
     run.add_input("model", ref.spec, weights_sha256(ref.weights), **facts)
     if any(journal.needs((item.task, item.id, d)) for item in plan.items for d in range(plan.params.n)):
         with during("benchmark"):

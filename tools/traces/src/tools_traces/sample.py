@@ -244,5 +244,11 @@ def add_model(run: Draft, config: TracesConfig, ref: ModelRef) -> str:
         run.add_input("model", where, digest(where))
         return digest(where)[:16]
     sha256 = reader_sha256(ref)
-    run.add_input("model", ref.spec, sha256, run_sha256=ref.run and ref.run.sha256, sampled_in=sampled_in(ref, config))
+    run.add_input(
+        "model",
+        ref.spec,
+        sha256,
+        run_sha256=ref.run and ref.run.sha256,
+        sampled_in=sampled_in(ref, config.dtype, config.device),
+    )
     return sha256[:16]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def expected_memory(config: GrpoConfig, ref: ModelRef, prompts: Sequence[Prompt]) -> Memory | None:
     """Reckoned with completions of full length; without vLLM's, see `vllm_memory`."""
+    from tools_grpo.rollouts.policy import rollout_dtype
     from tools_shared.training.memory import estimate, expected
 
     if config.backend != "local":
@@ -23,7 +24,13 @@ def expected_memory(config: GrpoConfig, ref: ModelRef, prompts: Sequence[Prompt]
     longest = max(len(prompt.token_ids) for prompt in prompts) + config.max_completion_length
     sampled = config.n_completions * longest if config.engine == "transformers" else 0
     checkpointing = config.gradient_checkpointing
-    return expected(lambda: estimate(ref, config, config.batch_size, longest, checkpointing, sampled).spread(config))
+
+    def reckon() -> Memory:
+        copied = rollout_dtype(ref, config) if config.engine == "transformers" else None
+        memory = estimate(ref, config, config.batch_size, longest, checkpointing, sampled, sampled_in=copied)
+        return memory.spread(config)
+
+    return expected(reckon)
 
 
 def vllm_memory(config: GrpoConfig) -> list[str]:

@@ -11,7 +11,7 @@ from tools_shared.console import say
 from tools_shared.engines import Engine
 from tools_shared.errors import ToolError
 from tools_shared.evaluation import evaluate, sampling_params
-from tools_shared.models.load import Loaded
+from tools_shared.models.load import Loaded, sampling_dtype
 from tools_shared.prompts import Profile
 from tools_shared.records import Problem
 from tools_shared.runs import Draft
@@ -79,7 +79,8 @@ class Checks:
         if not self.parts.n_held_out:  # they are half of the test problems, of which the others are asked next
             return facts
         together = whole(self.loaded)
-        engine = TransformersEngine(together.model, together.tokenizer)
+        dtype = sampling_dtype(self.loaded.ref, self.config.dtype, self.config.device)
+        engine = TransformersEngine(together.model, together.tokenizer, dtype)
         reporting = undisturbed(lambda: self._accuracy(engine, self.parts.reporting))
         chose = {"accuracy": facts["validation_accuracy"]} if facts else {}
         return facts | report(chose, reporting)

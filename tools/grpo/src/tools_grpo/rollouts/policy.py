@@ -221,7 +221,7 @@ def rollouts_in(ref: ModelRef, config: GrpoConfig) -> str | None:
     if config.engine == "http":
         return None
     if config.engine == "vllm":
-        return sampled_in(ref, config)
+        return sampled_in(ref, config.dtype, config.device)
     if (dtype := rollout_dtype(ref, config)) is not None:
         return dtype_name(dtype)
     return "fp32" if config.full_finetune else dtype_name(pick_dtype(config.dtype, pick_device(config.device)))

@@ -14,7 +14,7 @@ from tools_shared.console import say
 from tools_shared.engines.local.engine import TransformersEngine
 from tools_shared.errors import Incomplete
 from tools_shared.evaluation import evaluate, sampling_params
-from tools_shared.models.load import Loaded
+from tools_shared.models.load import Loaded, sampling_dtype
 from tools_shared.prompts import Example, Profile
 from tools_shared.runs import Draft
 from tools_shared.runs.card import show_metric
@@ -53,7 +53,8 @@ class Checks:
         figures: dict[str, Figure] = {"loss": self._loss(part.examples)}
         if self.config.eval_steps and self.config.best_by == "accuracy":
             together = whole(self.loaded)
-            engine = TransformersEngine(together.model, together.tokenizer)
+            dtype = sampling_dtype(self.loaded.ref, self.config.dtype, self.config.device)
+            engine = TransformersEngine(together.model, together.tokenizer, dtype)
             params = sampling_params(self.config)
             found = evaluate(engine, part.problems, self.profile, params, "evaluating on held-out rows")
             figures["accuracy"] = found.metrics["accuracy"]

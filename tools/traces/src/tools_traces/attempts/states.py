@@ -173,7 +173,7 @@ class Recorder:
             n_input=n_traces,
             shard_size=SHARD_SIZE,
             engine="vllm",
-            compute_dtype=sampled_in(self._ref, self._config),
+            compute_dtype=sampled_in(self._ref, self._config.dtype, self._config.device),
         )
 
 
