@@ -96,11 +96,12 @@ def stock_sft(args, loaded, examples):
 
     rows = {
         "input_ids": [list(example.token_ids) for example in examples],
-        "completion_mask": [[int(learn) for learn in example.loss_mask] for example in examples],
+        "labels": [
+            [token if learn else -100 for token, learn in zip(e.token_ids, e.loss_mask, strict=True)] for e in examples
+        ],
     }
     torch.manual_seed(0)
     args = copy.deepcopy(args)
-    args.completion_only_loss = True
     loaded.model.get_base_model().base_model._forward_hooks.clear()  # of the trainer whose arguments these are
     return without_printer(
         SFTTrainer(

@@ -23,8 +23,9 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 NAME = "default"
 PREFIX = "base_model.model."
 TOLERANCES = {"torch.float32": 1e-3, "torch.bfloat16": 5e-2, "torch.float16": 1e-2}
-"""Largest difference of log-probabilities between merged weights and adapter, relative to their spread: rounding of
-the weights' number format."""
+"""Largest root mean square of the differences of log-probabilities between merged weights and adapter, relative to
+their spread: rounding of the weights' number format. A single one tells little: in bf16 the unlikeliest of 49,152
+tokens is 1 nat off where the mean is 0.1."""
 
 
 def attach(model: PreTrainedModel, adapter: Path, trainable: bool) -> PeftModel:
@@ -206,8 +207,9 @@ def fold(
 def check_rounding(adapted: torch.Tensor, merged: torch.Tensor, dtype: torch.dtype, what: str) -> float:
     """The largest difference of two models' log-probabilities (tokens, vocabulary); raises ToolError, which begins with
     `what`, when it is more than rounding to `dtype` makes."""
-    difference = (merged - adapted).abs().max().item()
-    if not difference <= TOLERANCES.get(str(dtype), 5e-2) * adapted.std().item():
+    apart = merged - adapted
+    difference = apart.abs().max().item()
+    if not apart.pow(2).mean().sqrt().item() <= TOLERANCES.get(str(dtype), 5e-2) * adapted.std().item():
         raise ToolError(
             f"{what}: merged weights differ from the adapter by {difference:.2e} in log-probabilities, as they do "
             "where it is on a layer with tied weights; use the adapter as it is (--adapter continue, without --merge)"
