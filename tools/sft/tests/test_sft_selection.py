@@ -141,7 +141,8 @@ def test_evaluations_leave_training_as_it_is(sft, areas, tmp_path):
 def test_two_processes_choose_as_one(sft, chosen, areas, tmp_path, more):
     args = ["--data", areas, *CHOICE, "--no-eval", "--lora-dropout", "0"]
     assert sft.run(*args, "--output-dir", tmp_path / "one").returncode == 0
-    done = sft.run(*args, "--batch-size", "2", "--processes", "2", *more, "--output-dir", tmp_path / "two")
+    halves = ["--batch-size", "2", "--gradient-accumulation", "2", "--processes", "2", *more]
+    done = sft.run(*args, *halves, "--output-dir", tmp_path / "two")
     assert done.returncode == 0, done.stderr
     one, two = (facts(tmp_path / name) for name in ("one", "two"))
     assert (one["best_step"], one["stopped_early"]) == (two["best_step"], two["stopped_early"])
