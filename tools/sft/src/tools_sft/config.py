@@ -17,6 +17,8 @@ from tools_shared.training.trainable import LoraOptions
 
 DISTILLING = {"divergence": "forward", "temperature": 1.0, "alpha": 1.0, "on_policy": False}
 """Options that only distillation reads, and their defaults."""
+MOST_COPIES = 1000
+"""Largest weight of a source."""
 CPU_TILE = 256
 """Tokens that go through the model's head at once on a CPU, where a tile of TRL's 4,096 leaves every cache."""
 
@@ -29,6 +31,11 @@ class DataOptions(Config):
 
     data: tuple[str, ...] = source_option(
         "demo://problems?split=train&size=2048", "Training rows: any source.", aliases=("train_file", "train_path")
+    )
+    data_weight: tuple[float, ...] = option(
+        (),
+        "How often each row of a source is learned in an epoch (0.5: half of the rows), one number for each --data in "
+        "their order. Repeatable. Default: once.",
     )
     traces_file: tuple[str, ...] = source_option(
         None,
@@ -151,6 +158,14 @@ class SftConfig(
         super().__post_init__()
         if (self.objective == "distill") != (self.teacher is not None):
             raise ToolError("--objective distill and --teacher belong together; give both or none")
+        if self.data_weight and len(self.data_weight) != len(self.source):
+            raise ToolError(
+                f"--data-weight is given {len(self.data_weight)} times for {len(self.source)} sources; give one number "
+                "for each, in their order"
+            )
+        if any(not 0 < weight <= MOST_COPIES for weight in self.data_weight):
+            shown = " ".join(f"{weight:g}" for weight in self.data_weight)
+            raise ToolError(f"--data-weight must be above 0 and at most {MOST_COPIES}, got {shown}")
         given = [name for name, default in DISTILLING.items() if getattr(self, name) != default]
         if self.objective == "sft" and given:
             raise ToolError(f"{flag_of(given[0])} is for --objective distill; leave it out, or give a --teacher")
@@ -177,6 +192,8 @@ class SftConfig(
         values = super().identity()
         if self.best_by == "loss":
             del values["best_by"]
+        if not self.data_weight:
+            del values["data_weight"]
         return values | {"examples_per_step": values.pop("batch_size") * values.pop("gradient_accumulation")}
 
     @property

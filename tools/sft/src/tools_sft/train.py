@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tools_sft.config import SftConfig
 from tools_sft.data.encoding import Encoded, encode, rows_of
+from tools_sft.data.weights import weighted
 from tools_sft.distillation.teacher import find_teacher
 from tools_sft.held_out.rows import HeldOut, divide, prepared
 from tools_sft.reports.memory import expected_memory, less_memory
@@ -53,6 +54,8 @@ class Prepared:
     teacher: ModelRef | None
     encoded: Encoded
     held_out: HeldOut | None
+    weights: list[str]
+    """What is said of each source that has a weight."""
 
 
 def prepare(config: SftConfig) -> Prepared:
@@ -71,10 +74,11 @@ def prepare(config: SftConfig) -> Prepared:
     teacher = find_teacher(config.base_model, config.teacher, profile, tokenizer) if config.teacher else None
     context = context_length(load_config(ref))
     encoded = encode(tokenizer, profile, parts.train, config, context)
+    encoded, weights = weighted(encoded, rows, config.data_weight, config.seed)
     held_out = prepared(parts, tokenizer, profile, config, context)
     if tests:
         prompts_of(tests.items, tokenizer, profile, context, config.eval_max_new_tokens)
-    return Prepared(ref, profile, rows, tests, parts.tests or [], tokenizer, teacher, encoded, held_out)
+    return Prepared(ref, profile, rows, tests, parts.tests or [], tokenizer, teacher, encoded, held_out, weights)
 
 
 def train(config: SftConfig, invocation: Invocation) -> Manifest:
@@ -130,9 +134,11 @@ def say_what_is_used(given: Prepared) -> None:
     held = f", {n_held} held out" if n_held else ""
     n_rejected = rows.n_read - encoded.n_rows - n_held
     cut = f", {encoded.n_truncated} cut" if encoded.n_truncated else ""
-    turns = f" in {len(encoded.examples)} turns" if len(encoded.examples) != encoded.n_rows else ""
+    turns = f" in {len(encoded.examples)} examples" if len(encoded.examples) != encoded.n_rows else ""
     used = f"{encoded.n_rows} used{cut}{held}, {n_rejected} rejected"
     say(f"{rows.n_read} rows read, {used}; {encoded.n_tokens} tokens{turns}")
+    for line in given.weights:
+        say(line)
 
 
 def _train_and_evaluate(run: Draft, config: SftConfig, given: Prepared, stop: StopRequest) -> Manifest:

@@ -28,6 +28,8 @@ class Encoded:
     n_truncated: int
     n_rows: int
     """Rows that the examples were made of: with `--loss-on assistant` a conversation makes several."""
+    row_ids: list[str]
+    """Of each example the id of its row."""
 
     @property
     def n_tokens(self) -> int:
@@ -46,7 +48,7 @@ def encode(
     Raises ToolError for an overlong example unless it may be dropped or cut, for a prompt that leaves no room for what
     --on-policy samples, and when no example is left.
     """
-    examples, rejected, n_truncated, n_rows = [], [], 0, 0
+    examples, rejected, row_ids, n_truncated, n_rows = [], [], [], 0, 0
     limit = min(config.max_length, context_length or config.max_length)
     bound, raised = ("--max-length", "raise it, or pass") if limit == config.max_length else ("the model's", "pass")
     check_written(tokenizer, profile)
@@ -71,11 +73,12 @@ def encode(
             n_truncated += 1
         n_rows += 1
         examples += turns
+        row_ids += [record.id] * len(turns)
     if not examples and rejected and "template" in rejected[0].reason:
         raise ToolError(f"{rejected[0].origin}: {rejected[0].reason}, and every other row is rejected too")
     if not examples:
         raise ToolError(f"{config.source}: every example is longer than {bound} {limit}; give shorter ones")
-    return Encoded(examples, rejected, n_truncated, n_rows)
+    return Encoded(examples, rejected, n_truncated, n_rows, row_ids)
 
 
 def _within(turns: Sequence[Example], limit: int, cut: bool) -> list[Example]:

@@ -64,7 +64,7 @@ def prepared(
         return None
     found, rejected = [], []
     for rows in (parts.choosing, parts.reporting):
-        encoded = encode(tokenizer, profile, rows, config, context_length) if rows else Encoded([], [], 0, 0)
+        encoded = encode(tokenizer, profile, rows, config, context_length) if rows else Encoded([], [], 0, 0, [])
         problems = [row for row in rows if isinstance(row, Problem)]
         found.append(Part(encoded.examples, problems if len(problems) == len(rows) else []))
         rejected += encoded.rejected
