@@ -20,19 +20,14 @@ def bf16_base(tmp_path_factory):
 
 
 def test_a_full_fine_tune_keeps_the_format_of_its_base_and_is_evaluated_as_it_is_saved(trainer, bf16_base, tmp_path):
-    args = ["--base-model", bf16_base, "--full-finetune", "--train-samples", "8", "--max-steps", "2", "--learning-rate"]
-    rest = ["--eval-samples", "2", "--eval-max-new-tokens", "8", "--validation-split", "0.5", "--save-steps", "1"]
-    done = trainer("sft").run(*args, "1e-3", *rest, "--output-dir", tmp_path / "run")
+    args = ["--base-model", bf16_base, "--full-finetune", "--train-samples", "8", "--max-steps", "2"]
+    rest = ["--learning-rate", "1e-3", "--eval-samples", "2", "--eval-max-new-tokens", "8", "--validation-split", "0.5"]
+    done = trainer("sft").run(*args, *rest, "--output-dir", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     model = tmp_path / "run" / "model"
     assert {part.dtype for part in load_file(model / "model.safetensors").values()} == {torch.bfloat16}
     assert json.loads((model / "config.json").read_text())["dtype"] == "bfloat16"
     assert read_manifest(tmp_path / "run").metrics["weights_changed"] is True
-    # Training itself is in float32, where this rate changes weights; in bfloat16 no change is left.
-    done = trainer("sft").run(*args, "1e-8", *rest, "--output-dir", tmp_path / "still")
-    assert done.returncode == 0, done.stderr
-    assert "no weight changed by enough for the base's number format" in done.stderr
-    assert read_manifest(tmp_path / "still").metrics["weights_changed"] is False
 
 
 def test_rounding_leaves_buffers_and_tied_weights_as_they_are(bf16_base, tmp_path):

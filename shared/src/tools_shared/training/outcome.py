@@ -81,23 +81,11 @@ def saved(
     loaded = whole(loaded, None if is_used else "cpu", keep=is_used or processes.is_main())
     learned = outcome(history, start, loaded)  # before an adapter is merged into what is saved
     if options.full_finetune and (is_used or processes.is_main()):
-        learned = _rounded(loaded, start, learned)
+        round_to(loaded.model, base_format(loaded.ref))
     if processes.is_main():
         full_weights = saves_full_weights(loaded, options.adapter, options.full_finetune)
         save(loaded, run.model_dir, run.final / "model", profile, full_weights)
     return loaded, learned
-
-
-def _rounded(loaded: Loaded, start: Start, learned: dict[str, Any]) -> dict[str, Any]:
-    """Round whole weights to the number format in which they are saved, and say where that undoes all of training."""
-    round_to(loaded.model, base_format(loaded.ref))
-    changed = learned["weights_changed"] and start.changed(loaded.model)
-    if learned["weights_changed"] and not changed:
-        say(
-            "warning: no weight changed by enough for the base's number format, in which they are saved: what is saved "
-            "is the model that this run began with; raise --learning-rate"
-        )
-    return {"weights_changed": changed}
 
 
 def why_nothing(history: Sequence[Mapping[str, Any]]) -> list[str]:
