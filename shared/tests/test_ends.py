@@ -133,7 +133,7 @@ REPLY = "<think>\n80 - 35 = 45\n</think>\n\n\\boxed{45}"
 @pytest.mark.parametrize("name", ["thinking", "qwen3", "qwen2", "phi3 first"])
 def test_reasoning_that_a_row_brings_stands_once_and_in_no_empty_block(name, profile):
     tokenizer = tokenizer_of(ZOO[name])
-    prompt, completion = render_turn(tokenizer, profile, [Message("user", QUESTION)], REPLY)
+    prompt, completion = render_turn(tokenizer, profile, [Message("user", QUESTION)], Message("assistant", REPLY))
     whole = prompt.text + completion
     assert whole.count("<think>") == whole.count("</think>") == 1
     assert whole.endswith("<think>\n80 - 35 = 45\n</think>\n\n\\boxed{45}")
@@ -142,7 +142,7 @@ def test_reasoning_that_a_row_brings_stands_once_and_in_no_empty_block(name, pro
 def test_a_reply_in_the_profile_s_own_tags_is_left_as_it_is():
     tokenizer = tokenizer_of(ZOO["qwen3"])
     reply = TAGS.completion("80 - 35 = 45", "45")
-    prompt, completion = render_turn(tokenizer, TAGS, [Message("user", QUESTION)], reply)
+    prompt, completion = render_turn(tokenizer, TAGS, [Message("user", QUESTION)], Message("assistant", reply))
     assert completion == reply
     assert prompt.text.endswith("</think>\n\n")
 

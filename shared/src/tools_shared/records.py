@@ -62,20 +62,34 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. `role` is system, user or assistant."""
+    """One turn. `role` is system, user, assistant or tool.
+
+    `tool_calls` are those of an assistant's turn, each `{"type", "function": {"name", "arguments"}}`; `name` and
+    `tool_call_id` say of a tool's turn which tool and which call it answers.
+    """
 
     role: str
     content: str
+    tool_calls: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    name: str | None = None
+    tool_call_id: str | None = None
+
+    def to_template(self) -> dict[str, Any]:
+        """The message as chat templates take it."""
+        more = {"tool_calls": list(self.tool_calls), "name": self.name, "tool_call_id": self.tool_call_id}
+        return {"role": self.role, "content": self.content} | {key: value for key, value in more.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Turns to be trained on as they stand; the last one is the assistant's."""
+    """Turns to be trained on as they stand; the last one is the assistant's. `tools` are the schemas of those that it
+    may call."""
 
     id: str
     messages: tuple[Message, ...]
     origin: Origin | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    tools: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
 
 
 def text_id(text: str) -> str:

@@ -46,30 +46,32 @@ class TemplateRefusedError(ToolError):
 
 def render(
     tokenizer: PreTrainedTokenizerBase,
-    messages: Sequence[Mapping[str, str]],
+    messages: Sequence[Mapping[str, Any]],
     options: Mapping[str, Any] | None = None,
     add_generation_prompt: bool = False,
+    tools: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """The messages as text. Raises TemplateRefusedError when the template fails on them, ToolError when it takes more
     than two seconds or 512 MiB, or writes far more than it is given."""
     options = options or {}
     _probe(tokenizer, options)
     try:
-        text = _run(tokenizer, messages, options, add_generation_prompt)
+        given = {**options, "tools": list(tools)} if tools else options
+        text = _run(tokenizer, messages, given, add_generation_prompt)
     except Exception as error:  # a template's own: jinja's errors, and whatever its expressions raise
         reason = brief(" ".join(str(error).split()), quoted=False)
         raise TemplateRefusedError(
             f"{tokenizer.name_or_path}: its chat template fails on {len(messages)} messages "
             f"({', '.join(str(m['role']) for m in messages[:4])}): {type(error).__name__}: {reason}"
         ) from error
-    if not isinstance(text, str) or len(text) > _most(messages):
+    if not isinstance(text, str) or len(text) > _most(messages) + LONGEST * len(str(tools)):
         raise ToolError(_wrong(tokenizer, f"writes more than {LONGEST} times what it is given"))
     return text
 
 
 def _run(
     tokenizer: PreTrainedTokenizerBase,
-    messages: Sequence[Mapping[str, str]],
+    messages: Sequence[Mapping[str, Any]],
     options: Mapping[str, Any],
     add_generation_prompt: bool,
 ) -> Any:
@@ -78,8 +80,8 @@ def _run(
     )
 
 
-def _most(messages: Sequence[Mapping[str, str]]) -> int:
-    return (1 << 20) + LONGEST * sum(len(str(m["content"])) for m in messages)
+def _most(messages: Sequence[Mapping[str, Any]]) -> int:
+    return (1 << 20) + LONGEST * sum(len(str(m["content"])) + len(str(m.get("tool_calls", ""))) for m in messages)
 
 
 def _wrong(tokenizer: PreTrainedTokenizerBase, what: str) -> str:

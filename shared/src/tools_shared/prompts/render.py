@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tools_shared.errors import ToolError
+from tools_shared.prompts.chat_template import TemplateRefusedError
 from tools_shared.prompts.ends import end_of_turn_id, text_of
 from tools_shared.prompts.profile import Profile
-from tools_shared.prompts.templates import apply_template, closed, opened_block, own_block
+from tools_shared.prompts.templates import apply_template, closed, opened_block, own_block, written_turn
 from tools_shared.records import Message
 
 if TYPE_CHECKING:
@@ -45,7 +46,12 @@ def question_messages(profile: Profile, question: str) -> list[Message]:
     return [*system, Message("user", question)]
 
 
-def render_prompt(tokenizer: PreTrainedTokenizerBase | None, profile: Profile, messages: Sequence[Message]) -> Prompt:
+def render_prompt(
+    tokenizer: PreTrainedTokenizerBase | None,
+    profile: Profile,
+    messages: Sequence[Message],
+    tools: Sequence[Mapping[str, Any]] = (),
+) -> Prompt:
     """Messages up to the assistant's turn, as text and tokens; without a tokenizer (a server has it) no tokens.
 
     Through the tokenizer's chat template where there is one, else in a plain layout:
@@ -54,12 +60,14 @@ def render_prompt(tokenizer: PreTrainedTokenizerBase | None, profile: Profile, m
     if tokenizer is None:
         return Prompt(plain_text(messages), (), False, tuple(messages), profile.think, profile.template_options)
     if tokenizer.chat_template:
-        text = apply_template(tokenizer, messages, profile.template_options)
+        text = apply_template(tokenizer, messages, profile.template_options, tools)
         block = opened_block(tokenizer, text)
         if block is not None and (profile.think is None or block[0] != profile.think[0]):
             text = closed(text, block, tokenizer.name_or_path)
         token_ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     else:
+        if tools or any(m.role == "tool" or m.tool_calls for m in messages):
+            raise TemplateRefusedError(f"{tokenizer.name_or_path} has no chat template, and so no form for tools")
         text = plain_text(messages)
         token_ids = tokenizer(text)["input_ids"]
         if token_ids and token_ids[-1] == tokenizer.eos_token_id and token_ids[-1] != tokenizer.bos_token_id:
@@ -73,20 +81,30 @@ def render_question(tokenizer: PreTrainedTokenizerBase | None, profile: Profile,
 
 
 def render_turn(
-    tokenizer: PreTrainedTokenizerBase, profile: Profile, messages: Sequence[Message], completion: str
+    tokenizer: PreTrainedTokenizerBase,
+    profile: Profile,
+    messages: Sequence[Message],
+    said: Message,
+    tools: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[Prompt, str]:
-    """The prompt before a completion that was written elsewhere, and what of the completion follows it.
+    """The prompt before an assistant's turn that was written elsewhere, and what of the turn follows it.
 
     One that brings its own reasoning gets a prompt that lets it think, and not its opening tag where the prompt ends
     with that already.
     """
+    completion = said.content
     tags = own_block(tokenizer, completion) if tokenizer.chat_template else None
+    if said.tool_calls:
+        thinking = {} if tags is None else {"enable_thinking": True}
+        options = {**profile.template_options, **thinking}
+        prompt = render_prompt(tokenizer, dataclasses.replace(profile, template_options=options), messages, tools)
+        return prompt, written_turn(tokenizer, prompt.text, [*messages, said], options, tools)
     if tags is None:
-        return render_prompt(tokenizer, profile, messages), completion
+        return render_prompt(tokenizer, profile, messages, tools), completion
     if profile.think != tags:
         profile = dataclasses.replace(profile, think=tags)
     options = {**profile.template_options, "enable_thinking": True}
-    prompt = render_prompt(tokenizer, dataclasses.replace(profile, template_options=options), messages)
+    prompt = render_prompt(tokenizer, dataclasses.replace(profile, template_options=options), messages, tools)
     if prompt.opens_thinking:
         completion = completion.lstrip().removeprefix(tags[0])
         completion = completion.lstrip("\n") if prompt.text.endswith("\n") else completion

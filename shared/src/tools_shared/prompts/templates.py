@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tools_shared.console import say
-from tools_shared.errors import ToolError
+from tools_shared.errors import ToolError, brief
 from tools_shared.prompts import chat_template
+from tools_shared.prompts.ends import end_of_turn_id
 from tools_shared.records import Message
 
 if TYPE_CHECKING:
@@ -20,7 +22,12 @@ _TAG = re.compile(r"<([A-Za-z_|:]+)>|\[([A-Z_]+)\]")
 _CLOSING = re.compile(r"</([A-Za-z_|:]+)>|\[/([A-Z_]+)\]")
 
 
-def apply_template(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], options: Mapping[str, Any]) -> str:
+def apply_template(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[Message],
+    options: Mapping[str, Any],
+    tools: Sequence[Mapping[str, Any]] = (),
+) -> str:
     """The prompt up to the assistant's turn, in which system message and last message stand.
 
     The system message goes into the user's turn where the template refuses or leaves out its role (Gemma's; Phi-3's
@@ -29,8 +36,7 @@ def apply_template(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Messag
     """
 
     def render(turns: Sequence[Message]) -> str:
-        dicts = [{"role": m.role, "content": m.content} for m in turns]
-        return chat_template.render(tokenizer, dicts, options, True)
+        return chat_template.render(tokenizer, [m.to_template() for m in turns], options, True, tools)
 
     has_system = messages[0].role == "system" and len(messages) > 1
     try:
@@ -48,7 +54,54 @@ def apply_template(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Messag
             f"the chat template of '{tokenizer.name_or_path}' leaves out the {lost.role}'s message "
             f"'{lost.content[:60]}'; give the model another chat_template"
         )
+    _check_tools(tokenizer, text, messages, tools)
     return text
+
+
+def _check_tools(
+    tokenizer: PreTrainedTokenizerBase, text: str, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]
+) -> None:
+    """Raise TemplateRefusedError for a template that leaves out the tools, a call of one, or what one said."""
+    names = [(tool.get("function") or tool).get("name") for tool in tools]
+    called = [call["function"]["name"] for m in messages for call in m.tool_calls]
+    lost = [str(name) for name in (*names, *called) if name is not None and str(name) not in text]
+    bare = _letters(text)
+    answers = [m.content for m in messages if m.role == "tool"]
+    lost += [said[:60] for said in answers if all(_letters(one) not in bare for one in (said, json.dumps(said)))]
+    if lost:
+        raise chat_template.TemplateRefusedError(
+            f"{tokenizer.name_or_path}: its chat template leaves out tools or what they say ({brief(lost[0])})"
+        )
+
+
+def _letters(text: str) -> str:
+    """Letters and digits alone: templates write what a tool said as text or as JSON."""
+    return "".join(character for character in text.replace("\\n", "").replace("\\t", "") if character.isalnum())
+
+
+def written_turn(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    messages: Sequence[Message],
+    options: Mapping[str, Any],
+    tools: Sequence[Mapping[str, Any]],
+) -> str:
+    """How the template writes the last of `messages`, an assistant's turn that calls tools, behind its `prompt`.
+
+    Without the token that ends it. Raises TemplateRefusedError where the one does not begin with the other.
+    """
+    text = chat_template.render(tokenizer, [m.to_template() for m in messages], options, False, tools)
+    if messages[0].role == "system" and not text.startswith(prompt):
+        text = chat_template.render(tokenizer, [m.to_template() for m in fold_system(messages)], options, False, tools)
+    end = tokenizer.convert_ids_to_tokens(end_of_turn_id(tokenizer))
+    said, found, _ = text[len(prompt) :].rpartition(end)
+    lost = [c["function"]["name"] for c in messages[-1].tool_calls if c["function"]["name"] not in said]
+    if not text.startswith(prompt) or not found or lost:
+        why = (
+            f"leaves out the call of {lost[0]}" if lost else "writes a call of a tool otherwise than behind its prompt"
+        )
+        raise chat_template.TemplateRefusedError(f"{tokenizer.name_or_path}: its chat template {why}")
+    return said
 
 
 def _holds(text: str, message: Message) -> bool:

@@ -94,7 +94,7 @@ def read_examples(
     def make(row: Row) -> FoundProblem | Conversation:
         if question_key is None and detect_shape(row.data) in CONVERSATIONS:
             try:
-                return conversation_from(row)
+                return conversation_from(row, with_tools=True)
             except UnusableError:
                 if "ground_truth" not in row.data:
                     raise

@@ -81,5 +81,5 @@ def _asked(item: Problem | Conversation) -> str:
     if isinstance(item, Problem):
         text = item.question
     else:
-        text = "\n".join(f"{m.role}: {m.content}" for m in item.messages[:-1])
+        text = "\n".join(f"{m.role}: {m.content}{list(m.tool_calls) or ''}" for m in item.messages[:-1])
     return " ".join(text.split()).casefold()

@@ -115,7 +115,7 @@ def encode_record(
     last = len(record.messages) - 1
     places = range(1, last + 1) if loss_on == "assistant" else (last,)
     spoken = [i for i in places if record.messages[i].role == "assistant"]
-    turns = [render_turn(tokenizer, profile, record.messages[:i], record.messages[i].content) for i in spoken]
+    turns = [render_turn(tokenizer, profile, record.messages[:i], record.messages[i], record.tools) for i in spoken]
     return [encode_example(tokenizer, prompt, completion, loss_on) for prompt, completion in turns]
 
 
