@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from tools_grpo.config import GrpoConfig
 from tools_grpo.ledgers.rollouts import FOLDER, forget_after
 from tools_grpo.reports.memory import expected_memory, less_memory, vllm_memory
-from tools_grpo.rollouts.held_out import Checks, divide
+from tools_grpo.rollouts.held_out import HeldOutProblems, divide
 from tools_grpo.rollouts.sampler import Sampler
 from tools_shared import processes
 from tools_shared.cli import Invocation
@@ -212,7 +212,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
             sampler = Sampler(prompts_by_text(given), config, policy)
             trainer = make_trainer(run, config, loaded, given.rows, given.rewards, sampler, step_of(checkpoint))
             start = Start(loaded.model)
-            checks = Checks(trainer, run, loaded, given.parts, given.profile, config)
+            checks = HeldOutProblems(trainer, run, loaded, given.parts, given.profile, config)
             if checkpoint is None:
                 policy.renew(trainer)
                 if processes.is_main():

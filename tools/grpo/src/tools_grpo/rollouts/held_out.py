@@ -37,7 +37,7 @@ def divide(config: GrpoConfig, problems: Sequence[Problem], tests: Sequence[Prob
 
 
 @dataclass
-class Checks:
+class HeldOutProblems:
     """The evaluations of one run on its held-out problems; make it before training, `settle` it after."""
 
     trainer: LedgerTrainer
