@@ -30,6 +30,27 @@ def undeduplicated(inputs: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(found)
 
 
+def trained_on(inputs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The training data among a run's inputs and those of its ancestors, each source once.
+
+    An ancestor that is not there any more is passed over.
+    """
+    found: dict[str, None] = {}
+    for entry in inputs:
+        if is_data(entry):
+            found[entry["path"]] = None
+        if (is_data(entry) or entry["name"] in MODELS) and (folder := _run_of(entry)) is not None:
+            found.update(dict.fromkeys(trained_on(read_manifest(folder).data["inputs"])))
+    return list(found)
+
+
+def _run_of(entry: Mapping[str, Any]) -> Path | None:
+    """The directory of the run that made an input, where it is still there."""
+    path = Path(entry["path"])
+    folders = [path.parent] if is_data(entry) else [path]
+    return next((folder for folder in folders if (folder / MANIFEST).is_file()), None)
+
+
 def is_data(entry: Mapping[str, Any]) -> bool:
     """Whether an input is training data; the second and further sources are numbered, as in `train 2`."""
     return entry["name"].partition(" ")[0] in DATA

@@ -240,7 +240,8 @@ class BenchConfig(PaidConfig, VerdictConfig, RunConfig):
     )
     train_data: str | None = option(
         None,
-        "Also report results on the items that are not in the training data: OUTPUT.matches.jsonl of tools-dedup.",
+        "Also report results on the items that are not in the training data: training rows (checked by tools-dedup), "
+        "its OUTPUT.matches.jsonl, or 'lineage' (the data of --model's run and those before it).",
         panel="Evaluation",
     )
     judge_endpoint: str | None = option(

@@ -12,7 +12,7 @@ from tools_bench.compare import compare_with
 from tools_bench.comparison.regressions import refuse_unlike
 from tools_bench.comparison.stored_runs import ITEMS, Side, differing, read_side
 from tools_bench.config import BenchConfig
-from tools_bench.grading.contamination import clean_subset, contaminated_questions
+from tools_bench.grading.contamination import clean_subset
 from tools_bench.grading.grade import Graded, grade_all, keep_metrics
 from tools_bench.grading.judge import FILE as JUDGEMENTS
 from tools_bench.grading.judge import (
@@ -25,6 +25,7 @@ from tools_bench.grading.judge import (
 )
 from tools_bench.grading.results import FILE as RESULTS
 from tools_bench.grading.results import as_csv, as_text, headline_metrics, summarize
+from tools_bench.grading.training_rows import known_questions, status, training_data
 from tools_bench.likelihood.collect import read_by_engine, read_by_server
 from tools_bench.likelihood.served import completions_url
 from tools_bench.requests.collect import CollectGuard, cost, from_endpoint, from_engine
@@ -89,7 +90,8 @@ def _make(folder: Path, config: BenchConfig, invocation: Invocation, baseline: S
     if baseline is not None and baseline.graded is not None:  # before a request is paid for
         differs = differing(baseline.results["hashes"], hashes(config, plan))
         refuse_unlike(baseline.name, display_name(config.model, config.model_name), differs, config.allow_mismatch)
-    known = contaminated_questions(config.train_data) if config.train_data is not None else set()
+    train = training_data(config.train_data, config.model) if config.train_data is not None else []
+    known = known_questions(train, plan.items)
     with draft(folder, config, invocation, "bench") as run:
         _note_inputs(run, plan)
         write_jsonl(run.path / ITEMS, (item.to_json() for item in plan.items))
@@ -105,8 +107,11 @@ def _make(folder: Path, config: BenchConfig, invocation: Invocation, baseline: S
         keep_metrics(graded, facts["chosen_metrics"])
         results = facts | summarize(graded, tells_format(config)) | judge
         results["effort"] = effort(journal.responses, guard.spending.spent if guard.spending.prices.known else None)
-        if config.train_data is not None:
-            results["clean_subset"] = clean_subset(graded, known, config.train_data, tells_format(config))
+        held = None
+        if train:
+            results["clean_subset"] = clean_subset(graded, known, ", ".join(train), tells_format(config))
+            held = results["clean_subset"]["contaminated"]
+        results["contamination"] = status(plan.items, held)
         write_outputs(run.path, run.debug_path(".csv"), results, graded)
         say(as_text(results))
         return run.finish(headline_metrics(results), seed=config.seed, profile=plan.profile.name)

@@ -34,6 +34,12 @@ def contaminated_questions(matches: str) -> set[str]:
     return found
 
 
+def is_matches(source: str) -> bool:
+    """Whether a source is the matches of tools-dedup, and no training rows."""
+    first = next((row for row in read_rows(source) if isinstance(row, Row)), None)
+    return first is not None and {"nearest_test_goal", "removed_by"} <= first.data.keys()
+
+
 def normal(text: str) -> str:
     return " ".join(text.split()).casefold()
 

@@ -158,6 +158,8 @@ def as_text(results: Mapping[str, Any]) -> str:
         if bias := evaluation.get("positions"):
             lines += _positions(bias)
         lines.append("")
+    if found := results.get("contamination"):
+        lines += [*_contamination(found), ""]
     if clean := results.get("clean_subset"):
         lines.append(f"without the {clean['contaminated_items']} items that the training data holds:")
         for name, evaluation in clean["evaluations"].items():
@@ -175,6 +177,16 @@ def as_text(results: Mapping[str, Any]) -> str:
         lines.append("")
     lines.append("* headline; failed requests count as the worst answer. 95 % intervals.")
     return "\n".join(lines) + "\n"
+
+
+def _contamination(found: Mapping[str, Any]) -> list[str]:
+    """Whether the training data holds the items of each task: clean, how many are removed, or not checked."""
+    said = {
+        task: f"{one['removed']} items removed" if one["status"] == "removed" else one["status"]
+        for task, one in found.items()
+    }
+    hint = " (--train-data checks it)" if "not checked" in said.values() else ""
+    return [f"contamination{hint}: {', '.join(f'{task} {words}' for task, words in said.items())}"]
 
 
 def _positions(bias: Mapping[str, Any]) -> list[str]:
