@@ -1,6 +1,7 @@
 """What several test files here share: vLLM's server on the demo, and a real model."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from urllib.request import urlopen
 import pytest
 
 from tools_shared.models import resolve
+
+ROOT = Path(__file__).parents[1]
 
 
 @contextmanager
@@ -74,3 +77,29 @@ def smollm2():
         if not folder.is_dir():
             pytest.skip(f"models/smollm2 cannot be made here: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
     return folder
+
+
+@pytest.fixture
+def workflow():
+    """`workflow(folder, **variables)` runs docs/workflow/workflow.sh in a folder with a copy of its files; gives what
+    it printed."""
+
+    def run(folder: Path, **variables: str) -> str:
+        """Run the script in a folder with a copy of its files; the screen."""
+        shutil.copytree(ROOT / "docs" / "workflow", folder / "docs" / "workflow")
+        commands = folder / "bin"
+        commands.mkdir()
+        for tool in ("bench", "sft"):
+            script = commands / f"tools-{tool}"
+            script.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from tools_{tool}.cli import main; main()" "$@"\n')
+            script.chmod(0o755)
+        (commands / "python").symlink_to(sys.executable)
+        environment = {**os.environ, "PATH": f"{commands}:{os.environ['PATH']}", **variables}
+        environment.pop("OUTPUT_DIR", None)
+        done = subprocess.run(
+            ["docs/workflow/workflow.sh"], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    return run

@@ -262,3 +262,22 @@ def refused_in_one_line(tmp_path: Path, url: str, key: str, words: str) -> None:
     assert result.stderr.count("\n") == 1, result.stderr
     assert key not in result.stderr or not key
     assert not Path(f"{tmp_path}/run.partial").exists()
+
+
+def test_the_documented_workflow_trains_on_the_service(service, tmp_path, workflow):
+    """docs/workflow.sh with the key and the address in .env; the weights come home, as this server has no endpoint."""
+    (tmp_path / ".env").write_text(f"TINKER_API_KEY=tml-test\nTINKER_BASE_URL={service}\n")
+    workflow(
+        tmp_path,
+        NAME="demo",
+        SUITE="quick",
+        BASELINE="--model demo",
+        BENCH_OPTIONS="--limit 3 --max-new-tokens 16",
+        SFT_OPTIONS="--base-model demo --epochs 1 --batch-size 8",
+    )
+    cost = read_manifest(tmp_path / "artifacts" / "sft_001").data["cost"]
+    (row,) = [row for row in cost["tokens"] if row["part"] == "training"]
+    assert row["source"].startswith(service)
+    assert row["in"] > 0
+    assert row["money"] == "unknown"
+    assert (tmp_path / "experiments" / "sft" / "sft_001" / "comparison.json").exists()
