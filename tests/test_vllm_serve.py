@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -74,7 +75,7 @@ SMALL = ("--suite", "quick", "--limit", 3, "--max-new-tokens", 48)
 
 def test_tools_bench_finds_name_and_profile_and_gets_what_the_run_says(trained, address, tmp_path):
     said = run("bench", "run", "--endpoint", address, *SMALL, "--output-dir", tmp_path / "there")
-    assert "model on the server: reasoner, with the prompt profile" in said
+    assert re.search("--model-name reasoner: the one model at .*, with the prompt profile of", said)
     run("bench", "run", "--model", trained, "--device", "cpu", *SMALL, "--output-dir", tmp_path / "here")
     there = tmp_path / "there" / "reasoner"
     assert texts(there) == texts(tmp_path / "here" / "reasoner")
@@ -86,4 +87,4 @@ def test_tools_bench_finds_name_and_profile_and_gets_what_the_run_says(trained, 
 def test_tools_traces_too(address, tmp_path):
     words = ["--data", "demo://problems?split=train&size=4", "--max-attempts", 1, "--max-new-tokens", 48]
     said = run("traces", "--engine", "http", "--endpoint", address, *words, "--output-dir", tmp_path / "traces")
-    assert "model on the server: reasoner, with the prompt profile" in said
+    assert re.search("--model-name reasoner: the one model at .*, with the prompt profile of", said)

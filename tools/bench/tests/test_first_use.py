@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tools_bench.cli import main
-from tools_bench.requests.served_names import models_url
+from tools_shared.engines.http.served import models_url
 
 CAPITALS = {"Peru": "Lima", "Kenya": "Nairobi", "Norway": "Oslo", "Chile": "Santiago"}
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 from tools_shared.console import say
-from tools_shared.engines.http.address import chat_url, dialect_of, read_api_key
+from tools_shared.engines.http.address import chat_url, read_api_key
 from tools_shared.engines.http.exchange import Server, check, headers_of, read_body
 from tools_shared.engines.options import EngineConfig
 from tools_shared.prompts.profile import NOTES
@@ -49,32 +50,49 @@ def with_served(config: C) -> C:
     if found is None:
         return config
     profile = config.profile or (str(found.notes) if found.notes else None)
-    of = f", with the prompt profile {profile}" if profile else "; give --profile where it was trained with its own"
-    say(f"model on the server: {found.name}{of}")
+    of = f", with the prompt profile of {profile}" if profile is not None else ""
+    say(f"--model-name {found.name}: the one model at {config.shown('endpoint')}{of}")
     return replace(config, model_name=found.name, profile=profile)
 
 
 def asked_model(endpoint: str, key: str | None) -> Served | None:
     """The model that the server at an address has, as it says itself; None where it says none or several."""
-    url = chat_url(endpoint)
-    if dialect_of(url) == "ollama":
-        return None
-    return the_model(_models(Server(_listing(url), key, timeout=SECONDS, max_bytes=MAX_BYTES)))
+    return the_model(_listed(Server(chat_url(endpoint), key)))
 
 
-def the_model(entries: list[Any]) -> Served | None:
+def the_model(entries: list[Mapping[str, Any]]) -> Served | None:
     """The one model that is meant without a name: a single adapter, which vLLM lists beside its base, or a single
     model."""
-    told = [entry for entry in entries if isinstance(entry, Mapping) and isinstance(entry.get("id"), str)]
-    adapters = [entry for entry in told if entry.get("parent")]
-    if len(found := adapters or told) != 1:
+    named = [(name, entry) for entry in entries if (name := _name(entry)) is not None]
+    adapters = [one for one in named if one[1].get("parent")]
+    if len(found := adapters or named) != 1:
         return None
-    root = found[0].get("root")
-    return Served(found[0]["id"], root if isinstance(root, str) else None)
+    ((name, entry),) = found
+    root = entry.get("root")
+    return Served(name, root if isinstance(root, str) else None)
 
 
-def _models(server: Server) -> list[Any]:
-    """What the server lists under /models; nothing where it does not."""
+def served_models(server: Server) -> list[str]:
+    """The names that `/v1/models`, or Ollama's `/api/tags`, gives; none where the server does not answer."""
+    return [name for entry in _listed(server) if (name := _name(entry)) is not None]
+
+
+def _name(entry: Mapping[str, Any]) -> str | None:
+    name = entry.get("id", entry.get("name"))
+    return name if isinstance(name, str) and name else None
+
+
+def models_url(url: str) -> str:
+    """Where the server of a chat address lists its models."""
+    parts = urlsplit(url)
+    if parts.path.endswith("/api/chat"):
+        return urlunsplit(parts._replace(path=f"{parts.path.removesuffix('/chat')}/tags"))
+    base = parts.path.removesuffix("/completions").removesuffix("/chat")
+    return urlunsplit(parts._replace(path=f"{base}/models"))
+
+
+def _listed(server: Server) -> list[Mapping[str, Any]]:
+    """What the server at a chat address lists as its models; nothing where it does not."""
     check(server)
     import aiohttp
 
@@ -82,22 +100,15 @@ def _models(server: Server) -> list[Any]:
         data = json.loads(asyncio.run(_get(server)) or b"null")
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError, RecursionError):
         return []
-    listed = data.get("data") if isinstance(data, Mapping) else None
-    return listed if isinstance(listed, list) else []
+    listed = data.get("data", data.get("models")) if isinstance(data, Mapping) else None
+    return [entry for entry in listed if isinstance(entry, Mapping)] if isinstance(listed, list) else []
 
 
 async def _get(server: Server) -> bytes | None:
     import aiohttp
 
-    timeout = aiohttp.ClientTimeout(total=server.timeout)
     async with (
-        aiohttp.ClientSession(timeout=timeout, headers=headers_of(server)) as session,
-        session.get(server.url, allow_redirects=False) as response,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SECONDS), headers=headers_of(server)) as session,
+        session.get(models_url(server.url), allow_redirects=False) as response,  # a redirect would take the key along
     ):
-        return await read_body(response, server.max_bytes) if response.status == 200 else None
-
-
-def _listing(url: str) -> str:
-    """Where a server lists its models, from the address that chats are posted to."""
-    address, mark, query = url.partition("?")
-    return f"{address.removesuffix('/chat/completions').removesuffix('/completions')}/models{mark}{query}"
+        return await read_body(response, MAX_BYTES) if response.status == 200 else None

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tools_bench.config import DoctorConfig
 from tools_bench.doctor.advice import advice_on_failure, advice_on_reply, advice_on_template
-from tools_bench.requests.served_names import served_models
 from tools_shared.engines import SamplingParams, extras_of
 from tools_shared.engines.http.address import chat_url, read_api_key
 from tools_shared.engines.http.chat import ChatApi
@@ -18,6 +17,7 @@ from tools_shared.engines.http.exchange import Server
 from tools_shared.engines.http.failures import Failure
 from tools_shared.engines.http.habits import Habits
 from tools_shared.engines.http.replies import ChatReply
+from tools_shared.engines.http.served import served_models
 from tools_shared.engines.http.transport import Reply, Request, post_all
 from tools_shared.prompts import DEFAULT_PROFILE, load_profile, question_messages
 
