@@ -25,7 +25,7 @@ LABELS = {"clean": 94, "copy": 3, "rewording": 3}
 
 
 @dataclass(frozen=True)
-class Family:
+class Template:
     """`goal`, `resources` and `steps` with blanks, which `words` fill. A step of three parts is there where the blank
     that the first names has one of the values in the second."""
 
@@ -36,8 +36,8 @@ class Family:
     words: Mapping[str, tuple[str, ...]]
 
 
-FAMILIES = (
-    Family(
+TEMPLATES = (
+    Template(
         "garden",
         "Plant {plants} in a {pot} on {bottom}",
         ("{plants}", "{pot}", "soil", "water"),
@@ -57,7 +57,7 @@ FAMILIES = (
             "apart": ("one hand", "two hands", "three fingers"),
         },
     ),
-    Family(
+    Template(
         "kitchen",
         "Make {drink} for {people} with {leaf}",
         ("{leaf}", "{pan}", "cups", "water"),
@@ -81,7 +81,7 @@ FAMILIES = (
             "sweet": ("a spoon of honey", "some sugar", "a drop of lemon"),
         },
     ),
-    Family(
+    Template(
         "repair",
         "Fix a {fault} in a {thing} with {patch}",
         ("{tool}", "{patch}", "glue", "a cloth"),
@@ -104,7 +104,7 @@ FAMILIES = (
             "test": ("water", "air", "a short trip"),
         },
     ),
-    Family(
+    Template(
         "home",
         "Paint a {thing} {color} with a {brush}",
         ("{color} paint", "{brush}", "{paper}", "old newspaper"),
@@ -128,7 +128,7 @@ FAMILIES = (
             "time": ("one day", "two hours", "one night"),
         },
     ),
-    Family(
+    Template(
         "travel",
         "Pack {things} in a {bag} for a trip to the {place}",
         ("{things}", "{bag}", "{wrap}"),
@@ -199,15 +199,17 @@ def check_split(split: str) -> None:
 def _tell(rng: Random, split: str) -> dict[str, Any]:
     """A procedure whose goal belongs to the split."""
     while True:
-        family = rng.choice(FAMILIES)
-        words = {key: rng.choice(values) for key, values in family.words.items()}
-        goal = family.goal.format(**words)
+        template = rng.choice(TEMPLATES)
+        words = {key: rng.choice(values) for key, values in template.words.items()}
+        goal = template.goal.format(**words)
         if _owner(goal) == split:
-            steps = [s if isinstance(s, str) else s[2] for s in family.steps if isinstance(s, str) or _holds(s, words)]
+            steps = [
+                s if isinstance(s, str) else s[2] for s in template.steps if isinstance(s, str) or _holds(s, words)
+            ]
             return {
-                "topic": family.topic,
+                "topic": template.topic,
                 "goal": goal,
-                "resources": [one.format(**words) for one in family.resources],
+                "resources": [one.format(**words) for one in template.resources],
                 "steps": [step.format(**words) for step in steps],
             }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from tools_grpo.environments.options import EnvironmentOptions
 from tools_shared.addresses import ADDRESS, VARIABLE
 from tools_shared.config import Config, option, source_option
 from tools_shared.engines import check_address
@@ -114,6 +115,7 @@ class GrpoConfig(
     BackendOptions,
     DataOptions,
     RolloutOptions,
+    EnvironmentOptions,
     LossOptions,
     SelectionOptions,
     TrainingOptions,
@@ -205,6 +207,10 @@ class GrpoConfig(
             found["gpu_memory_utilization"] = f"with --engine {self.engine}"
         if self.engine != "http":
             found["api_key_env"] = f"with --engine {self.engine}"
+        if not self.has_tools:
+            found |= dict.fromkeys(
+                ("max_turns", "tool_timeout", "tool_result_limit"), "without --environment or --tool"
+            )
         if not self.guard_steps:
             found["max_truncated"] = "with --guard-steps 0"
         return found
@@ -255,6 +261,7 @@ class GrpoConfig(
             raise ToolError(
                 f"--loss {self.loss} is not possible with --backend tinker, whose losses are {', '.join(REMOTE_LOSSES)}"
             )
+        self.check_tools(self.engine, self.backend)
         if self.engine != "transformers":
             self._check_vllm()
         if self.engine == "http":

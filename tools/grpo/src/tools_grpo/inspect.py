@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
 
-from tools_grpo.ledgers.rollouts import read_rollouts
+from tools_grpo.ledgers.rollouts import own_logprobs, read_rollouts
 from tools_shared.errors import ToolError
 
 Row = dict[str, Any]
@@ -64,7 +64,7 @@ def inspect(run_dir: Path, n_shown: int = 3) -> Inspection:
     steps: list[Step] = []
     best, worst, surprising = ({}, {}, {})
     for number, rows in groupby(read_rollouts(run_dir), key=lambda row: row["step"]):
-        shown = [Shown(row, fmean(row["logprobs"])) for row in rows]
+        shown = [Shown(row, fmean(own_logprobs(row))) for row in rows]
         steps.append(_step(number, shown))
         _keep(best, ((_rank(s.row), s) for s in shown), n_shown)
         _keep(worst, ((tuple(-x for x in _rank(s.row)), s) for s in shown), n_shown)

@@ -24,6 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_grpo.config import GrpoConfig
+from tools_grpo.environments.calls import described
+from tools_grpo.environments.load import load_world
+from tools_grpo.environments.open import ToEpisodes, episodes_of, sampled_by
+from tools_grpo.environments.rewards import split_rewards
 from tools_grpo.ledgers.rollouts import FOLDER, forget_after
 from tools_grpo.reports.memory import expected_memory, less_memory, vllm_memory
 from tools_grpo.rollouts.held_out import HeldOutProblems, divide
@@ -67,6 +71,14 @@ class Prepared:
     parts: Parts[Problem]
     longest: int
     """Tokens of the longest prompt and completion that are sampled while it trains."""
+    episodes: ToEpisodes | None = None
+    """What makes an engine one that samples with the tools of --environment and --tool; None without them."""
+    own_profile: Profile | None = None
+    """`profile` without its description of the tools: what the run keeps."""
+
+    @property
+    def kept_profile(self) -> Profile:
+        return self.own_profile or self.profile
 
 
 def prepare(config: GrpoConfig) -> Prepared:
@@ -76,7 +88,9 @@ def prepare(config: GrpoConfig) -> Prepared:
     if config.backend == "local":
         check_trainable(ref, config)
     profile = choose_profile(ref, config.profile)
-    rewards = load_rewards(config.reward, profile, length_limit=config.max_completion_length)
+    world = load_world(config.environment, config.tool)
+    named, own = split_rewards(config.reward, world)
+    rewards = load_rewards(named, profile, length_limit=config.max_completion_length) if named else []
     problems = read_problems(
         config.data,
         question_key=config.question_key,
@@ -89,15 +103,32 @@ def prepare(config: GrpoConfig) -> Prepared:
     parts = divide(config, problems.items, tests and tests.items)
     problems = replace(problems, items=parts.train)
     check_engine(config.engine)
+    kept = profile
+    if world is not None:
+        profile = described(load_tokenizer(ref), profile, world.schemas)
     prompts = _prompts(ref, profile, problems.items, config)
     longest = max(len(prompt.token_ids) for prompt in prompts) + config.max_completion_length
     if asked := _held_out_prompts(ref, profile, parts.choosing, config):
         longest = max(longest, max(len(prompt.token_ids) for prompt in asked) + config.eval_max_new_tokens)
     rows = reward_rows(problems.items, [p.text for p in prompts], [p.opens_thinking for p in prompts])
-    if (mode := _check_mode(config.reward_check, config.dry_run, rewards)) != "off":
+    if rewards and (mode := _check_mode(config.reward_check, config.dry_run, rewards)) != "off":
         check = check_rewards(rewards, problems.items, profile, mode=mode, rows=rows)
         say("\n".join([str(check), *check.warnings]))
-    return Prepared(ref, profile, problems, prompts, tests, rewards, rows, parts, longest)
+    others = [*(parts.tests or []), *parts.choosing, *parts.reporting]
+    episodes = world and episodes_of(config, world, ref, profile, rows, others)
+    return Prepared(
+        ref,
+        profile,
+        problems,
+        prompts,
+        tests,
+        [*rewards, *own],
+        rows,
+        parts,
+        longest,
+        episodes=episodes,
+        own_profile=kept,
+    )
 
 
 def _check_mode(asked: Mode | None, dry_run: bool, rewards: Sequence[Reward]) -> Mode:
@@ -143,12 +174,12 @@ def _train_and_evaluate(run: Draft, config: GrpoConfig, given: Prepared, stop: S
     from tools_shared.training.outcome import merged
 
     tests, profile = given.parts.tests, given.profile
-    before = _correct_before(run, config, given.ref, profile, tests) if tests else []
+    before = _correct_before(run, config, given, tests) if tests else []
     loaded, metrics = _fit(run, config, given, stop)
     if tests:
-        metrics |= compare(run, config, loaded, profile, tests, before)
+        metrics |= compare(run, config, sampled_by(loaded, config, given.episodes), profile, tests, before)
     if config.merge:
-        metrics |= merged(run, loaded, profile, metrics)
+        metrics |= merged(run, loaded, given.kept_profile, metrics)
     return run.finish(metrics, seed=config.seed, profile=profile.name)
 
 
@@ -169,13 +200,12 @@ def _held_out_prompts(ref: ModelRef, profile: Profile, problems: Sequence[Proble
     return prompts_of(problems, load_tokenizer(ref), profile, context, config.eval_max_new_tokens) if problems else []
 
 
-def _correct_before(
-    run: Draft, config: GrpoConfig, ref: ModelRef, profile: Profile, tests: Sequence[Problem]
-) -> list[bool]:
+def _correct_before(run: Draft, config: GrpoConfig, given: Prepared, tests: Sequence[Problem]) -> list[bool]:
     """Which test problems the base model solves; read back when a run that was interrupted has found out already."""
     path = run.debug_path("_before.csv")
     if not processes.share(path.exists()):
-        return [one.correct for one in evaluate_in_run(run, ref, tests, profile, config, "_before").graded]
+        model = sampled_by(given.ref, config, given.episodes)
+        return [one.correct for one in evaluate_in_run(run, model, tests, given.profile, config, "_before").graded]
     found = [row["correct"] == "True" for row in read_csv(path)] if processes.is_main() else []
     return processes.share(found)
 
@@ -209,7 +239,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
         if processes.is_main():
             forget_after(run.path / FOLDER, step_of(checkpoint))
         with open_policy(run, loaded, config, given.longest) as policy:
-            sampler = Sampler(prompts_by_text(given), config, policy)
+            sampler = Sampler(prompts_by_text(given), config, policy, given.episodes)
             trainer = make_trainer(run, config, loaded, given.rows, given.rewards, sampler, step_of(checkpoint))
             start = Start(loaded.model)
             checks = HeldOutProblems(trainer, run, loaded, given.parts, given.profile, config)
@@ -226,7 +256,7 @@ def _fit(run: Draft, config: GrpoConfig, given: Prepared, stop: StopRequest) -> 
             held_out = checks.settle()
         history = trainer.state.log_history
         is_used = given.parts.tests is not None
-        loaded, learned = saved(run, loaded, given.profile, config, start, history, is_used=is_used)
+        loaded, learned = saved(run, loaded, given.kept_profile, config, start, history, is_used=is_used)
     figures = {"rollouts_in": rollouts_in(given.ref, config), **reward_figures(history), **held_out}
     return loaded, {"n_train": len(given.rows), "steps": trainer.state.global_step, **figures, **learned}
 

@@ -11,6 +11,7 @@ from accelerate.utils import gather
 from datasets import Dataset
 
 from tools_grpo.config import GrpoConfig
+from tools_grpo.environments.episodes import Episode
 from tools_grpo.ledgers.prompts import FILE, PromptLedger
 from tools_grpo.ledgers.rollouts import FOLDER, write_rollouts
 from tools_grpo.losses.shared_prefix import SharedPrefixTrainer, TrlConfig
@@ -36,6 +37,8 @@ SHOWN = {
     "kl": "kl",
     "entropy": "entropy",
     "tokens_per_second": "tokens/s",
+    "tools/call_frequency": "calls",
+    "tools/failure_frequency": "failed calls",
     "judge/n_asked": "judged",
     "judge/n_failed": "not judged",
     "judge/money": "cost",
@@ -86,6 +89,7 @@ class LedgerTrainer(Scheduled, SharedPrefixTrainer):
         self.sampler.on_group = self.judges_ahead(inputs[:: self.num_generations])
         output = super()._generate_and_score_completions(inputs)
         self._note_choice()
+        self._note_calls()
         for name, value in self.judge.facts().items():
             self._metrics["train"][name].append(value)
         rewards = {name: list(values) for name, values in self._logs["rewards"].items()}
@@ -109,6 +113,19 @@ class LedgerTrainer(Scheduled, SharedPrefixTrainer):
         totals = [self.judge.total(values) for values in zip(*rewards.values(), strict=True)]
         groups = [totals[i : i + self.num_generations] for i in range(0, len(totals), self.num_generations)]
         self._metrics["train"]["frac_reward_zero_std"][-1] = fmean(not has_spread(group) for group in groups)
+
+    def _note_calls(self) -> None:
+        """Log turns and calls of tools a completion, and the share of calls that failed."""
+        turns = [one.turns for one in self.sampler.last if isinstance(one, Episode)]
+        if not turns:
+            return
+        calls = [call for one in turns for turn in one for call in turn.calls]
+        mine = [len(turns), sum(map(len, turns)), len(calls), sum(call.is_error for call in calls)]
+        n, n_turns, n_calls, n_errors = map(sum, zip(*processes.gather(mine), strict=True))
+        metrics = self._metrics["train"]
+        metrics["tools/turns"].append(n_turns / n)
+        metrics["tools/call_frequency"].append(n_calls / n)
+        metrics["tools/failure_frequency"].append(n_errors / n_calls if n_calls else 0.0)
 
     def _note_choice(self) -> None:
         """Log how many groups of this step were sampled, given up for zero variance, and skipped by their pass rate."""

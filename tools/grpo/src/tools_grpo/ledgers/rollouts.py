@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tools_grpo.environments.episodes import Episode
 from tools_grpo.rollouts.sampler import Sampler
 from tools_shared import processes
 from tools_shared.errors import ToolError
@@ -55,12 +57,30 @@ def write_rollouts(
                 "rewards": values,
                 "reward": sum(w * v for w, v in zip(weights, values.values(), strict=True) if v is not None),
                 "advantage": _finite(advantages[mine + i]),
+                **(_episode(completion) if isinstance(completion, Episode) else {}),
             }
         )
     parts = processes.gather(rows)
     if processes.is_main():
         folder.mkdir(exist_ok=True)
         write_jsonl(step_path(folder, step), [row for part in parts for row in part])
+
+
+def _episode(episode: Episode) -> dict[str, Any]:
+    """What happened between prompt and end: the turns with their calls and results, and whose each token is (1: the
+    model's; the log-probabilities of others are 0). `prompt` is what it began with, `n_tokens` are the model's."""
+    return {
+        **({"prompt": episode.prompt.text} if episode.prompt else {}),
+        "n_tokens": len(episode.own_ids),
+        "mask": episode.mask,
+        "turns": [asdict(turn) for turn in episode.turns],
+    }
+
+
+def own_logprobs(row: Mapping[str, Any]) -> list[float]:
+    """The log-probabilities of a rollout's tokens that the model wrote."""
+    mask = row.get("mask") or [1] * len(row["logprobs"])
+    return [value for value, mine in zip(row["logprobs"], mask, strict=True) if mine]
 
 
 def _finite(value: float) -> float | None:

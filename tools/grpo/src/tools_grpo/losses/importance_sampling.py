@@ -37,6 +37,8 @@ def corrected(inputs: dict[str, Any], logps: torch.Tensor, mode: str, live: torc
     `live` (B,) are the completions whose `logps` (B, C) were computed; None: all. The others count nothing.
     """
     sampled, mask = inputs["sampling_per_token_logps"], inputs["completion_mask"]
+    if "tool_mask" in inputs:  # what an environment wrote was sampled by nobody
+        mask = mask * inputs["tool_mask"]
     before = inputs.get("old_per_token_logps")
     before = (logps if before is None else before).detach().float()
     found = ratios(before, sampled, mask, mode)

@@ -65,6 +65,7 @@ class HeldOutProblems:
 
     def _accuracy(self, engine: Engine, problems: Sequence[Problem]) -> dict[str, Figure]:
         label = "evaluating on held-out problems"
+        engine = self.trainer.sampler.with_tools(engine)
         found = evaluate(engine, problems, self.profile, sampling_params(self.config), label)
         return {"accuracy": found.metrics["accuracy"]}
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from tools_grpo.environments.episodes import Episode
+from tools_grpo.environments.rewards import COLUMN
 from tools_grpo.rollouts.ahead import JudgedAhead
 from tools_shared import processes
 from tools_shared.engines import Completion
@@ -95,9 +97,10 @@ class Judge:
         return [value == 1 if known else sum_ for value, known, sum_ in zip(right, has_answer, paid, strict=True)]
 
     def _arguments(self, rows: Sequence[dict[str, Any]], completions: Sequence[Completion]) -> dict[str, Any]:
-        return reward_arguments(
-            [self.rows[row["row"]] for row in rows], [c.text for c in completions], [c.token_ids for c in completions]
-        )
+        ids = [c.own_ids if isinstance(c, Episode) else c.token_ids for c in completions]
+        found = reward_arguments([self.rows[row["row"]] for row in rows], [c.text for c in completions], ids)
+        scores = [c.score for c in completions if isinstance(c, Episode)]
+        return found | ({COLUMN: scores} if scores else {})
 
 
 def training_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

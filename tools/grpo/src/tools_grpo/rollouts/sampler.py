@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tools_grpo.environments.episodes import Episode
 from tools_grpo.rollouts.policy import InProcess, Policy
 from tools_shared.costs.meter import during
-from tools_shared.engines import Completion, SamplingParams
+from tools_shared.engines import Completion, Engine, SamplingParams
 from tools_shared.errors import Incomplete
 from tools_shared.prompts import Prompt
 
@@ -26,10 +27,15 @@ class Sampler:
     """
 
     def __init__(
-        self, prompts: dict[str, tuple[str, Prompt]], config: GrpoConfig, policy: Policy | None = None
+        self,
+        prompts: dict[str, tuple[str, Prompt]],
+        config: GrpoConfig,
+        policy: Policy | None = None,
+        episodes: Callable[[Engine], Engine] | None = None,
     ) -> None:
         """`prompts` maps a prompt's text to its problem's id and its tokens; `policy` is who samples (default: the
-        trained model itself)."""
+        trained model itself); `episodes` makes its engine one that samples with tools."""
+        self.episodes = episodes
         self.prompts, self.config, self.policy = prompts, config, policy or InProcess()
         self.last: list[Completion] = []
         self.held: list[Completion] | None = None
@@ -41,6 +47,10 @@ class Sampler:
         """Whether completions are weighted for having been sampled in other numbers than are trained."""
         return self.policy.differs and self.config.corrects
 
+    def with_tools(self, engine: Engine) -> Engine:
+        """The engine, with the tools of --environment and --tool between turns where the run has some."""
+        return engine if self.episodes is None else self.episodes(engine)
+
     def __call__(self, texts: Sequence[str], trainer: GRPOTrainer) -> dict[str, Any]:
         """Completions for `texts`, in which each prompt occurs once for every completion of its group: those of
         `held`, which were sampled for this step ahead of TRL, or new ones."""
@@ -48,8 +58,11 @@ class Sampler:
         self.last = self.held or self.draw(texts, self.policy_step, self.on_group)
         self.held = None
         self.policy.rest()
+        begun = [_begun(completion, self.prompts[text][1]) for text, completion in zip(texts, self.last, strict=True)]
+        masks = [list(one.mask) for one in self.last if isinstance(one, Episode)]
         return {
-            "prompt_ids": [list(self.prompts[text][1].token_ids) for text in texts],
+            **({"env_mask": masks} if masks else {}),
+            "prompt_ids": [list(prompt.token_ids) for prompt in begun],
             "completion_ids": [list(completion.token_ids) for completion in self.last],
             "logprobs": [list(completion.logprobs) for completion in self.last] if self.corrects else None,
         }
@@ -62,7 +75,7 @@ class Sampler:
         number as soon as it is there."""
         groups = [text for i, text in enumerate(texts) if i % self.config.num_generations == 0]
         with during("rollouts"):
-            drawn = self.policy.engine.generate(
+            drawn = self.with_tools(self.policy.engine).generate(
                 [self.prompts[text][1] for text in groups],
                 self.params(),
                 keys=[f"{self.prompts[text][0]}@{step}" for text in groups],
@@ -87,3 +100,8 @@ class Sampler:
             seed=c.seed,
             logprobs=True,
         )
+
+
+def _begun(completion: Completion, prompt: Prompt) -> Prompt:
+    """The prompt of a completion: that of its problem, with what its environment added."""
+    return (completion.prompt or prompt) if isinstance(completion, Episode) else prompt

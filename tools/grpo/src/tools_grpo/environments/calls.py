@@ -1,0 +1,133 @@
+"""How a model calls a tool and is answered, as text: blocks of JSON, as Hermes, Qwen 2.5 and Qwen 3 write them.
+
+    <tool_call>{"name": "calculate", "arguments": {"expression": "3*4"}}</tool_call>      the model's turn
+    <tool_response>12</tool_response>                                                     the next turn of the user
+
+A model whose chat template has other forms for tools (or none) is told of this one in its system message.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tools_shared.errors import ToolError, brief
+from tools_shared.prompts import Profile, render_prompt
+from tools_shared.prompts.chat_template import TemplateRefusedError, render
+from tools_shared.records import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+OPEN, CLOSE = "<tool_call>", "</tool_call>"
+ANSWER, ANSWERED = "<tool_response>", "</tool_response>"
+_BLOCK = re.compile(rf"{OPEN}(.*?)(?:{CLOSE}|\Z)", re.DOTALL)
+_MARKS = ("x1y2z3", "p4q5r6")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A call that a model wrote; `fault` says why it cannot be made."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    fault: str = ""
+
+
+def calls_in(text: str, profile: Profile) -> list[Wanted]:
+    """The calls of a turn, in order; those in its reasoning are none."""
+    think = profile.think
+    if think and think[1] in text:
+        text = text.rpartition(think[1])[2]
+    elif think and think[0] in text:
+        return []
+    return [_call(match[1]) for match in _BLOCK.finditer(text)]
+
+
+def _call(written: str) -> Wanted:
+    try:
+        found = json.loads(written)
+    except (ValueError, RecursionError) as error:
+        return Wanted("", {}, f"the call is not JSON ({brief(str(error), 80, quoted=False)})")
+    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
+        return Wanted("", {}, 'the call is not an object with "name" and "arguments"')
+    arguments = found.get("arguments", {})
+    if not isinstance(arguments, dict):
+        return Wanted(found["name"], {}, '"arguments" is not an object')
+    return Wanted(found["name"], arguments)
+
+
+def described(tokenizer: PreTrainedTokenizerBase, profile: Profile, schemas: Sequence[Mapping[str, Any]]) -> Profile:
+    """The profile whose system message tells of the tools: in the words of the model's own chat template, where that
+    writes calls as above, else in ours."""
+    text = _native(tokenizer, schemas) or "\n\n" + _ours(schemas)
+    return dataclasses.replace(profile, system=(profile.system + text).lstrip())
+
+
+def _ours(schemas: Sequence[Mapping[str, Any]]) -> str:
+    lines = "\n".join(json.dumps(schema["function"], ensure_ascii=False) for schema in schemas)
+    return (
+        f'Tools:\n{lines}\nTo use one, write {OPEN}{{"name": ..., "arguments": {{...}}}}{CLOSE} and nothing after it. '
+        f"The result comes in {ANSWER}."
+    )
+
+
+def _native(tokenizer: PreTrainedTokenizerBase, schemas: Sequence[Mapping[str, Any]]) -> str | None:
+    template = tokenizer.chat_template
+    if not isinstance(template, str) or not all(word in template for word in ("tools", OPEN, '"arguments', ANSWER)):
+        return None
+    messages = [{"role": "system", "content": _MARKS[0]}, {"role": "user", "content": _MARKS[1]}]
+    try:
+        plain, told = (render(tokenizer, messages, {"tools": list(schemas)} if w else {}, True) for w in (False, True))
+    except TemplateRefusedError:
+        return None
+    head, tail = (plain[: plain.index(_MARKS[0]) + len(_MARKS[0])], plain[plain.index(_MARKS[0]) + len(_MARKS[0]) :])
+    inside = told.startswith(head) and told.endswith(tail)
+    return told[len(head) : len(told) - len(tail)] if inside else None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The tokens around a result, behind the token that ends the model's turn and up to its next one."""
+
+    tokenizer: PreTrainedTokenizerBase
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    between: tuple[int, ...]
+    special: frozenset[int]
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase, profile: Profile, end: int) -> Frame:
+        """`end` is the token that ends a turn. Raises ToolError for a template that rewrites earlier turns."""
+        said, told = _MARKS
+        turns = [Message("user", "q"), Message("assistant", said), Message("user", f"{ANSWER}\n{told}\n{ANSWERED}")]
+        text = render_prompt(tokenizer, profile, turns).text
+        if text.count(said) != 1 or text.count(told) != 1:
+            raise ToolError(f"{tokenizer.name_or_path}: its chat template leaves earlier turns out; take another model")
+        before, after = text.partition(said)[2].split(told)
+        ids = lambda part: tuple(tokenizer(part, add_special_tokens=False)["input_ids"])  # noqa: E731
+        first = ids(before)
+        return cls(
+            tokenizer,
+            first[first.index(end) + 1 :] if end in first else first,
+            ids(after),
+            ids(f"\n{ANSWERED}\n{ANSWER}\n"),
+            frozenset(i for i, token in tokenizer.added_tokens_decoder.items() if token.special),
+        )
+
+    def tokens(self, results: Sequence[str]) -> tuple[int, ...]:
+        """The user's turn with the results, and the beginning of the model's next one. What a tool returns is text: it
+        cannot end a turn or close its own block."""
+        found: list[int] = [*self.before]
+        for number, result in enumerate(results):
+            found += [*(self.between if number else ()), *self._plain(result)]
+        return (*found, *self.after)
+
+    def _plain(self, text: str) -> list[int]:
+        text = re.sub(r"</?tool_(call|response)", lambda match: match[0].replace("tool", "tool "), text)
+        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return [i for i in ids if i not in self.special]
