@@ -108,7 +108,7 @@ def prepare(config: GrpoConfig) -> Prepared:
         profile = described(load_tokenizer(ref), profile, world.schemas)
     prompts = _prompts(ref, profile, problems.items, config)
     longest = max(len(prompt.token_ids) for prompt in prompts) + config.max_completion_length
-    if asked := _held_out_prompts(ref, profile, parts.choosing, config):
+    if asked := _held_out_prompts(ref, profile, parts.choosing, config.eval_max_new_tokens):
         longest = max(longest, max(len(prompt.token_ids) for prompt in asked) + config.eval_max_new_tokens)
     rows = reward_rows(problems.items, [p.text for p in prompts], [p.opens_thinking for p in prompts])
     if rewards and (mode := _check_mode(config.reward_check, config.dry_run, rewards)) != "off":
@@ -194,10 +194,10 @@ def _prompts(ref: ModelRef, profile: Profile, problems: Sequence[Problem], confi
     return prompts_of(problems, tokenizer, profile, context_length(load_config(ref)), config.max_completion_length)
 
 
-def _held_out_prompts(ref: ModelRef, profile: Profile, problems: Sequence[Problem], config: GrpoConfig) -> list[Prompt]:
+def _held_out_prompts(ref: ModelRef, profile: Profile, problems: Sequence[Problem], new_tokens: int) -> list[Prompt]:
     """Raises ToolError for one too long."""
     context = context_length(load_config(ref))
-    return prompts_of(problems, load_tokenizer(ref), profile, context, config.eval_max_new_tokens) if problems else []
+    return prompts_of(problems, load_tokenizer(ref), profile, context, new_tokens) if problems else []
 
 
 def _correct_before(run: Draft, config: GrpoConfig, given: Prepared, tests: Sequence[Problem]) -> list[bool]:
