@@ -33,5 +33,5 @@ class PruneConfig(Config):
 
 def check_prunes(rules: Rules | None, engine: str) -> None:
     """Raises ToolError for an engine that cannot stop a trace by them."""
-    if rules is not None and engine != "transformers":
-        raise ToolError(f"--prune: works with --engine transformers, not {engine}")
+    if rules is not None and engine not in ("transformers", "vllm"):
+        raise ToolError(f"--prune: works with --engine transformers and vllm, not {engine}")

@@ -72,7 +72,7 @@ class Watcher:
         scorer: Scorer | None = None,
     ) -> None:
         self.rules, self.tokenizer, self.profile = rules, tokenizer, profile
-        self.n_samples, self.scorer = n_samples, scorer
+        self.n_samples, self.token_bytes, self.scorer = n_samples, token_bytes, scorer
         self.delimiter = scorer.facts.reader["delimiter"] if scorer else BLANK_LINE
         self.budget = None if rules.budget is None else rules.budget // token_bytes
         self.n_warm_up = rules.n_warm_up(n_samples)

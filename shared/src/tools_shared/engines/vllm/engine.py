@@ -20,9 +20,11 @@ from tools_shared.engines.options import LocalEngineConfig
 from tools_shared.engines.stream import StreamingEngine
 from tools_shared.engines.types import Completion, Draw, OnDraw, SamplingParams, Take, check_fits, draw_key
 from tools_shared.engines.vllm.process import EndWithMe, own_gpu
+from tools_shared.engines.vllm.watch import WatchedRequests, watching_options
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.models import ModelRef
 from tools_shared.prompts.ends import stop_ids, text_of
+from tools_shared.pruning.watch import Watcher
 from tools_shared.states.vllm import OUTPUT, PATH, storing_options
 
 if TYPE_CHECKING:
@@ -35,13 +37,22 @@ UNDER_WAY = 1024
 """Requests that are handed to vLLM at once: more than it runs, so that its queue is never empty."""
 
 
-def open_vllm(ref: ModelRef, config: LocalEngineConfig, layers: Sequence[int] = (), **more: Any) -> VllmEngine:
-    """Start vLLM on a model; with `layers` (0 is the embedding) each completion comes with those hidden states.
+def open_vllm(
+    ref: ModelRef,
+    config: LocalEngineConfig,
+    layers: Sequence[int] = (),
+    watcher: Watcher | None = None,
+    **more: Any,
+) -> VllmEngine:
+    """Start vLLM on a model; with `layers` (0 is the embedding) each completion comes with those hidden states, with
+    `watcher` its samples may be stopped.
 
     Each process of a run has a vLLM of its own, on its own GPU. `more` are further options of vLLM's. Raises ToolError
     without vLLM, with another version of it, or without enough memory.
     """
     check_version()
+    if watcher is not None:
+        more |= watching_options(watcher)
     from vllm import LLM
 
     from tools_shared.models.load import check_base, load_tokenizer
@@ -57,6 +68,8 @@ def open_vllm(ref: ModelRef, config: LocalEngineConfig, layers: Sequence[int] = 
     except (ValueError, RuntimeError) as error:
         raise ToolError(f"{ref.spec}: vLLM does not start: {' '.join(str(error).split())[:400]}") from error
     engine = VllmEngine(llm, load_tokenizer(ref), lora_request(ref), folder)
+    if watcher is not None:
+        engine.watcher, engine.watched = watcher, WatchedRequests(llm, watcher)
     engine.bond = EndWithMe([process.pid for process in set(active_children()) - others if process.pid is not None])
     return engine
 
@@ -153,6 +166,7 @@ class VllmEngine(StreamingEngine):
     ) -> None:
         self.llm, self.tokenizer, self.lora, self.states = llm, tokenizer, lora, states
         self.asleep = False
+        self.watched: WatchedRequests | None = None
         self.bond: EndWithMe | None = None
         # The state of a token is there when the next one has been sampled, so one more is sampled and dropped.
         self._n_more = int(states is not None)
@@ -179,26 +193,46 @@ class VllmEngine(StreamingEngine):
         engine = self.llm.llm_engine
         running: dict[str, Draw] = {}
         number = 0
+        watched = self.watched if params.prune else None
+        if watched is not None:
+            take = watched.around(take, on_draw)
         try:
             while True:
                 while len(running) < n_slots and (draw := take()) is not None:
                     check_fits([draw.prompt], [draw.key], self.context_length, params.max_new_tokens)
                     name = f"{id(running)}-{number}"
                     ids = {"prompt_token_ids": list(draw.prompt.token_ids)}
-                    engine.add_request(name, ids, self._params(params, draw), lora_request=self.lora)
+                    asked = self._params(params, draw)
+                    if watched is not None:
+                        watched.begin(name, draw, asked)
+                    engine.add_request(name, ids, asked, lora_request=self.lora)
                     running[name], number = draw, number + 1
                 if not running:
                     return
-                for output in engine.step():
+                outputs = engine.step()
+                if watched is not None:
+                    watched.see(outputs)
+                for output in outputs:
                     if output.finished:
-                        on_draw(running.pop(output.request_id), self._completion(output, params))
+                        completion = self._completion(output, params)
+                        if watched is not None:
+                            completion = watched.end(output.request_id, completion)
+                        on_draw(running.pop(output.request_id), completion)
+                if watched is not None and (stopped := watched.stopped()):
+                    engine.abort_request([name for name, _ in stopped])
+                    for name, completion in stopped:
+                        on_draw(running.pop(name), completion)
                 if unwanted := [name for name, draw in running.items() if not draw.is_wanted()]:
                     engine.abort_request(unwanted)
                     for name in unwanted:
                         del running[name]
+                        if watched is not None:
+                            watched.drop(name)
         finally:
             if running:
                 engine.abort_request(list(running))
+                for name in running if watched is not None else ():
+                    watched.drop(name)
 
     def _gives_logprobs(self, params: SamplingParams) -> bool:
         """Started with `processed_logprobs`, vLLM gives those that it samples from, which top-k and the like change."""
