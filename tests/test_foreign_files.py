@@ -29,7 +29,8 @@ ALL = [found for tool in TOOLS for found in commands(main_of(tool), (tool,))]
 OUTPUTS = {
     ("bench", "evaluate"): ("output_dir",), ("bench", "run"): ("output_dir",), ("bench", "compare"): ("output_dir",),
     ("bench", "budget"): ("output_dir",), ("bench", "rescore"): ("output_dir",), ("bench", "report"): ("output_file",),
-    ("bench", "tag"): ("output_file",), ("bench", "data", "fetch"): (), ("bench", "data", "verify"): (),
+    ("bench", "savings"): ("output_dir",), ("bench", "tag"): ("output_file",),
+    ("bench", "data", "fetch"): (), ("bench", "data", "verify"): (),
     ("bench", "serve-chat"): (),
     ("dedup", "run"): ("output_path", "removed_path", "matches_path", "save_embeddings"),
     ("dedup", "calibrate"): ("output_path",), ("dedup", "rethreshold"): ("output_path", "removed_path", "matches_path"),
@@ -60,6 +61,7 @@ FOLDERS = [
     ("bench run --model-path demo --model-name own --suite quick", "../place"),  # the run is OUTPUT_DIR/NAME
     ("bench compare own own2", "own"),
     ("bench budget own", "own"),
+    ("bench savings own2", "own"),
     ("grpo --train-path rows.jsonl --no-eval", "own"),
     ("sft train --train-path rows.jsonl --no-eval", "own"),
     ("sft export own2 --to merged", "own"),

@@ -18,7 +18,9 @@ UNNAMED = {"sft": {"train", "trainer"}, "grpo": {"trainer"}, "traces": {"sample"
 MAY_ASK_TORCH = {"devices", "processes"}
 """Those on the light floor that import it in functions: which device is there, and how processes meet."""
 HEAVY = {"torch", "transformers", "peft", "trl", "accelerate", "vllm"}
-STARTED_ALONE = {"answers.worker", "answers.identities", "states.connector", "engines.vllm.serve"}
+STARTED_ALONE = {
+    "answers.worker", "answers.identities", "states.connector", "engines.vllm.serve", "pruning.vllm_worker",
+}  # fmt: skip
 """Modules that run in a process of their own or in vLLM's, and are named there and not imported."""
 OF_ONE_TOOL = {"code", "sandbox", "rewards", "engines.vllm.server", "stats.crossed", "training.defaults"}
 """What the core holds by what it is (rewards, engines, statistics), though one tool alone asks for it by now."""

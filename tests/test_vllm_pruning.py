@@ -1,6 +1,5 @@
 """The rules of --prune in the real vLLM, on its CPU build: the decisions of the transformers engine, trace by trace."""
 
-import json
 import math
 
 import pytest
@@ -10,7 +9,6 @@ pytest.importorskip("vllm", reason="vLLM is not in this environment; make vllm-e
 
 from watched import NEVER, PLAIN, make_scorer, watcher  # noqa: E402
 
-from tools_shared.answers.extract import extract  # noqa: E402
 from tools_shared.engines import Draw, EngineConfig, SamplingParams, open_watched  # noqa: E402
 from tools_shared.engines.local.engine import TransformersEngine  # noqa: E402
 from tools_shared.models import load, resolve  # noqa: E402
@@ -131,24 +129,3 @@ def test_each_rule_stops_traces_at_a_temperature(engine, scorer, draws):
         for key, completion in found.items():
             n = len(completion.token_ids) if completion.pruned else None
             assert completion.token_ids == whole[key].token_ids[:n]
-        if rules == ("agree:0.6",):
-            assert all(
-                extract(c.text, PLAIN).answer or c.finish_reason == "length" for k, c in found.items() if not c.pruned
-            )
-
-
-def test_traces_and_votes_are_pruned_by_the_command(tmp_path, scorer):
-    from tools_bench.config import EvaluateConfig
-    from tools_bench.evaluate import run_evaluation
-    from tools_shared.cli import Invocation
-
-    (tmp_path / "plain.yaml").write_text(json.dumps({"name": "p", "system": PLAIN.system, "answer": PLAIN.answer}))
-    config = EvaluateConfig(
-        eval_data=("demo://problems?split=test&size=6",), samples=4, eval_max_new_tokens=60, engine="vllm",
-        dtype="fp32", prune=("agree:0.6",), profile=str(tmp_path / "plain.yaml"), output_dir=str(tmp_path / "run"),
-    )  # fmt: skip
-    manifest = run_evaluation(config, Invocation("tools-bench", "0.1.0"))
-    rows = [json.loads(line) for line in (tmp_path / "run" / "samples.jsonl").open()]
-    assert len(rows) == 24
-    assert sum("pruned" in row for row in rows) == manifest.metrics["samples_pruned"]
-    assert sum(row["n_tokens"] for row in rows) == manifest.metrics["sample_tokens"]

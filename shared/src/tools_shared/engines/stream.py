@@ -51,6 +51,8 @@ class StreamingEngine(ABC):
         samples = range(first_sample, first_sample + params.n)
         drawn = _ByPrompt(len(prompts), samples, on_done)
         draws = [Draw(prompt, names[i], k, i) for i, prompt in enumerate(prompts) for k in samples]
+        if params.prune and self.watcher is not None and self.watcher.by_turns:
+            draws.sort(key=lambda draw: draw.sample)
 
         def on_draw(draw: Draw, completion: Completion) -> None:
             self.count(draw, completion, is_first=draw.sample == first_sample)

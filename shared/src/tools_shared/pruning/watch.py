@@ -81,6 +81,12 @@ class Watcher:
         self._waiting: deque[Draw] = deque()
         self._pieces: dict[int, str] = {}
 
+    @property
+    def by_turns(self) -> bool:
+        """Whether each question's first samples are better begun before any other's second: then a vote may be settled
+        before the rest begin."""
+        return self.rules.agree is not None
+
     # What begins
 
     def next(self, take: Take, on_draw: OnDraw) -> Draw | None:
@@ -114,7 +120,7 @@ class Watcher:
         if not self._question(draw.key).is_settled:
             return False
         pruned = Pruned(self.rules.words["agree"], 0, None, 0)
-        on_draw(draw, Completion("", (), "pruned", pruned=pruned))
+        on_draw(draw, Completion("", (), "pruned", n_told=0, pruned=pruned))
         return True
 
     def begin(self, draw: Draw) -> RunningTrace:

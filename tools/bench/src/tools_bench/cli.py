@@ -17,6 +17,7 @@ from tools_bench.config import (
     LogExportConfig,
     ReportConfig,
     RescoreConfig,
+    SavingsConfig,
     TagConfig,
 )
 from tools_bench.serving.options import ServeChatConfig
@@ -129,6 +130,22 @@ def budget(as_json: bool, **options) -> None:
 
     config, invocation = resolve(BudgetConfig, options, __version__)
     show_run(run_budget(config, invocation), as_json)
+
+
+@main.command()
+@click.argument("run")
+@config_options(SavingsConfig, leave_out=("run",))
+def savings(as_json: bool, **options) -> None:
+    """Show what --prune would have saved over the samples of RUN: accuracy against tokens, beside fewer samples.
+
+    \b
+    tools-bench evaluate --samples 16 --prune 'step:artifacts/scorer<0' --prune 'confidence:16<0' --output-dir whole
+    tools-bench savings whole --output-dir savings
+    """
+    from tools_bench.savings import run_savings
+
+    config, invocation = resolve(SavingsConfig, options, __version__)
+    show_run(run_savings(config, invocation), as_json)
 
 
 @main.command()

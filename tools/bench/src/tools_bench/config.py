@@ -319,6 +319,18 @@ class DoctorConfig(EngineConfig):
 
 
 @dataclass(frozen=True)
+class SavingsConfig(RunConfig):
+    """What stopping traces early would have saved."""
+
+    TOOL: ClassVar[str] = "bench"
+    HIDDEN: ClassVar[tuple[str, ...]] = ("resume",)
+
+    title: str = option("Accuracy against tokens", "Title of the report.")
+    seed: int = option(0, "Seed of the intervals and of what is chosen at random.", minimum=0, maximum=2**32 - 1)
+    run: str = option("", "The run directory.")
+
+
+@dataclass(frozen=True)
 class RescoreConfig(RunConfig):
     """Grade a run's stored responses again."""
 

@@ -167,7 +167,8 @@ def _here(
         recorder = Recorder(journal.path.parent, config, ref, profile, engine.tokenizer)
         grade = recorder.around(grade)
         journal.attempts = {key: attempt for key, attempt in journal.attempts.items() if recorder.holds(key)}
-    schedule = Schedule(pairs, config.goal, config.max_attempts, journal, grade)
+    by_turns = watcher is not None and watcher.by_turns
+    schedule = Schedule(pairs, config.goal, config.max_attempts, journal, grade, by_turns)
     run = partial(schedule.run, engine, sampling_params(config), config.batch_size, ahead=config.engine != "http")
     return _Drawing(schedule, run, recorder, engine)
 

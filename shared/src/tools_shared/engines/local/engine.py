@@ -59,7 +59,8 @@ class TransformersEngine(StreamingEngine):
             self._check_unwatched(params)
             self._static(draws, params, on_draw)
             return
-        draws = sorted(draws, key=lambda draw: -len(draw.prompt.token_ids))
+        by_turns = params.prune and self.watcher is not None and self.watcher.by_turns
+        draws = sorted(draws, key=lambda draw: (draw.sample if by_turns else 0, -len(draw.prompt.token_ids)))
         ahead = Ahead(self.model, [draw.prompt.token_ids for draw in draws], self.tokenizer.pad_token_id)
         self._stream(partial(next, iter(draws), None), params, on_draw, self._n_slots(draws, params), ahead)
 

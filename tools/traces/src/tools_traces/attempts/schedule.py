@@ -67,7 +67,8 @@ class _Question:
 
 
 class Schedule:
-    """Hands out samples and takes back completions; `grade` runs in threads beside the engine."""
+    """Hands out samples and takes back completions; `grade` runs in threads beside the engine. `by_turns`: the first of
+    each question, then the second of each, instead of one question after another."""
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class Schedule:
         max_attempts: int,
         journal: Attempts,
         grade: Callable[[Problem, Prompt, Draw, Completion], Attempt],
+        by_turns: bool = False,
     ) -> None:
         self.goal, self.max_attempts, self.journal, self.grade = goal, max_attempts, journal, grade
         self.questions = {problem.id: _Question(problem, prompt) for problem, prompt in questions}
@@ -90,6 +92,8 @@ class Schedule:
                 self.questions[key[0]].verified[key[1]] = attempt.verified
         for question in self.questions.values():
             self._give(question, self._fresh)
+        if by_turns:
+            self._fresh = deque(sorted(self._fresh, key=lambda draw: draw.sample))
 
     def _give(self, question: _Question, queue: deque[Draw]) -> None:
         """Queue the attempts that the question needs and has not been given; close it when it needs no more."""

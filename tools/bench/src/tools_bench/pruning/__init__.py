@@ -1,0 +1,1 @@
+"""What the rules of --prune would have saved, replayed over samples that none of them stopped."""
