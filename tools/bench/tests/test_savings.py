@@ -9,11 +9,11 @@ from watched import NEVER, PLAIN, make_scorer
 
 from tools_bench.config import EvaluateConfig, SavingsConfig
 from tools_bench.evaluate import run_evaluation
-from tools_bench.pruning.curves import draw_curves
-from tools_bench.pruning.replay import at_random, by_agreement, by_confidence, by_step
-from tools_bench.pruning.samples import WholeTrace, read_samples
-from tools_bench.pruning.words import verdicts
-from tools_bench.savings import run_savings
+from tools_bench.savings.curves import draw_curves
+from tools_bench.savings.publish import run_savings
+from tools_bench.savings.replay import at_random, by_agreement, by_confidence, by_step
+from tools_bench.savings.samples import WholeTrace, read_samples
+from tools_bench.savings.words import verdicts
 from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
 

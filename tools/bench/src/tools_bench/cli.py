@@ -142,7 +142,7 @@ def savings(as_json: bool, **options) -> None:
     tools-bench evaluate --samples 16 --prune 'step:artifacts/scorer<0' --prune 'confidence:16<0' --output-dir whole
     tools-bench savings whole --output-dir savings
     """
-    from tools_bench.savings import run_savings
+    from tools_bench.savings.publish import run_savings
 
     config, invocation = resolve(SavingsConfig, options, __version__)
     show_run(run_savings(config, invocation), as_json)

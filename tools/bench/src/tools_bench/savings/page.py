@@ -7,8 +7,8 @@ import io
 from typing import Any
 
 from tools_bench.budgets.chart import COLOURS, MARKERS
-from tools_bench.pruning.curves import Curves
-from tools_bench.pruning.words import HEAD, table, verdicts
+from tools_bench.savings.curves import Curves
+from tools_bench.savings.words import HEAD, table, verdicts
 from tools_shared.files.html import page as shell
 
 STYLE = """main { max-width: 62rem; margin: 0 auto; padding: 1.5rem; }

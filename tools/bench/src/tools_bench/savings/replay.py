@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tools_bench.pruning.samples import Stop, WholeTrace
+from tools_bench.savings.samples import Stop, WholeTrace
 from tools_shared.pruning.rules import Rules, is_settled, percentile
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from tools_bench.config import SavingsConfig
 from tools_bench.grading.votes import FILE
-from tools_bench.pruning.curves import draw_curves
-from tools_bench.pruning.page import page
-from tools_bench.pruning.samples import read_samples
-from tools_bench.pruning.words import as_text, verdicts
+from tools_bench.savings.curves import draw_curves
+from tools_bench.savings.page import page
+from tools_bench.savings.samples import read_samples
+from tools_bench.savings.words import as_text, verdicts
 from tools_shared.cli import Invocation
 from tools_shared.console import say
 from tools_shared.files import atomic_write, sha256_file, write_json

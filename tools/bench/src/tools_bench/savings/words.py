@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools_bench.pruning.curves import Curves, Setting
+from tools_bench.savings.curves import Curves, Setting
 from tools_shared.stats import Interval
 
 EQUAL = 0.01

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tools_bench.pruning.replay import at_random, by_agreement, by_confidence, by_step
-from tools_bench.pruning.samples import Stop, WholeTrace
+from tools_bench.savings.replay import at_random, by_agreement, by_confidence, by_step
+from tools_bench.savings.samples import Stop, WholeTrace
 from tools_shared.answers.voting import elected
 from tools_shared.stats import Interval, bounded_difference, bounded_mean
 
