@@ -47,34 +47,33 @@ def test_conversations_are_told_apart_by_all_that_comes_before_the_last_reply():
 
 
 def test_half_of_the_test_problems_choose_and_the_others_report():
-    options = SelectionOptions(eval_steps=5)
     tests = problems(31)
-    parts = set_aside(options, problems(10), tests, 0.0, 0)
+    parts = set_aside(problems(10), tests, 0.0, 0, chooses=True)
     assert (len(parts.train), len(parts.choosing), len(parts.reporting), parts.n_held_out) == (10, 16, 15, 0)
     assert parts.tests is parts.reporting
     assert not {p.id for p in parts.choosing} & {p.id for p in parts.reporting}
 
 
 def test_a_share_of_the_training_rows_is_halved_and_the_tests_stay_whole():
-    parts = set_aside(SelectionOptions(eval_steps=5), problems(100), problems(7), 0.3, 0)
+    parts = set_aside(problems(100), problems(7), 0.3, 0, chooses=True)
     assert (len(parts.train), len(parts.choosing), len(parts.reporting), parts.n_held_out) == (70, 15, 15, 30)
     assert len(parts.tests) == 7
-    only_reporting = set_aside(SelectionOptions(), problems(100), None, 0.3, 0)
+    only_reporting = set_aside(problems(100), None, 0.3, 0, chooses=False)
     assert (only_reporting.choosing, len(only_reporting.reporting), only_reporting.tests) == ([], 30, None)
 
 
 @pytest.mark.parametrize(
-    ("options", "n", "tests", "share", "message"),
+    ("chooses", "n", "tests", "share", "message"),
     [
-        (SelectionOptions(eval_steps=1), 9, None, 0.0, "--eval-steps needs rows that are not trained on"),
-        (SelectionOptions(eval_steps=1), 9, problems(3), 0.0, "half of the 3 rows of --eval-data are too few"),
-        (SelectionOptions(eval_steps=1), 9, problems(3), 0.2, "--validation-split 0.2 of 9 rows are too few"),
-        (SelectionOptions(), 9, None, 0.1, "--validation-split 0.1 of 9 rows are too few to evaluate on: 1"),
+        (True, 9, None, 0.0, "--eval-steps needs rows that are not trained on"),
+        (True, 9, problems(3), 0.0, "half of the 3 rows of --eval-data are too few"),
+        (True, 9, problems(3), 0.2, "--validation-split 0.2 of 9 rows are too few"),
+        (False, 9, None, 0.1, "--validation-split 0.1 of 9 rows are too few to evaluate on: 1"),
     ],
 )
-def test_too_few_rows_are_refused(options, n, tests, share, message):
+def test_too_few_rows_are_refused(chooses, n, tests, share, message):
     with pytest.raises(ToolError, match=message):
-        set_aside(options, problems(n), tests, share, 0)
+        set_aside(problems(n), tests, share, 0, chooses=chooses)
 
 
 @pytest.mark.parametrize("name", ["load_best", "early_stopping_patience"])

@@ -9,7 +9,6 @@ from typing import Generic, TypeVar
 
 from tools_shared.errors import ToolError
 from tools_shared.records import Conversation, Problem
-from tools_shared.training.selection.options import SelectionOptions
 
 T = TypeVar("T", Problem, Conversation, Problem | Conversation)
 
@@ -31,18 +30,18 @@ class Parts(Generic[T]):
 
 
 def set_aside(
-    options: SelectionOptions, items: Sequence[T], tests: Sequence[Problem] | None, share: float, seed: int
+    items: Sequence[T], tests: Sequence[Problem] | None, share: float, seed: int, *, chooses: bool
 ) -> Parts[T]:
-    """Hold `share` of the training rows out; where that is 0 and the model is evaluated while it trains, half of the
-    test problems choose and the others report. Raises ToolError where there are too few."""
+    """Hold `share` of the training rows out; where that is 0 and a run `chooses`, being evaluated while it trains,
+    half of the test problems choose and the others report. Raises ToolError where there are too few."""
     asked = None if tests is None else list(tests)
     if share:
         train, held = apart(items, share, seed)
-        choosing, reporting = apart(held, 0.5, seed + 1) if options.eval_steps else ([], held)
-        n_fewest = min(len(choosing), len(reporting)) if options.eval_steps else len(reporting)
+        choosing, reporting = apart(held, 0.5, seed + 1) if chooses else ([], held)
+        n_fewest = min(len(choosing), len(reporting)) if chooses else len(reporting)
         _check(n_fewest, f"--validation-split {share:g} of {len(items)} rows", "raise it or give more rows")
         return Parts(train, choosing, reporting, asked, len(held))
-    if not options.eval_steps:
+    if not chooses:
         return Parts(list(items), [], [], asked)
     if asked is None:
         raise ToolError(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def divide(config: GrpoConfig, problems: Sequence[Problem], tests: Sequence[Problem] | None) -> Parts[Problem]:
     """The training problems without those that are held out. Raises ToolError where these have no answers to check."""
-    parts = set_aside(config, problems, tests, config.validation_split or 0.0, config.seed)
+    parts = set_aside(problems, tests, config.validation_split or 0.0, config.seed, chooses=config.eval_steps > 0)
     for part in (parts.choosing, parts.reporting):
         if part and not any(problem.answer for problem in part):
             raise ToolError(

@@ -49,7 +49,7 @@ def divide(
         nothing_asked = config.eval and tests is None and config.backend == "local"
         enough = len(rows) >= 10 * FEWEST_UNASKED
         share = max(UNASKED, FEWEST_UNASKED / len(rows)) if nothing_asked and enough else 0.0
-    return set_aside(config, rows, tests, share, config.seed)
+    return set_aside(rows, tests, share, config.seed, chooses=config.eval_steps > 0)
 
 
 def prepared(
