@@ -90,3 +90,26 @@ def test_programs_are_rewarded_for_passing_the_tests_of_their_rows(sandbox):
     assert check.warnings == ()
     with pytest.raises(ToolError, match="use code:python"):
         load_rewards(["code:rust"], TAGS)
+
+
+def test_a_scorer_is_a_reward_under_its_name(tmp_path):
+    """The mean of its steps, as the scorer itself gives them; a run in which there is none is refused at once."""
+    from watched import make_scorer
+
+    from tools_shared.scorers.text import TextResponse, open_text_scorer
+
+    folder = make_scorer(tmp_path / "scorer", "demo")
+    (reward,) = load_rewards([f"scorer:{folder}:0.25"], TAGS)
+    questions = ["What is 3 + 4?", "A train has 5 cars with 12 seats. How many seats?"] * 2
+    replies = ["3+4=7. So it is 7.", "5*12=60 seats. The answer is 60.", "Seven.", "There are 50. No, 60 seats."]
+    alone = open_text_scorer(f"scorer:{folder}").score(
+        [TextResponse(q, r) for q, r in zip(questions, replies, strict=True)]
+    )
+    found = reward(questions, replies, question=questions)
+    assert found == pytest.approx([scored.score.mean for scored in alone], abs=1e-6)
+    assert len(set(found)) == 4
+    assert reward.weight == 0.25
+    assert pickle.loads(pickle.dumps(reward)).name == reward.name
+    assert reward([""], [""], question=[""]) == [None]
+    with pytest.raises(ToolError, match="no scorer here"):
+        load_rewards([f"scorer:{tmp_path}"], TAGS)

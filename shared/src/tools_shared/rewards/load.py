@@ -109,7 +109,7 @@ def _load(spec: str, profile: Profile, length_limit: int) -> list[Reward]:
         name, _, weight = rest.partition(":")
         return [FileReward.load(Path(file + ".py"), name, _weight(spec, weight))]
     kind, colon, rest = spec.partition(":")
-    if colon and kind in ("judge", "model", "code"):
+    if colon and kind in ("judge", "model", "scorer", "code"):
         return [_opinion(spec, kind, rest, profile)]
     name, _, weight = spec.partition(":")
     if name == AGREES:
@@ -120,14 +120,15 @@ def _load(spec: str, profile: Profile, length_limit: int) -> list[Reward]:
     if name not in PRESETS and name not in SCORES:
         known = ", ".join([*SCORES, *PRESETS, AGREES])
         raise ToolError(
-            f"--reward {spec}: '{name}' is unknown; use one of {known}, judge:RUBRIC.yaml, model:PATH, code:python, or "
-            "file.py:function"
+            f"--reward {spec}: '{name}' is unknown; use one of {known}, judge:RUBRIC.yaml, model:PATH, scorer:RUN, "
+            "code:python, or file.py:function"
         )
     return [NamedReward(part, _weight(spec, weight), profile, SCORES[part], length_limit) for part in parts]
 
 
 def _opinion(spec: str, kind: str, rest: str, profile: Profile) -> Reward:
-    """The rewards that ask another program: `judge:RUBRIC.yaml`, `model:PATH` and `code:python`, with a weight."""
+    """The rewards that ask another program: `judge:RUBRIC.yaml`, `model:PATH`, `scorer:RUN` and `code:python`, with a
+    weight."""
     what, colon, last = rest.rpartition(":")
     is_weight = bool(colon) and (kind == "code" or _is_number(last))
     source, weight = (what, _weight(spec, last)) if is_weight else (rest, 1.0)
@@ -139,6 +140,10 @@ def _opinion(spec: str, kind: str, rest: str, profile: Profile) -> Reward:
         from tools_shared.rewards.modelled import ModelReward
 
         return ModelReward(f"model:{source}", weight, source)
+    if kind == "scorer":
+        from tools_shared.rewards.scored import ScorerReward
+
+        return ScorerReward.load(source, weight)
     if source != "python":
         raise ToolError(f"--reward {spec}: programs in '{source}' cannot be run; use code:python")
     from tools_shared.rewards.programs import CodeReward

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 WEIGHTS, FACTS = "scorer.safetensors", "scorer.json"
+NAMED = "scorer:"
 LAST = "last"
 """Subfolder of a checkpoint with the weights of the last epoch; those of the best stand in the checkpoint itself."""
 Features = Literal["last", "layer_mean", "concat"]
@@ -195,8 +196,9 @@ def save_scorer(folder: Path, facts: ScorerFacts, module: torch.nn.Module) -> No
 
 
 def find_scorer(spec: str | Path) -> Path:
-    """The checkpoint folder that a run directory of `tools-scorer train`, or a checkpoint folder, names."""
-    path = Path(spec)
+    """The checkpoint folder that a run directory of `tools-scorer train`, or a checkpoint folder, names; either may be
+    written `scorer:PATH`, as among rewards."""
+    path = Path(str(spec).removeprefix(NAMED))
     if (path / FACTS).exists():
         return path
     if (path / MANIFEST).exists():
