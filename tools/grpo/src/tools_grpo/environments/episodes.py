@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tools_grpo.environments.calls import Frame, Wanted, calls_in
@@ -73,7 +74,9 @@ class _Open:
     def ids(self) -> tuple[int, ...]:
         return (*self.prompt.token_ids, *self.tokens)
 
+    @cached_property
     def closed(self) -> Episode:
+        """The same object each time: rewards know the completions that they were given ahead by their identity."""
         text = self.turns[-1].text if self.turns else ""
         return Episode(
             text,
@@ -135,7 +138,7 @@ class Episodes:
             self._score([one for one in under_way if one.done])
             if on_done is not None:
                 self._tell(every, told_of, on_done)
-        return [[one.closed() for one in every if one.index == i] for i in range(len(prompts))]
+        return [[one.closed for one in every if one.index == i] for i in range(len(prompts))]
 
     def _tell(
         self, every: Sequence[_Open], told_of: set[int], on_done: Callable[[int, list[Completion]], None]
@@ -146,7 +149,7 @@ class Episodes:
         for index, group in groups.items():
             if index not in told_of and all(one.done for one in group):
                 told_of.add(index)
-                on_done(index, [one.closed() for one in group])
+                on_done(index, [one.closed for one in group])
 
     def _opened(self, index: int, prompt: Prompt, key: str) -> _Open:
         if self.world.factory is None:
