@@ -13,6 +13,8 @@ from tools_shared.training.trainable import LoraOptions, load_trainable
 class TorchBackend:
     """See `tools_shared.training.backends.Backend`; rows go through the model one by one."""
 
+    source = "this machine"
+
     def __init__(self, spec: str = "demo", seed: int = 0) -> None:
         torch.manual_seed(seed)
         self.loaded = load_trainable(resolve(spec), LoraOptions(dtype="fp32", device="cpu"))
