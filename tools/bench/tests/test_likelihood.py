@@ -20,6 +20,7 @@ from tools_shared.models import load, resolve
 FORESTS = [
     ("Which tree keeps its leaves in winter?", ("the holly, which is an evergreen", "oak", "an old beech"), 0),
     ("What eats bark?", ("deer", "salt"), 1),
+    ("How many legs has a deer?", ("2", "4", "6"), 1),
     ("A hectare has how many square metres?", ("100", "1000", "10000", "100000"), 2),
 ]
 ROWS = [{"id": f"f{i}", "question": q, "choices": options, "answer": a} for i, (q, options, a) in enumerate(FORESTS)]
@@ -148,6 +149,7 @@ def test_a_served_model_and_the_same_model_here_agree(engine, serve, tmp_path, b
     found = results["evaluations"]["multiple_choice"]
     assert ("positions" in found) == (by == "letters")
     assert ("choice_accuracy_raw" in found) == (by == "texts")
+    assert by == "letters" or found["intervals"]["choice_accuracy_raw"]["n"] == len(ITEMS)
 
 
 def test_a_server_that_does_not_echo_ends_the_run_with_the_remedy(serve, tmp_path):

@@ -73,11 +73,11 @@ def _share_right(given: Sequence[str], item: Item) -> float:
 
 
 def _raw_choice(reply: MeasuredReply) -> float | None:
-    """Without length normalisation; the same where all options have one length, and then not reported."""
-    response = reply.response
-    if not response.scores or len(set(response.lengths or ())) == 1:
+    """Without length normalisation; None where no texts were scored, as letters have one length."""
+    scores = reply.response.scores
+    if not scores or reply.response.scored_by != "texts":
         return None
-    return _share_right(preferred(response.scores), reply.item)
+    return _share_right(preferred(scores), reply.item)
 
 
 def _followed(reply: MeasuredReply, test: Callable[[str, Mapping[str, Any]], bool]) -> float:

@@ -36,7 +36,7 @@ def position_bias(graded: Sequence[Graded]) -> dict[str, Any] | None:
 
 def _by_text(g: Graded) -> bool:
     """Scored by the texts of the options, which were not shown: there are no places then."""
-    return bool(g.response.scores) and any(length != 1 for length in g.response.lengths or ())
+    return g.response.scored_by == "texts"
 
 
 def _p_value(graded: Sequence[Graded]) -> float:

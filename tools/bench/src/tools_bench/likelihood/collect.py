@@ -51,4 +51,6 @@ def read_by_server(
 def _response(one: Reading, scores: list[float], **told: float) -> Response:
     best = preferred([score / n for score, n in zip(scores, one.lengths, strict=True)])
     rounded = tuple(round(score, 5) for score in scores)
-    return Response(one.item.task, one.item.id, 0, text=best[0], scores=rounded, lengths=one.lengths, **told)
+    return Response(
+        one.item.task, one.item.id, 0, text=best[0], scores=rounded, lengths=one.lengths, scored_by=one.by, **told
+    )

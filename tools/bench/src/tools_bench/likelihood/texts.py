@@ -22,6 +22,7 @@ class Reading:
     item: Item
     context: str
     continuations: tuple[str, ...]
+    by: ChoiceBy
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -32,4 +33,4 @@ class Reading:
 def reading(item: Item, by: ChoiceBy) -> Reading:
     question = listed(item.question, item.options) if by == "letters" else item.question
     said = LETTERS[: len(item.options)] if by == "letters" else item.options
-    return Reading(item, f"Question: {question}\nAnswer:", tuple(f" {text}" for text in said))
+    return Reading(item, f"Question: {question}\nAnswer:", tuple(f" {text}" for text in said), by)

@@ -26,7 +26,7 @@ class Response:
     """One sample for one item: the text, or why there is none (`error` is the kind, `message` the words).
 
     For multiple choice by log-probability: `scores` are those of the options in the order shown (natural logarithm),
-    `lengths` how many bytes each was scored over.
+    `lengths` how many bytes each was scored over, `scored_by` what was scored (`letters` or `texts`).
     """
 
     task: str
@@ -46,6 +46,7 @@ class Response:
     cached: bool = False
     scores: Sequence[float] | None = None
     lengths: Sequence[int] | None = None
+    scored_by: str | None = None
 
     @property
     def key(self) -> DrawKey:
