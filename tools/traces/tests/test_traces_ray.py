@@ -91,3 +91,50 @@ def test_what_is_wrong_is_told_in_a_line(tmp_path, plain):
     assert done.returncode == 1
     assert "exceeds the model's" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+LIKES = """
+def level(prompts, completions, weight, **columns):
+    return [float(len(text) % 5 + number > 4) for text, number in zip(completions, weight)]
+"""
+
+
+def test_a_reward_accepts_in_the_workers_what_it_accepts_in_one_process(tmp_path, plain, monkeypatch):
+    """The reward's file is named from here and the row's columns reach it there."""
+    rows = [{"question": f"Add {n} and {n + 2}.", "weight": n % 4} for n in range(24)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "mine.py").write_text(LIKES)
+    monkeypatch.chdir(tmp_path)
+    options = {"data": "rows.jsonl", "max_attempts": 3, "accept": "mine.py:level>=1", "max_new_tokens": 24}
+
+    drawn(tmp_path / "alone", plain, **options)
+    drawn(tmp_path / "run", plain, **options, **RAY)
+
+    assert result(tmp_path / "run") == result(tmp_path / "alone")
+    verdicts = {json.loads(line)["verdict"] for line in (tmp_path / "run" / FILE).read_text().splitlines()}
+    assert verdicts == {"accepted", "declined"}
+
+
+def test_a_judge_in_the_workers_costs_what_its_server_counted(serve, tmp_path, plain, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    rows = [{"prompt": f"Name {n} trees."} for n in range(12)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def answer(path, body, number):
+        message = {"message": {"content": json.dumps({"score": number % 7})}, "finish_reason": "stop"}
+        return 200, {"choices": [message], "usage": {"prompt_tokens": 30 + number, "completion_tokens": 4}}, {}
+
+    server = serve(answer)
+    judge = {"endpoint": server.url, "model": "j", "cache": False, "price_in": 10, "budget": 1}
+    (tmp_path / "r.yaml").write_text(json.dumps({"score": [0, 6], "judge": judge}))
+    monkeypatch.chdir(tmp_path)
+
+    drawn(
+        tmp_path / "run", plain, data="rows.jsonl", max_attempts=2, max_new_tokens=8, accept="judge:r.yaml>=0.5", **RAY
+    )
+
+    spent = json.loads((tmp_path / "run" / "judge-r.json").read_text())
+    assert spent["n_asked"] == len(server) >= 12
+    assert spent["tokens_in"] == sum(30 + n for n in range(1, len(server) + 1)) or spent["tokens_in"] == sum(
+        30 + n for n in range(len(server))
+    )

@@ -89,6 +89,8 @@ class Judge:
     spent: Spent = field(default_factory=Spent)
     before: Spent = field(default_factory=Spent)
     last_failure: str = ""
+    sharers: int = 1
+    """Workers in other processes, each with its part of the budget."""
     n_unanswered: int = 0
     """Of those that failed, the requests that got no reply at all."""
 
@@ -199,7 +201,7 @@ class Judge:
         options = self.rubric.judge
         with self._lock:
             used = self.spent.tokens_in + self.spent.tokens_out + self._reserved_tokens
-            n = processes.count()  # each has its part
+            n = processes.count() * self.sharers  # each has its part
             if options.budget is not None and self.spent.money + self._reserved + money > options.budget / n:
                 raise self._over(f"budget of {options.budget:g}", f"{self.spent.money:.4g}", "budget")
             if options.budget_tokens is not None and used + tokens > options.budget_tokens / n:

@@ -214,6 +214,20 @@ class JudgeReward(Reward):
         self.memory.reported = replace(self.judge.spent)
         return found
 
+    def share(self, n: int, spent: Mapping[str, float]) -> None:
+        part = Spent(**{name: value / n for name, value in spent.items()})  # type: ignore[arg-type]  # parts of counts
+        for told in (self.judge.spent, self.judge.before, self.memory.reported):
+            told.add(part)
+        self.judge.sharers = n
+
+    def add_spent(self, spent: Mapping[str, float]) -> None:
+        counts = {name: round(value) for name, value in spent.items() if name != "money"}
+        self.judge.spent.add(Spent(**counts, money=spent["money"]))
+        self._keep()
+
+    def total(self) -> dict[str, float]:
+        return dict(vars(self.judge.spent))
+
     def signs(self) -> dict[str, float]:
         """Rank correlations of the latest scores with what a policy might please the judge by. A strong one is said
         once."""

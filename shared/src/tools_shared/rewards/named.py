@@ -55,6 +55,16 @@ class Reward:
         """What it has cost since this was asked the last time; empty for what costs nothing."""
         return {}
 
+    def share(self, n: int, spent: Mapping[str, float]) -> None:
+        """Be one of `n` workers, of which a budget is divided; `spent` is what all have cost before."""
+
+    def add_spent(self, spent: Mapping[str, float]) -> None:
+        """Count what it has cost in a worker (see `spent` and `share`)."""
+
+    def total(self) -> dict[str, float]:
+        """What it has cost in all."""
+        return {}
+
     def signs(self) -> dict[str, float]:
         """What its latest scores go with, beside what they should."""
         return {}

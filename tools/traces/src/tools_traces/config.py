@@ -189,8 +189,6 @@ class TracesConfig(OutputConfig, PaidConfig, RayConfig, PruneConfig):
         parse_delimiter(self.hidden_delimiter)
         if self.record_hidden:
             self._check_recording()
-        if self.accept is not None and self.engine == "ray":
-            raise ToolError("--accept: workers of --engine ray grade by the answer alone; take another engine")
 
     def _check_paid(self) -> None:
         if self.engine != "http" and (self.price_in, self.price_out, self.budget) != (None, None, None):

@@ -179,7 +179,7 @@ def _by_workers(
     profile: Profile,
     questions: Questions,
     journal: AttemptJournal,
-    _: Reward | None,
+    accepted: Reward | None,
 ) -> _Drawing:
     """Sample with Ray's workers; the weights are loaded there, but what does not fit is found here."""
     from tools_shared.models.load import context_length, load_config, load_tokenizer
@@ -188,7 +188,7 @@ def _by_workers(
     check_ray()
     length = config.max_model_len or context_length(load_config(ref))
     _rendered(load_tokenizer(ref), length, profile, questions, config.max_new_tokens)
-    fleet = Fleet(questions.problems, config, profile, journal)
+    fleet = Fleet(questions.problems, config, profile, journal, accepted)
     return _Drawing(fleet, fleet.run)
 
 

@@ -19,7 +19,8 @@ from tools_shared.models import resolve
 from tools_shared.processes.ray_map import map_parts
 from tools_shared.prompts import Profile, render_question
 from tools_shared.records import Problem
-from tools_traces.attempts.grading import grader
+from tools_shared.rewards import Reward
+from tools_traces.attempts.grading import accepter, grader, load_accepted
 from tools_traces.attempts.journal import Attempt, AttemptJournal, Attempts
 from tools_traces.attempts.schedule import Schedule, n_wanted, sampling_params
 from tools_traces.config import TracesConfig
@@ -35,9 +36,14 @@ class Fleet:
     """As `Schedule`, with workers for its engine."""
 
     def __init__(
-        self, problems: Sequence[Problem], config: TracesConfig, profile: Profile, journal: AttemptJournal
+        self,
+        problems: Sequence[Problem],
+        config: TracesConfig,
+        profile: Profile,
+        journal: AttemptJournal,
+        accepted: Reward | None = None,
     ) -> None:
-        self.config, self.profile, self.journal = config, profile, journal
+        self.config, self.profile, self.journal, self.accepted = config, profile, journal, accepted
         self._left = [problem for problem in problems if not self._is_finished(problem.id)]
         self.n_finished = len(problems) - len(self._left)
 
@@ -52,11 +58,13 @@ class Fleet:
 
     def run(self, on_attempt: Callable[[Attempt], None]) -> None:
         """Sample until every question has what it needs; `on_attempt` is told of each graded attempt."""
-        options = worker_options(self.config, self.profile)
+        options = worker_options(self.config, self.profile, self.accepted)
         for _, columns in map_parts(AttemptSampler, options, self._parts(), self.config):
             attempts = [Attempt.from_json(json.loads(line)) for line in columns["attempt"]]
             for attempt in attempts:
                 self.journal.add(attempt)
+            if self.accepted is not None and columns["spent"][0]:
+                self.accepted.add_spent(json.loads(columns["spent"][0]))
             self.n_finished += len({attempt.id for attempt in attempts})
             for attempt in attempts:
                 on_attempt(attempt)
@@ -69,35 +77,60 @@ class Fleet:
     def _part(self, problems: Sequence[Problem]) -> dict[str, list[str]]:
         return {
             "problem": [_as_text([p.id, p.question, p.answer]) for p in problems],
+            "row": [json.dumps(dict(p.row), ensure_ascii=False, default=str) for p in problems],
             "known": [_as_text([asdict(a) for a in self._known(p.id)]) for p in problems],
         }
 
 
-def worker_options(config: TracesConfig, profile: Profile) -> dict[str, Any]:
+def worker_options(config: TracesConfig, profile: Profile, accepted: Reward | None = None) -> dict[str, Any]:
     """What a worker is made from: plain values, and folders by their whole path, since it starts elsewhere."""
     model = str(Path(config.model).resolve()) if Path(config.model).exists() else config.model
     here = {"engine": config.ray_engine, "model": model, "profile": None, "output_dir": None}
-    return {"options": {f.name: getattr(config, f.name) for f in fields(config)} | here, "profile": profile.to_json()}
+    if config.acceptance is not None:
+        here["accept"] = f"{absolute(config.acceptance[0])}>={config.acceptance[1]!r}"
+    told = {f.name: getattr(config, f.name) for f in fields(config)} | here
+    return {"options": told, "profile": profile.to_json(), "spent": accepted.total() if accepted else {}}
+
+
+def absolute(reward: str) -> str:
+    """A reward by the whole path of its file, which workers that start in another folder find."""
+    kind, colon, rest = reward.partition(":")
+    if colon and kind in ("judge", "model"):
+        path, colon, weight = rest.rpartition(":")
+        path, more = (path, f"{colon}{weight}") if path and not Path(rest).exists() else (rest, "")
+        return f"{kind}:{Path(path).resolve()}{more}" if Path(path).exists() else reward
+    file, colon, function = reward.partition(".py:")
+    return f"{Path(file + '.py').resolve()}:{function}" if colon else reward
 
 
 class AttemptSampler:
     """One worker: the model, loaded once, and a schedule for each part."""
 
-    def __init__(self, options: Mapping[str, Any], profile: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], profile: Mapping[str, Any], spent: Mapping[str, float]) -> None:
         self.config = TracesConfig(**options)
         self.profile = Profile.from_json(profile)
         self.engine = open_engine(resolve(self.config.model), self.config)
+        self.accepted = load_accepted(self.config, self.profile)
+        if self.accepted is not None and spent:
+            self.accepted.share(self.config.ray_workers or 1, spent)
 
     def __call__(self, columns: dict[str, np.ndarray]) -> dict[str, list[str]]:
-        problems = [Problem(*json.loads(text)) for text in columns["problem"]]
+        problems = [
+            Problem(*json.loads(text), row=json.loads(row))
+            for text, row in zip(columns["problem"], columns["row"], strict=True)
+        ]
         known = [Attempt.from_json(data) for text in columns["known"] for data in json.loads(text)]
         found = Attempts({(a.id, a.sample): a for a in known})
         pairs = [(p, render_question(self.engine.tokenizer, self.profile, p.question)) for p in problems]
         grade = grader(self.profile, self.config.token_ids)
+        if self.accepted is not None and self.config.acceptance is not None:
+            grade = accepter(self.accepted, self.config.acceptance[1], self.profile, self.config.token_ids)
         fresh: list[Attempt] = []
         schedule = Schedule(pairs, self.config.goal, self.config.max_attempts, found, grade)
         schedule.run(self.engine, sampling_params(self.config), self.config.batch_size, fresh.append)
-        return {"attempt": [_as_text(asdict(attempt)) for attempt in fresh]}
+        spent = self.accepted.spent() if self.accepted is not None else {}
+        told = [_as_text(spent) if spent else "", *[""] * (len(fresh) - 1)]
+        return {"attempt": [_as_text(asdict(attempt)) for attempt in fresh], "spent": told}
 
 
 def _as_text(value: Any) -> str:
