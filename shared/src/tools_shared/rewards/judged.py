@@ -77,6 +77,10 @@ class JudgeReward(Reward):
     def __reduce__(self) -> tuple[Any, ...]:
         return JudgeReward.load, (self.path, self.weight, self.profile)
 
+    @property
+    def has_budget(self) -> bool:
+        return self.rubric.judge.budget is not None or self.rubric.judge.budget_tokens is not None
+
     def check_row(self, columns: Mapping[str, Any]) -> None:
         for name in self.rubric.columns:
             if columns.get(name) is None:

@@ -37,6 +37,11 @@ class Reward:
         """Whether each row has to have a gold answer."""
         return False
 
+    @property
+    def has_budget(self) -> bool:
+        """Whether what it may cost is limited."""
+        return False
+
     def check_row(self, columns: Mapping[str, Any]) -> None:
         """Raise UnusableError, naming the column, for a row without what this reward wants."""
 

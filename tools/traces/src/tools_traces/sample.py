@@ -186,6 +186,8 @@ def _by_workers(
     from tools_traces.attempts.workers import Fleet
 
     check_ray()
+    if accepted is not None and accepted.has_budget and config.ray_workers is None:
+        raise ToolError("--accept: the judge's budget is divided among the workers; say how many, with --ray-workers N")
     length = config.max_model_len or context_length(load_config(ref))
     _rendered(load_tokenizer(ref), length, profile, questions, config.max_new_tokens)
     fleet = Fleet(questions.problems, config, profile, journal, accepted)
