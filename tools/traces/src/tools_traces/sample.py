@@ -19,6 +19,7 @@ from tools_shared.engines import Engine, check_fits, open_engine, open_watched
 from tools_shared.engines.http.chat import HttpEngine
 from tools_shared.engines.http.reply_cache import cache_beside
 from tools_shared.engines.vllm.engine import open_vllm
+from tools_shared.errors import ToolError
 from tools_shared.models import ModelRef, choose_profile, resolve
 from tools_shared.models.load import sampled_in
 from tools_shared.processes.ray_map import check_ray
