@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tools_grpo.environments.calls import Frame, Wanted, calls_in
 from tools_grpo.environments.load import World, told
 from tools_grpo.environments.running import Call, LateError, Runner
-from tools_shared.engines import Completion, SamplingParams
+from tools_shared.engines import Completion, Draw, SamplingParams
 from tools_shared.errors import ToolError
 from tools_shared.prompts import Profile, Prompt, render_prompt
 from tools_shared.prompts.ends import end_of_turn_id, text_of
@@ -112,7 +112,12 @@ class Episodes:
         self.max_turns, self.runner = max_turns, runner
         self.tokenizer: PreTrainedTokenizerBase = engine.tokenizer
         self.context_length = engine.context_length
+        self.sampled_in = engine.sampled_in
         self.frame = Frame.of(engine.tokenizer, profile, end_of_turn_id(engine.tokenizer))
+
+    def count(self, draw: Draw, completion: Completion, is_first: bool = True) -> None:
+        """See `Engine.count`; the turns of `generate` are counted by the engine beneath."""
+        self.engine.count(draw, completion, is_first)
 
     def stream(self, *_: Any) -> None:
         raise ToolError("episodes are sampled step by step; take generate")
