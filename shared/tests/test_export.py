@@ -7,13 +7,14 @@ import shutil
 import jinja2
 import pytest
 import torch
-from exports import METRICS, PROFILE, base_model, finished_run
+from exports import METRICS, PROFILE, base_model, finished_run, sentence_pieces
 from safetensors.torch import load_file
 from trained import logits
-from zoo import ZOO, save_model
+from zoo import ZOO, save_model, tokenizer_of
 
 from tools_shared.cli import Invocation
 from tools_shared.errors import ToolError
+from tools_shared.export.gguf_vocabulary import vocabulary
 from tools_shared.export.options import ExportConfig
 from tools_shared.export.run import export
 from tools_shared.models import load, resolve
@@ -239,3 +240,30 @@ def test_options_that_do_nothing_are_refused():
         ExportConfig(run="x", to="gguf", push="a/b")
     with pytest.raises(ToolError, match="--gguf-format is about"):
         ExportConfig(run="x", to="merged", gguf_format="f16")
+
+
+@pytest.mark.parametrize("space_first", [False, True])
+def test_sentence_pieces_are_written_with_scores_in_the_order_of_their_merges(space_first):
+    tokenizer = sentence_pieces(space_first)
+    found = vocabulary(tokenizer, len(tokenizer) + 3)
+    assert (found.kind, found.space_first, found.merges) == ("llama", space_first, [])
+    assert found.tokens[-3:] == [f"[PAD{len(tokenizer) + i}]" for i in range(3)]
+    kinds = dict(zip(found.tokens, found.types, strict=True))
+    told = {name: kinds[name] for name in ("<unk>", "<bos>", "<0x0A>", "<end_of_turn>", "the", found.tokens[-1])}
+    assert told == {"<unk>": 2, "<bos>": 3, "<0x0A>": 6, "<end_of_turn>": 3, "the": 1, found.tokens[-1]: 5}
+    merges = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["merges"]
+    scores = dict(zip(found.tokens, found.scores, strict=True))
+    made = ["".join(pair) for pair in merges]
+    assert [scores[name] for name in made] == sorted((scores[name] for name in made), reverse=True)
+
+
+def test_a_tokenizer_that_splits_by_unknown_rules_is_refused():
+    from tokenizers import Regex, pre_tokenizers
+
+    tokenizer = tokenizer_of(ZOO["qwen2"])
+    assert vocabulary(tokenizer, len(tokenizer)).split == "gpt-2"
+    pairs = pre_tokenizers.Split(Regex("[0-9]{2}"), "isolated")
+    own = tokenizer.backend_tokenizer.pre_tokenizer
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pairs, own])
+    with pytest.raises(ToolError, match=r"splits text by rules that llama\.cpp has no name for here"):
+        vocabulary(tokenizer, len(tokenizer))

@@ -4,7 +4,7 @@ import json
 
 import torch
 from transformers import AutoModelForCausalLM
-from zoo import save_model
+from zoo import ZOO, save_model
 
 from tools_shared.cli import Invocation
 from tools_shared.models import resolve
@@ -65,3 +65,31 @@ def finished_run(base, folder, profile=PROFILE):
         save(loaded, run.model_dir, run.final / "model", profile, full_weights=False)
         run.finish(METRICS, profile=profile.name)
     return folder
+
+
+def sentence_pieces(space_first=False):
+    """A tokenizer of SentencePiece's kind (Gemma's, or Llama 2's with a space in front), trained on a few lines."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    lines = [
+        "the sum of 12 and 30 is 42",
+        "then the other number is 7 times 6",
+        "there are 3 apples in each of 4 boxes",
+    ] * 3
+    inner = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    replace = normalizers.Replace(" ", "\u2581")
+    inner.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), replace]) if space_first else replace
+    inner.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    inner.train_from_iterator(lines, trainers.BpeTrainer(vocab_size=400, special_tokens=special, show_progress=False))
+    told = json.loads(inner.to_str())
+    told["added_tokens"] = told["added_tokens"][:4]  # bytes are pieces, and no tokens of their own
+    inner = Tokenizer.from_str(json.dumps(told))
+    inner.add_special_tokens(
+        [AddedToken(name, special=True, normalized=False) for name in ("<start_of_turn>", "<end_of_turn>")]
+    )
+    names = {"eos_token": "<eos>", "bos_token": "<bos>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, **names)
+    tokenizer.chat_template = ZOO["gemma3"].template
+    return tokenizer
