@@ -67,7 +67,7 @@ def run(tool, *words):
 
 def texts(folder):
     lines = (folder / "responses.jsonl").read_text().splitlines()
-    return {(r["task"], r["id"], r["draw"]): r["text"] for r in map(json.loads, lines)}
+    return {(r["task"], r["id"], r["sample"]): r["text"] for r in map(json.loads, lines)}
 
 
 SMALL = ("--suite", "quick", "--limit", 3, "--max-new-tokens", 48)
