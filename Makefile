@@ -225,9 +225,9 @@ how2: $(H)/compare.txt ## Procedures: deduplicated, formatted for open-instruct,
 $(H)/train.jsonl: $(HOW2_CONFIGS)/dedup.yaml $(H)/.settings $(wildcard $(HOW2_TRAIN)) $(wildcard $(HOW2_TEST)) $(READY)
 	$(call tool,dedup) run --config $< --data '$(HOW2_TRAIN)' --test-data 'test=$(HOW2_TEST)' --output-path $@
 
-# Nothing is left to find here: these two change the form of the rows alone.
+# By the same settings nothing is left to find here: these two change the form of the rows alone.
 $(H)/open-instruct/sft.jsonl $(H)/open-instruct/rlvr.jsonl: $(H)/open-instruct/%.jsonl: $(H)/train.jsonl
-	$(call tool,dedup) run --method exact --data $< --test-data 'test=$(HOW2_TEST)' --output-format $(if $(filter sft,$*),messages,$*) --output-path $@
+	$(call tool,dedup) run --config $(HOW2_CONFIGS)/dedup.yaml --data $< --test-data 'test=$(HOW2_TEST)' --output-format $(if $(filter sft,$*),messages,$*) --output-path $@
 
 $(H)/sft/run.json: $(HOW2_CONFIGS)/sft.yaml $(H)/open-instruct/sft.jsonl
 	$(call tool,sft) --config $< --base-model $(BASE_MODEL) --data $(H)/open-instruct/sft.jsonl --output-dir $(@D) $(OVER)
