@@ -2,7 +2,8 @@
 
     python scripts/judge_loop.py artifacts/judge_loop
 
-The judge is a server in this script that takes a reply for right where its last number is even. The property that stands for people's labels can be checked by a program: whether the final answer is right.
+The judge is a server in this script that takes a reply for right where its last number is even. The property that
+stands for people's labels can be checked by a program: whether the final answer is right.
 The policy is rewarded by the judge alone and is then checked by the program: a policy that learned to please the
 judge is accepted more often without being right more often.
 """
