@@ -54,7 +54,7 @@ def vocabulary(tokenizer: PreTrainedTokenizerBase, n_rows: int) -> Vocabulary:
 
     Raises ToolError for a tokenizer that llama.cpp does not have.
     """
-    inner = json.loads(tokenizer.backend_tokenizer.to_str())  # type: ignore[attr-defined]
+    inner = json.loads(tokenizer.backend_tokenizer.to_str())
     found = inner["model"]
     if found["type"] != "BPE":
         raise ToolError(f"tokenizers of kind {found['type']} are not written as GGUF here; use --to merged")

@@ -51,7 +51,7 @@ def _make(output_dir: Path, config: ExportConfig, invocation: Invocation) -> Man
     ref = resolve(config.run)
     profile = choose_profile(ref, None)
     with draft(output_dir, config, invocation, "export") as run:
-        run.add_input("model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run and ref.run.sha256)
+        run.add_input("model", ref.spec, weights_sha256(ref.weights), run_sha256=ref.run.sha256 if ref.run else None)
         try:
             made = _FORMS[config.to](run, ref, profile, config)
         except ToolError:
