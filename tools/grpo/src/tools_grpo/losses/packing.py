@@ -73,6 +73,12 @@ class Tree:
     outputs: torch.Tensor
 
 
+def shares(config: PreTrainedConfig) -> bool:
+    """Whether prompts can be shared for an architecture; how it attends is known when it is loaded (`why_not`)."""
+    text = config.get_text_config()
+    return text.model_type in CHECKED and has_slots(text)
+
+
 def why_not(config: PreTrainedConfig) -> str | None:
     """Why prompts cannot be shared exactly for a model of this configuration; None where they can."""
     text = config.get_text_config()
