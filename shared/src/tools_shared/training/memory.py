@@ -21,8 +21,8 @@ Sharded over n processes, weights, gradients and optimiser are a process's n-th 
 Measured on a CPU in float32 (Qwen3 of random weights, 7 and 9 million parameters, 2,048 tokens a pass; peak resident
 memory over that of the loaded libraries, freed memory given back at once): 0.91 to 1.11 of this. The allocator of
 Linux keeps some of what was freed: 1.37 of it there, and of activations on SmolLM2-135M (LoRA, 4 rows a step) about
-1.4. So on a CPU activations are counted KEPT times: the estimate is then 0.92 of what SFT
-of SmolLM2 takes. Not yet measured on a GPU.
+1.5. So on a CPU activations are counted KEPT times: the whole is then 0.92 of what SFT of SmolLM2 takes. Not yet
+measured on a GPU.
 """
 
 from __future__ import annotations
