@@ -89,12 +89,12 @@ def read_tests(data: Mapping[str, Any], key: str | None = None) -> CodeTests:
         raise UnusableError(f'"{name}" contains no test')
     imports = data.get("test_imports") or []
     source = "\n".join(item.source for item in items if isinstance(item, CheckTest))
-    setup = [
+    lines = [
         stand_in_for(source),
         *(imports if isinstance(imports, list) else [str(imports)]),
         str(data.get("test_setup_code") or ""),
     ]
-    return CodeTests(items, "\n".join(line for line in setup if line))
+    return CodeTests(items, "\n".join(line for line in lines if line))
 
 
 def _first(data: Mapping[str, Any], keys: Sequence[str]) -> tuple[str | None, Any]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 RAPL = Path("/sys/class/powercap")
 """https://docs.kernel.org/power/powercap/powercap.html: `energy_uj` counts microjoules up to `max_energy_range_uj`."""
@@ -53,8 +55,12 @@ def _packages(rapl: Path) -> tuple[dict[str, Callable[[], float]], dict[str, flo
             ranges[zone.name] = int((zone / "max_energy_range_uj").read_text(encoding="ascii")) / 1e6
         except (OSError, ValueError):
             continue
-        found[zone.name] = lambda file=file: int(file.read_text(encoding="ascii")) / 1e6
+        found[zone.name] = partial(_of_zone, file)
     return found, ranges
+
+
+def _of_zone(file: Path) -> float:
+    return int(file.read_text(encoding="ascii")) / 1e6
 
 
 def _gpus() -> dict[str, Callable[[], float]]:
@@ -78,8 +84,12 @@ def _gpus() -> dict[str, Callable[[], float]]:
             nvml.nvmlDeviceGetTotalEnergyConsumption(gpu)
         except nvml.NVMLError:
             continue
-        found[f"gpu {index}"] = lambda gpu=gpu: nvml.nvmlDeviceGetTotalEnergyConsumption(gpu) / 1e3
+        found[f"gpu {index}"] = partial(_joules, nvml, gpu)
     return found
+
+
+def _joules(nvml: Any, gpu: Any) -> float:
+    return float(nvml.nvmlDeviceGetTotalEnergyConsumption(gpu)) / 1e3
 
 
 def _visible(n: int) -> list[int | str]:

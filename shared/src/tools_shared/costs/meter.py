@@ -69,7 +69,8 @@ class Meter:
         self._unwritten: dict[Key, Tokens] = {}
         self._began = self._since = time.monotonic()
         self._kind: str | None = None
-        self._count, self._used = 0, {}
+        self._count = 0
+        self._used: dict[str, float] = {}
         self._energy = energy.open_meters()
         self._file: LineWriter | None = None
         if folder is not None:

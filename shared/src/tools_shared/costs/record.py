@@ -101,8 +101,8 @@ def _book(row: Mapping[str, Any], what: str, money: dict[str, float], unknown: l
 
 def _energy(sessions: Sequence[Session]) -> float | None:
     """Watt hours; None where a session has none, as a sum over part of them would be too low."""
-    told = [session.watt_hours for session in sessions]
-    return round(sum(told), 6) if told and None not in told else None
+    told = [session.watt_hours for session in sessions if session.watt_hours is not None]
+    return round(sum(told), 6) if told and len(told) == len(sessions) else None
 
 
 def add_costs(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def add_costs(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
                 sums[name] += row[name]
         for currency, amount in record["money"].items():
             money[currency] = money.get(currency, 0.0) + amount
-    energy = [record.get("energy_wh") for record in records]
+    energy = [told for record in records if (told := record.get("energy_wh")) is not None]
     return {
         "seconds": round(sum(record["seconds"] for record in records), 3),
         "sessions": sum(record["sessions"] for record in records),
@@ -132,7 +132,7 @@ def add_costs(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "tokens": list(tokens.values()),
         "money": {currency: round(amount, 6) for currency, amount in money.items()},
         "money_unknown": list(dict.fromkeys(what for record in records for what in record["money_unknown"])),
-    } | ({"energy_wh": round(sum(energy), 6)} if energy and None not in energy else {})
+    } | ({"energy_wh": round(sum(energy), 6)} if energy and len(energy) == len(records) else {})
 
 
 def cost_words(cost: Mapping[str, Any]) -> str:

@@ -191,5 +191,5 @@ def load_profile(name_or_file: str) -> Profile:
     if not path.is_file():
         raise ToolError(f"prompt profile '{name_or_file}' is unknown: use {', '.join(PROFILES)}, or a YAML file")
     found = yaml_text.load(path)
-    noted = found.get("profile") if path.name == NOTES and isinstance(found, Mapping) else found
+    noted: Any = found.get("profile") if path.name == NOTES and isinstance(found, Mapping) else found
     return Profile.from_json(noted, where=str(path))

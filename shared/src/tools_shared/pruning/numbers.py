@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 REQUEST = "tools_prune"
 """Key of a vLLM request's `extra_args`: its number in the records."""
@@ -25,7 +26,7 @@ class Numbers:
     def __init__(self, path: Path, make: bool = False) -> None:
         import numpy as np
 
-        self._ring = np.memmap(path, dtype=np.dtype(FIELDS), mode="w+" if make else "r+", shape=(CAPACITY + 1,))
+        self._ring: Any = np.memmap(path, dtype=np.dtype(FIELDS), mode="w+" if make else "r+", shape=(CAPACITY + 1,))
         self._n_read = 0
 
     def write(self, requests: Sequence[int], tokens: Sequence[int], scores: object, confidences: object) -> None:
@@ -34,7 +35,7 @@ class Numbers:
         import numpy as np
 
         n_written = int(self._ring[0]["request"])
-        at = 1 + (n_written + np.arange(len(requests))) % CAPACITY
+        at: Any = 1 + (n_written + np.arange(len(requests))) % CAPACITY
         for name, values in zip(self._ring.dtype.names, (requests, tokens, scores, confidences), strict=True):
             self._ring[name][at] = values
         self._ring["request"][0] = n_written + len(requests)
@@ -44,6 +45,6 @@ class Numbers:
         import numpy as np
 
         n_written = int(self._ring[0]["request"])
-        at = 1 + np.arange(self._n_read, n_written) % CAPACITY
+        at: Any = 1 + np.arange(self._n_read, n_written) % CAPACITY
         self._n_read = n_written
         yield from self._ring[at].tolist()

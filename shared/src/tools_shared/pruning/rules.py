@@ -18,6 +18,7 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tools_shared.errors import ToolError
 
@@ -69,7 +70,7 @@ class Rules:
 
 def parse_rules(texts: Sequence[str]) -> Rules:
     """The rules of `--prune`; raises ToolError with the words that cannot be read, and what can."""
-    found: dict = {}
+    found: dict[str, Any] = {}
     words: dict[str, str] = {}
     for text in texts:
         kind, colon, said = text.partition(":")
@@ -88,14 +89,14 @@ def parse_rules(texts: Sequence[str]) -> Rules:
     return Rules(**found, words=words)
 
 
-def _step(text: str, said: str) -> dict:
+def _step(text: str, said: str) -> dict[str, Any]:
     scorer, below, threshold = said.rpartition("<")
     if not below or not scorer.strip():
         raise ToolError(f"--prune {text}: write step:SCORER<P, such as step:artifacts/scorer<0.4")
     return {"scorer": scorer.strip(), "step": _number(text, "P", threshold, 0, 1)}
 
 
-def _budget(text: str, said: str) -> dict:
+def _budget(text: str, said: str) -> dict[str, Any]:
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", said)
     unit = _UNITS.get(match[2].upper()) if match else None
     if match is None or unit is None:
@@ -108,7 +109,7 @@ def _budget(text: str, said: str) -> dict:
     return {"budget": n_bytes}
 
 
-def _confidence(text: str, said: str) -> dict:
+def _confidence(text: str, said: str) -> dict[str, Any]:
     window, below, threshold = said.partition("<")
     if not below or not re.fullmatch(r"[1-9][0-9]{0,6}", window.strip()):
         raise ToolError(
@@ -120,7 +121,7 @@ def _confidence(text: str, said: str) -> dict:
     return {"window": int(window), "confidence": _number(text, "C", threshold, 0, math.inf)}
 
 
-def _agree(text: str, said: str) -> dict:
+def _agree(text: str, said: str) -> dict[str, Any]:
     return {"agree": _number(text, "P", said, 0.5, 1)}
 
 

@@ -98,12 +98,12 @@ class Watcher:
             return draw
         if not self._has_room():
             return None
-        while (draw := take()) is not None:
-            if self._is_refused(draw, on_draw):
+        while (taken := take()) is not None:
+            if self._is_refused(taken, on_draw):
                 continue
-            if self._may_begin(draw):
-                return draw
-            self._waiting.append(draw)
+            if self._may_begin(taken):
+                return taken
+            self._waiting.append(taken)
         # Nothing runs that those waiting could wait for: a journal holds their question's first traces.
         return self._waiting.popleft() if self._waiting and not self.running else None
 

@@ -13,6 +13,7 @@ from typing import Any
 from tools_shared import processes
 from tools_shared.cli import Invocation
 from tools_shared.console import say
+from tools_shared.costs.meter import FILE as USAGE
 from tools_shared.costs.meter import Meter
 from tools_shared.costs.prices import known_prices
 from tools_shared.costs.record import cost_record
@@ -25,7 +26,7 @@ from tools_shared.runs.config import RunConfig
 from tools_shared.runs.document import document, now
 from tools_shared.runs.read import MANIFEST, Manifest, read_manifest
 from tools_shared.runs.refuse import refuse_difference
-from tools_shared.runs.replace import LOCK, STATE, USAGE, publish
+from tools_shared.runs.replace import LOCK, STATE, publish
 from tools_shared.sources import Collected
 
 CHECKPOINTS = "checkpoints"
@@ -125,7 +126,8 @@ class Draft:
         if not keep_checkpoints:
             shutil.rmtree(self.checkpoint_dir, ignore_errors=True)
         (self.path / "config.yaml").write_text(_yaml(self.config.to_dict()), encoding="utf-8")
-        others = [row for part in processes.gather([])[1:] for row in part]
+        empty: list[Any] = []
+        others = [row for part in processes.gather(empty)[1:] for row in part]
         manifest = self._manifest(metrics, seed, profile)
         if self.meter is not None:
             manifest["cost"] = cost_record(self.meter, known_prices(), others)

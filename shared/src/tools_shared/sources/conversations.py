@@ -49,8 +49,8 @@ def _read(data: Mapping[str, Any], shape: str, with_tools: bool) -> tuple[list[M
         return [*first, *turns_of(data["conversations"], "conversations", with_tools)], {"conversations", "system"}
     if shape == "alpaca":
         asked = with_input(text_of(data["instruction"], "instruction"), data)
-        said = Message("assistant", text_of(data["output"], "output"))
-        return [Message("user", asked), said], {"instruction", "input", "output"}
+        answer = Message("assistant", text_of(data["output"], "output"))
+        return [Message("user", asked), answer], {"instruction", "input", "output"}
     reply = "response" if shape == "prompt-response" else "completion"
     said = _part(data[reply], reply, "assistant", with_tools)
     return [*_part(data["prompt"], "prompt", "user", with_tools), *said], {"prompt", reply}

@@ -44,8 +44,7 @@ def calls_of(turn: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], ..
 
 def _call(call: Any, where: str) -> Mapping[str, Any]:
     function = call.get("function", call) if isinstance(call, Mapping) else None
-    name = function.get("name") if isinstance(function, Mapping) else None
-    if not isinstance(name, str) or not name:
+    if not isinstance(function, Mapping) or not isinstance(name := function.get("name"), str) or not name:
         raise UnusableError(f'"{where}" calls a tool without a name')
     arguments = _json(function.get("arguments", {}))
     if not isinstance(arguments, Mapping):

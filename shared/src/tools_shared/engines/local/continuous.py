@@ -170,7 +170,7 @@ class SlotBatch:
         uniform = self.uniform.gather(1, self.n_drawn[:, None]).squeeze(1)
         tokens = pick(self.logits, uniform, self.params)
         if self.watch:
-            self.watch.see([row and row.trace for row in self.rows], tokens, self.logits)
+            self.watch.see([None if row is None else row.trace for row in self.rows], tokens, self.logits)
         ended = self._note(tokens)
         if self.watch:
             ended += self._stop(self.watch.watcher)

@@ -231,8 +231,9 @@ class VllmEngine(StreamingEngine):
         finally:
             if running:
                 engine.abort_request(list(running))
-                for name in running if watched is not None else ():
-                    watched.drop(name)
+                if watched is not None:
+                    for name in running:
+                        watched.drop(name)
 
     def _gives_logprobs(self, params: SamplingParams) -> bool:
         """Started with `processed_logprobs`, vLLM gives those that it samples from, which top-k and the like change."""

@@ -18,8 +18,8 @@ def loss_figure(sums: Sequence[float], counts: Sequence[int]) -> Figure:
     from tools_shared.stats import bootstrap_mean
 
     held = [(s, n) for s, n in zip(sums, counts, strict=True) if n]
-    means = np.repeat([s / n for s, n in held], [n for _, n in held])
-    rows = np.repeat(np.arange(len(held)), [n for _, n in held])
+    means: Any = np.repeat([s / n for s, n in held], [n for _, n in held])
+    rows: Any = np.repeat(np.arange(len(held)), [n for _, n in held])
     found = bootstrap_mean(means, rows.tolist(), n_resamples=2000)
     return {"mean": found.estimate, "low": found.low, "high": found.high, "n": len(held)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tools_shared.errors import ToolError
 from tools_shared.records import Conversation, Problem
@@ -18,12 +18,12 @@ FEWEST = 2
 
 @dataclass(frozen=True)
 class Parts(Generic[T]):
-    """Rows to learn from; rows that choose (empty: nothing is chosen); others that only report; and what the
-    evaluation after training asks (None: nothing)."""
+    """Rows to learn from; rows that choose (empty: nothing is chosen) and others that only report, held out or test
+    problems; and what the evaluation after training asks (None: nothing)."""
 
     train: list[T]
-    choosing: list[T]
-    reporting: list[T]
+    choosing: Sequence[Any]
+    reporting: Sequence[Any]
     tests: list[Problem] | None
     n_held_out: int = 0
     """Rows that were taken out of training."""
