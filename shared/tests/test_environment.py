@@ -43,7 +43,8 @@ def arguments(command, tmp_path):
     words = []
     for parameter in command.params:
         if isinstance(parameter, click.Argument):
-            words += [str(tmp_path / "file")] * (2 if parameter.nargs == -1 else parameter.nargs)
+            known = getattr(parameter.type, "choices", (str(tmp_path / "file"),))
+            words += [known[0]] * (2 if parameter.nargs == -1 else parameter.nargs)
         elif parameter.required:
             words += [parameter.opts[0], str(tmp_path / "file")]
     return words

@@ -116,6 +116,30 @@ def shown_body(text: str) -> str:
         return text if is_file(text) else HIDDEN
 
 
+def shown_request(body: Any, *options: str | None) -> Any:
+    """A request without the values that JSON options (texts, or files of it) brought into it and that are not shown."""
+    hidden: dict[str, str] = {}
+    for text in filter(None, options):
+        value = json.loads(Path(text).read_text(encoding="utf-8") if is_file(text) else text)
+        pairs = zip(_leaves(value), _leaves(shown_json(value)), strict=True)
+        hidden |= {json.dumps(leaf): shown for leaf, shown in pairs if leaf != shown}
+    return _replaced(body, hidden)
+
+
+def _leaves(value: Any) -> list[Any]:
+    if isinstance(value, dict | list):
+        return [leaf for item in (value.values() if isinstance(value, dict) else value) for leaf in _leaves(item)]
+    return [value]
+
+
+def _replaced(value: Any, hidden: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _replaced(item, hidden) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_replaced(item, hidden) for item in value]
+    return hidden.get(json.dumps(value), value)
+
+
 def shown_variable(name: str) -> str:
     """The name of an environment variable; what neither is one nor looks like one may be the key itself."""
     return name if name in os.environ or _looks_like_a_variable(name) else HIDDEN

@@ -266,5 +266,5 @@ def test_the_clean_subset_by_the_matches_of_dedup(serve, tmp_path, signed):
     assert CliRunner().invoke(main, ["rescore", str(tmp_path / "m")], catch_exceptions=False).exit_code == 0
     assert results_of(tmp_path / "m-rescored")["clean_subset"] == results["clean_subset"]
     other = bench(*words[:1], "n", *words[2:], "--train-data", QUICK / "quick_math.jsonl")
-    assert other.exit_code == 1
-    assert "no matches in it" in other.output
+    assert other.exit_code == 0, other.output  # the suite's own rows contain all of it
+    assert results_of(tmp_path / "n")["clean_subset"]["contaminated_items"] == 10

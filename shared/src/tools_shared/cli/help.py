@@ -18,6 +18,7 @@ PANELS = (
     "Backend",
     "Optimiser",
     "Rollouts",
+    "Environment",
     "Sampling",
     "Distillation",
     "Matching",

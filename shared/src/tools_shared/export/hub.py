@@ -13,6 +13,7 @@ def push(folder: Path, repository: str) -> None:
 
     Raises ToolError where the hub refuses or cannot be reached.
     """
+    import httpx
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -20,7 +21,7 @@ def push(folder: Path, repository: str) -> None:
     try:
         made = api.create_repo(repository, private=True, exist_ok=True)
         api.upload_folder(folder_path=folder, repo_id=repository, commit_message="Upload a run")
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+    except (HfHubHTTPError, HFValidationError, httpx.HTTPError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ToolError(f"--push {repository}: not uploaded ({reason}); what was to be is in {folder}") from error
     say(f"uploaded to {made}")

@@ -43,7 +43,7 @@ from tools_bench.requests.plan import (
     what_it_tells,
 )
 from tools_bench.requests.served_names import named
-from tools_shared.addresses import shown_address
+from tools_shared.addresses import shown_address, shown_request
 from tools_shared.cli import Invocation
 from tools_shared.config import digest
 from tools_shared.console import say
@@ -258,5 +258,6 @@ def dry_run(config: BenchConfig) -> str:
         bodies = [api.body(item, plan.profile, plan.params, 0) for item in plan.asked or plan.items]
         prices = config.prices(shown_address(api.url), display_name(config.model, config.model_name))
         most = worst_case(prices, bodies, plan.params.n, plan.params.max_new_tokens)
-        lines += [f"to {api.url} ({api.name}), {most}; the first:", json.dumps(bodies[0], indent=2)]
+        first = shown_request(bodies[0], config.extra_body, config.request_template)
+        lines += [f"to {api.url} ({api.name}), {most}; the first:", json.dumps(first, indent=2)]
     return "\n".join(lines)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools_shared.console import tell
 from tools_shared.devices import pick_device, pick_dtype
 from tools_shared.engines.vllm.engine import lora_rank
 from tools_shared.errors import ToolError
@@ -65,7 +66,7 @@ def main() -> None:
         words = command(sys.argv[1], sys.argv[2:])
     except ToolError as error:
         sys.exit(f"Error: {error}")
-    print(" ".join(words), file=sys.stderr, flush=True)
+    tell(" ".join(words))
     os.execv(words[0], words)  # noqa: S606 - the words are ours, and the server takes this process's place
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tools_bench.config import DoctorConfig
 from tools_bench.doctor.advice import advice_on_failure, advice_on_reply, advice_on_template
+from tools_shared.addresses import shown_request
 from tools_shared.engines import SamplingParams, extras_of
 from tools_shared.engines.http.address import chat_url, read_api_key
 from tools_shared.engines.http.chat import ChatApi
@@ -55,7 +56,7 @@ def diagnose(config: DoctorConfig) -> Diagnosis:
     api = ChatApi(url, model, extras_of(config))
     params = SamplingParams(max_new_tokens=config.max_new_tokens)
     body = api.body(messages, params, "doctor", 0, profile.template_options)
-    found = Diagnosis(server.shown, models, model, body, changes=changes)
+    found = Diagnosis(server.shown, models, model, shown_request(body, config.extra_body), changes=changes)
     reply = _post(server, body)
     found.raw, found.seconds = reply.data, round(reply.seconds, 2)
     if reply.failure is not None:
