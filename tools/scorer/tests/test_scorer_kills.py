@@ -14,7 +14,7 @@ def run_in(folder: Path) -> str | None:
         return None
     manifest = json.loads((folder / "run.json").read_text())
     there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    assert there - {"run.json", "draft.json", ".lock"} == manifest["outputs"].keys()
+    assert there - {"run.json", "draft.json", "usage.jsonl", ".lock"} == manifest["outputs"].keys()
     assert all(sha256_file(folder / name) == entry["sha256"] for name, entry in manifest["outputs"].items())
     return f"epochs {manifest['options']['epochs']['value']}"
 
