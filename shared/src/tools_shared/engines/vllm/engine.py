@@ -123,7 +123,7 @@ def llm_options(ref: ModelRef, config: LocalEngineConfig) -> dict[str, Any]:
     else:
         options["gpu_memory_utilization"] = config.gpu_memory_utilization
     if ref.adapter is not None:
-        options |= {"enable_lora": True, "maxlora_rank": lora_rank(ref), "max_loras": 1}
+        options |= {"enable_lora": True, "max_lora_rank": lora_rank(ref), "max_loras": 1}
     return options
 
 
