@@ -20,7 +20,7 @@ ARCHITECTURES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gemma2":
 LOCAL_THETA = 10000.0
 """Base of the rotations in Gemma 3's layers with a window; llama.cpp knows no other."""
 _WINDOW_EVERY = {"gemma2": 2, "gemma3_text": 6}
-"""Every so many layers one attends to all tokens, the others within the window."""
+"""One in this number of layers attends to all tokens, the others within the window."""
 
 
 def architecture(model: PreTrainedModel) -> str:

@@ -215,7 +215,7 @@ def _log_beta(a: float, b: float) -> float:
 
 
 def is_settled(votes: Sequence[int], n_left: int, least: float) -> bool:
-    """Whether the vote of a question, so many for each answer, is settled by `agree:P`. Without a vote it is not, but
+    """Whether the vote of a question, as counts by answer, is settled by `agree:P`. Without a vote it is not, but
     with nothing left it is."""
     if n_left <= 0:
         return True

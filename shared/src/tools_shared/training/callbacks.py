@@ -99,7 +99,7 @@ class StopCallback(TrainerCallback):
     """Ends training after a step, with a checkpoint, when a signal or a guard has asked for it."""
 
     def __init__(self, stop: StopRequest, guards: Sequence[Guard], every: int = 1) -> None:
-        """`every`: only after a multiple of so many steps can training be resumed to the same bits."""
+        """`every`: only after a multiple of this number of steps can training be resumed to the same bits."""
         self.stop, self.guards, self.every = stop, guards, every
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

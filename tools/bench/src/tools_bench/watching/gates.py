@@ -1,7 +1,7 @@
 """What a policy says of a run: PASS, WARN or BLOCK for each gate, and which gates too few items cannot decide.
 
 A gate blocks where a metric is significantly worse by more points than it allows, and passes where the interval of the
-difference leaves out a worsening of so many points. Between both the items are too few: the gate is undecided, and
+difference leaves out a worsening of that size. Between both the items are too few: the gate is undecided, and
 says what difference they would find and about how many would do.
 """
 
