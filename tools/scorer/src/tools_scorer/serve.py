@@ -51,7 +51,7 @@ def serve(config: ServeConfig) -> None:
 
     key = read_api_key(config.api_key_env)
     with _listening(config.host, config.port) as listener:
-        hosts = tuple(host.lower() for host in (config.host, *config.allowed_host))
+        hosts = (config.host, *config.allowed_host)
         app = Admission(application(config), hosts, key)
         limits = {"http": protocol(config.max_connections), "ws": "none", "h11_max_incomplete_event_size": 1 << 15}
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", log_config=None, access_log=False, **limits))

@@ -8,7 +8,6 @@ an OpenAI-compatible server for the same item, and a plain question is asked as 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import signal
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,6 +24,7 @@ from tools_shared.engines import SamplingParams
 from tools_shared.engines.http.address import chat_url, read_api_key
 from tools_shared.engines.http.chat import ChatApi, refusal_of, whole_text
 from tools_shared.engines.http.exchange import Server, check, headers_of, once
+from tools_shared.engines.http.hosts import host_name, is_known_host
 from tools_shared.engines.http.served import asked_model
 from tools_shared.errors import ToolError
 from tools_shared.prompts import DEFAULT_PROFILE, Profile, load_profile
@@ -202,26 +202,9 @@ def prompt_of(item: Item, profile: Profile) -> list[Message]:
 def _check_origin(headers: Mapping[str, str], config: ServeChatConfig) -> None:
     """Requests name this machine as their host and come from no foreign page, as one whose name was bound to this
     address does (DNS rebinding)."""
-    host = _name_of(headers.get("Host", ""))
-    if not _is_known(host, (config.host, *config.allowed_host)):
+    host = host_name(headers.get("Host", ""))
+    if not is_known_host(host, (config.host, *config.allowed_host)):
         raise ChatRefusedError(421, "this server does not go by that host's name; start it with --allowed-host NAME")
     origin = headers.get("Origin")
-    if origin is not None and _name_of(urlsplit(origin).netloc) != host:
+    if origin is not None and host_name(urlsplit(origin).netloc) != host:
         raise ChatRefusedError(403, "asked by a page of another origin")
-
-
-def _is_known(host: str, names: tuple[str, ...]) -> bool:
-    if "*" in names or host in ("localhost", *(name.lower() for name in names)):
-        return True
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _name_of(host: str) -> str:
-    try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""

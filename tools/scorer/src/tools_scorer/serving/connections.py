@@ -8,7 +8,6 @@ name this machine as its host, as a page of a foreign name that was bound to thi
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import json
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -16,6 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from tools_shared.engines.http.hosts import host_name, is_known_host
 
 HEADER_SECONDS = 10.0
 Message = MutableMapping[str, Any]
@@ -83,30 +84,12 @@ class Admission:
 
     def _refusal(self, scope: Message) -> tuple[int, str] | None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        if not self._is_allowed(name_of(headers.get(b"host", ""))):
+        if not is_known_host(host_name(headers.get(b"host", "")), self.hosts):
             return 421, "this server does not go by that host's name; start it with --allowed-host NAME"
-        if b"origin" in headers and name_of(urlsplit(headers[b"origin"]).netloc) != name_of(headers[b"host"]):
+        if b"origin" in headers and host_name(urlsplit(headers[b"origin"]).netloc) != host_name(headers[b"host"]):
             return 403, "asked by a page of another origin"
         given = headers.get(b"authorization", "").encode()
         wanted = f"Bearer {self.key}".encode() if self.key is not None and scope["path"] != "/health" else given
         if not hmac.compare_digest(given, wanted):
             return 401, "the key is missing or wrong: send 'Authorization: Bearer KEY'"
         return None
-
-    def _is_allowed(self, host: str) -> bool:
-        """Addresses cannot be rebound; names have to be known."""
-        if host in ("localhost", *self.hosts) or "*" in self.hosts:
-            return True
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        return True
-
-
-def name_of(host: str) -> str:
-    """The name in a Host header, without the port and an IPv6 address's brackets."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""
