@@ -6,6 +6,8 @@ rows hold enters as escaped text, or as JSON that a page's own script puts in pl
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from html import escape
 from typing import Any
@@ -25,16 +27,17 @@ PALETTE = """:root {
 body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-_WITH_SCRIPT = "; script-src 'unsafe-inline'"
 
 
 def page(title: str, body: str, style: str = "", script: str = "", data: Any = None) -> str:
     """The whole file. `title` is text; `body`, `style` and `script` are the page's own and stand as they are; a script
-    finds `data` as JSON in the element with the id "data". Without a script the policy forbids every script."""
-    policy = _POLICY + _WITH_SCRIPT * bool(script)
-    scripts = ""
+    finds `data` as JSON in the element with the id "data". The policy lets this script run, known by its hash, and no
+    other."""
+    policy, scripts = _POLICY, ""
     if script:
-        scripts = f'<script type="application/json" id="data">{_inert(data)}</script>\n<script>\n{script}</script>\n'
+        script = f"\n{script}"
+        policy += f"; script-src '{_fingerprint(script)}'"
+        scripts = f'<script type="application/json" id="data">{_inert(data)}</script>\n<script>{script}</script>\n'
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -42,6 +45,11 @@ def page(title: str, body: str, style: str = "", script: str = "", data: Any = N
         f"<title>{escape(title)}</title>\n<style>\n{PALETTE}{style}</style>\n</head>\n"
         f"<body>\n{body}\n{scripts}</body>\n</html>\n"
     )
+
+
+def _fingerprint(script: str) -> str:
+    """The script as a Content-Security-Policy names it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _inert(data: Any) -> str:

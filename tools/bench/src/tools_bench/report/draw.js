@@ -1,4 +1,3 @@
-"use strict";
 // Everything that comes from a run is put on the page as a text node or an attribute, never as markup.
 const data = JSON.parse(document.getElementById("data").textContent);
 const scored = data.runs.filter((run) => run.examples.length || Object.keys(run.metrics).length);
@@ -157,6 +156,25 @@ function budget() {
   box.append(svg, element("p", { class: "note" }, "Strict accuracy in percent with its interval against the seconds of training, those of the runs before included, on the machines they ran on."));
 }
 
+// The training curves of one run at a time.
+function training() {
+  const names = Object.keys(data.curves), box = document.querySelector("#training .body"), choice = document.getElementById("curves-of");
+  if (!names.length) {
+    document.getElementById("training").hidden = true;
+    document.querySelector('nav a[href="#training"]').hidden = true;
+    return;
+  }
+  choice.append(...names.map((name) => element("option", { value: name }, name)));
+  const trained = names.filter((name) => ["loss", "reward"].some((column) => column in data.curves[name].columns));
+  choice.value = [...names, ...trained].pop();
+  choice.oninput = () => {
+    const series = data.curves[choice.value];
+    drawCurves(box, series);
+    document.querySelector("#training .note.more").textContent = series.left_out ? `${series.left_out} more columns are in the run's metrics.jsonl.` : "";
+  };
+  choice.oninput();
+}
+
 function graph() {
   const { nodes, edges } = data.lineage;
   const columns = [];
@@ -195,6 +213,7 @@ function cost() {
 leaderboard();
 differences();
 plots();
+training();
 budget();
 graph();
 cost();

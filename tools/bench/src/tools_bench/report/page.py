@@ -13,6 +13,7 @@ from tools_bench.comparison.lineage_cost import cost_behind
 from tools_bench.comparison.verdicts import MetricVerdict, judge
 from tools_bench.config import ReportConfig
 from tools_bench.grading.metrics import METRICS
+from tools_bench.report.curves import MOST_COLUMNS, MOST_POINTS, charting, read_curves
 from tools_bench.report.entries import Entry, find_runs, read_entries
 from tools_bench.report.graph import budgets, lineage
 from tools_shared.costs.record import cost_words
@@ -22,6 +23,10 @@ from tools_shared.files.outputs import output_files
 from tools_shared.runs.read import Manifest
 
 HERE = Path(__file__).parent
+MOST_VALUES = 400_000
+"""Points of all curves on a page, about 6 MB; with many runs each curve has fewer."""
+FEWEST_POINTS = 40
+"""Of one curve, whatever the number of runs."""
 
 
 def run_report(config: ReportConfig) -> Path:
@@ -42,11 +47,13 @@ def page_data(entries: Sequence[Entry], baseline: str | None, max_examples: int)
     wanted = _baseline(scored, baseline)
     baselines = {e.name: base for e in scored if (base := _baseline_of(e, scored, wanted)) is not None}
     manifests = [e.manifest for e in entries]
+    points = max(FEWEST_POINTS, min(MOST_POINTS, MOST_VALUES // (MOST_COLUMNS * max(1, len(entries)))))
     return {
         "made": datetime.now(UTC).isoformat(timespec="minutes"),
         "baseline": wanted.name if wanted else None,
         "metrics": {m.name: {"direction": m.direction, "what": m.what} for m in METRICS.values()},
         "runs": [_run(e, baselines.get(e.name), max_examples) | {"cost": _cost(e, manifests)} for e in entries],
+        "curves": {e.name: found for e in entries if (found := read_curves(e.manifest.path, points)) is not None},
         "cost": str(cost_behind(manifests, manifests)),
         "differences": {e.name: _differences(baselines[e.name], e) for e in scored if e.name in baselines},
         "lineage": lineage(entries),
@@ -126,4 +133,6 @@ def render(data: dict[str, Any], title: str) -> str:
     body, style, *scripts = (
         (HERE / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "draw.js", "browse.js")
     )
-    return html.page(title, body.replace("@@TITLE@@", escape(title)), style, "".join(scripts), data)
+    library, look = charting()
+    script = '"use strict";\n' + library + "".join(scripts)
+    return html.page(title, body.replace("@@TITLE@@", escape(title)), style + look, script, data)

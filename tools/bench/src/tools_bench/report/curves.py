@@ -1,0 +1,99 @@
+"""A run's history as curves: what the page draws, small enough to be put into it, and the script that draws it.
+
+uPlot 1.6.32 (MIT, Leon Sorokin) is inlined as its package has it; `uplot/LICENSE` goes into every page with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tools_shared.runs.read import read_metrics
+
+HERE = Path(__file__).parent
+MOST_POINTS = 500
+"""Of one curve; a longer one is thinned."""
+MOST_COLUMNS = 12
+"""Of one run; the rest is in its `metrics.jsonl`, and the page says how many."""
+_FIRST = {
+    "loss": "loss",
+    "reward": "reward",
+    "frac_reward_zero_std": "zero_variance_share",
+    "entropy": "entropy",
+    "completions/mean_length": "completion_length",
+    "tokens_per_second": "tokens_per_second",
+    "completions/clipped_ratio": "truncated_share",
+    "mean_token_accuracy": "token_accuracy",
+    "verified": "verified",
+    "reward_std": "reward_std",
+    "grad_norm": "grad_norm",
+    "learning_rate": "learning_rate",
+}
+"""Keys of `metrics.jsonl` and the names of their curves, in the order in which they are drawn; others come after."""
+_COUNTERS = {"step", "seconds", "epoch", "num_tokens", "step_loss", "step_time"}
+"""What says where a step is, or says again what another column says."""
+
+
+def read_curves(run_dir: Path, most: int = MOST_POINTS) -> dict[str, Any] | None:
+    """The history of a run, or of a draft (`NAME.partial`) by now, as `drawCurves` of `curves.js` takes it.
+
+    `columns`: a curve's name -> {"step": [n], "value": [n]}, n at most `most`, steps rising; `notes`: what a curve does
+    not show (values that are not finite). `left_out`: the number of columns beyond MOST_COLUMNS. None where nothing
+    was logged.
+    """
+    series: dict[str, dict[int, float]] = {}
+    for row in read_metrics(run_dir):
+        for key, value in row.items():
+            if key not in _COUNTERS and isinstance(value, int | float) and not isinstance(value, bool):
+                series.setdefault(key, {})[row["step"]] = value  # a step that was repeated counts as it was last
+    keys = sorted(series, key=lambda key: (list(_FIRST).index(key) if key in _FIRST else len(_FIRST), key))
+    shown = keys[:MOST_COLUMNS]
+    if not shown:
+        return None
+    return {
+        "columns": {_FIRST.get(key, key): _points(series[key], most) for key in shown},
+        "notes": {_FIRST.get(key, key): note for key in shown if (note := _note(series[key]))},
+        "left_out": len(keys) - len(shown),
+    }
+
+
+def _points(values: Mapping[int, float], most: int) -> dict[str, list[Any]]:
+    finite = [(step, value) for step, value in sorted(values.items()) if math.isfinite(value)]
+    kept = thinned([value for _, value in finite], most)
+    return {"step": [finite[i][0] for i in kept], "value": [float(f"{finite[i][1]:.6g}") for i in kept]}
+
+
+def _note(values: Mapping[int, float]) -> str:
+    broken = [step for step, value in sorted(values.items()) if not math.isfinite(value)]
+    return f"not finite at {len(broken)} of {len(values)} steps, first at step {broken[0]}" if broken else ""
+
+
+def thinned(values: Sequence[float], most: int) -> list[int]:
+    """The rising indices of at most `most` (4 or more) values: the first, the last, and the least and the greatest of
+    each of equally long spans between them, so that no peak of the curve is lost."""
+    if len(values) <= most:
+        return list(range(len(values)))
+    inner = len(values) - 2
+    n_spans = (most - 2) // 2
+    edges = [1 + inner * i // n_spans for i in range(n_spans + 1)]
+    return [0, *_extremes(values, edges), len(values) - 1]
+
+
+def _extremes(values: Sequence[float], edges: Sequence[int]) -> Iterator[int]:
+    for start, end in pairwise(edges):
+        span = range(start, end)
+        yield from sorted({min(span, key=values.__getitem__), max(span, key=values.__getitem__)})
+
+
+def charting() -> tuple[str, str]:
+    """What a page needs for `drawCurves(element, series)`: script and style, uPlot with its licence included."""
+    library, licence, ours = (_text(name) for name in ("uplot/uPlot.iife.min.js", "uplot/LICENSE", "curves.js"))
+    style = _text("uplot/uPlot.min.css") + "\n" + _text("curves.css")
+    return f"/* uPlot\n\n{licence.strip()}\n*/\n{library}\n{ours}", style
+
+
+def _text(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
