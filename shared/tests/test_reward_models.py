@@ -113,3 +113,64 @@ def test_a_scorer_is_a_reward_under_its_name(tmp_path):
     assert reward([""], [""], question=[""]) == [None]
     with pytest.raises(ToolError, match="no scorer here"):
         load_rewards([f"scorer:{tmp_path}"], TAGS)
+
+
+@pytest.mark.parametrize("at", ["mean", "last", "min", "ema"])
+def test_where_a_scorer_is_asked(tmp_path, at):
+    from watched import make_scorer
+
+    from tools_shared.scorers.text import TextResponse, open_text_scorer
+
+    folder = make_scorer(tmp_path / "scorer", "demo")
+    question, reply = "A pool fills at 9 litres a minute.", "In 4 minutes 4*9=36. Half leaks out. That leaves 18."
+    (alone,) = open_text_scorer(folder).score([TextResponse(question, reply)])
+    (reward,) = load_rewards([f"scorer:{folder}?at={at}:2"], TAGS)
+    again = pickle.loads(pickle.dumps(reward))
+    assert (again.weight, again.at, again.profile) == (2.0, at, TAGS)
+    assert again([question], [reply], question=[question]) == [pytest.approx(getattr(alone.score, at), abs=1e-6)]
+
+
+@pytest.mark.parametrize("option", ["at=", "at=middle", "by=last", ""])
+def test_a_place_that_a_scorer_does_not_have_is_refused(tmp_path, option):
+    with pytest.raises(ToolError, match=r"write \?at=WHERE with mean, last, min, ema"):
+        load_rewards([f"scorer:{tmp_path}?{option}"], TAGS)
+
+
+def hacked(seed, n_questions, n, link):
+    """Groups whose scores go with right answers by `link`, and otherwise with length; how hard a question is decides
+    most of both."""
+    import random
+
+    rng = random.Random(seed)
+    scores, completions, golds, questions, ids = [], [], [], [], []
+    for number in range(n_questions):
+        easy = rng.random()
+        for _ in range(n):
+            right, length = rng.random() < easy, rng.randint(5, 40)
+            scores.append(easy + link * right + (1 - link) * length / 400 + 0.01 * rng.random())
+            completions.append(f"{'Because.'.join(TAGS.think)}{('17' if right else '4').join(TAGS.answer)}")
+            golds.append("17")
+            questions.append(f"Question {number}")
+            ids.append([0] * length)
+    return scores, completions, {"answer": golds, "question": questions, "completion_ids": ids}
+
+
+def test_a_reward_that_no_longer_goes_with_right_answers_is_told(capsys):
+    """Within a question: over all questions even a reward of the question alone goes with right answers."""
+    from tools_shared.rewards.hacking import HackingWatch
+
+    good, bad = HackingWatch("scorer:good", TAGS), HackingWatch("scorer:bad", TAGS)
+    good.note(*hacked(1, 40, 6, 0.5))
+    bad.note(*hacked(2, 40, 6, 0.0))
+    assert good.signs()["correct"] > 0.6
+    assert abs(bad.signs()["correct"]) < 0.3 < 0.6 < bad.signs()["length"]
+    told = capsys.readouterr().err
+    assert told.count("scorer:bad") == 1
+    assert "scorer:good" not in told
+    scores, completions, columns = hacked(3, 8, 6, 0.5)
+    unknown = HackingWatch("model:m", TAGS)
+    unknown.note(scores, completions, columns | {"answer": [None] * len(scores)})
+    assert "correct" not in unknown.signs()
+    plain = HackingWatch("model:m", TAGS)
+    plain.note([None] * len(scores), completions, columns)
+    assert plain.signs() == {}

@@ -139,11 +139,11 @@ def _opinion(spec: str, kind: str, rest: str, profile: Profile) -> Reward:
     if kind == "model":
         from tools_shared.rewards.modelled import ModelReward
 
-        return ModelReward(f"model:{source}", weight, source)
+        return ModelReward(f"model:{source}", weight, source, profile)
     if kind == "scorer":
         from tools_shared.rewards.scored import ScorerReward
 
-        return ScorerReward.load(source, weight)
+        return ScorerReward.load(source, weight, profile)
     if source != "python":
         raise ToolError(f"--reward {spec}: programs in '{source}' cannot be run; use code:python")
     from tools_shared.rewards.programs import CodeReward

@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tools_shared.errors import ToolError
+from tools_shared.prompts import Profile
+from tools_shared.rewards.hacking import HackingWatch
 from tools_shared.rewards.inputs import Completion, completion_text
 from tools_shared.rewards.named import Reward, Scores
 
@@ -23,11 +25,16 @@ class ModelReward(Reward):
     it is, without bounds."""
 
     source: str = field(default="")
+    profile: Profile | None = None
 
     is_slow: ClassVar[bool] = True
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ModelReward, (self.name, self.weight, self.source)
+        return ModelReward, (self.name, self.weight, self.source, self.profile)
+
+    @cached_property
+    def _watch(self) -> HackingWatch:
+        return HackingWatch(self.name, self.profile)
 
     @cached_property
     def _loaded(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -61,7 +68,12 @@ class ModelReward(Reward):
             some = order[start : start + _AT_ONCE]
             for i, score in zip(some, self._scores([texts[i] for i in some]), strict=True):
                 scores[i] = score
+        self._watch.note(scores, completions, columns)
         return scores
+
+    def signs(self) -> dict[str, float]:
+        """See `HackingWatch.signs`."""
+        return self._watch.signs()
 
     def _text(self, question: str, reply: str) -> str:
         tokenizer = self._loaded[1]

@@ -9,6 +9,7 @@ come back.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -95,10 +96,11 @@ def worker_options(config: TracesConfig, profile: Profile, accepted: Reward | No
 def absolute(reward: str) -> str:
     """A reward by the whole path of its file, which workers that start in another folder find."""
     kind, colon, rest = reward.partition(":")
-    if colon and kind in ("judge", "model"):
-        path, colon, weight = rest.rpartition(":")
-        path, more = (path, f"{colon}{weight}") if path and not Path(rest).exists() else (rest, "")
-        return f"{kind}:{Path(path).resolve()}{more}" if Path(path).exists() else reward
+    if colon and kind in ("judge", "model", "scorer"):
+        # What follows the path: an option of the scorer, and a weight.
+        ends = [len(rest), *reversed([match.start() for match in re.finditer(r"[?:]", rest)])]
+        path = next((rest[:end] for end in ends if Path(rest[:end]).exists()), None)
+        return reward if path is None else f"{kind}:{Path(path).resolve()}{rest[len(path) :]}"
     file, colon, function = reward.partition(".py:")
     return f"{Path(file + '.py').resolve()}:{function}" if colon else reward
 
