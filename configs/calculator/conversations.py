@@ -31,8 +31,8 @@ def conversation(problem: Problem, profile: Profile) -> list[dict[str, str]] | N
         return None
     turns = [("system", profile.system), ("user", problem.question)]
     for expression, result in steps:
-        call = json.dumps({"name": "calculate", "arguments": {"expression": expression.strip()}})
-        turns += [("assistant", f"{OPEN}{call}{CLOSE}"), ("user", f"{ANSWER}\n{result}\n{ANSWERED}")]
+        call = f'{OPEN}calculate("{expression.strip()}"){CLOSE}'
+        turns += [("assistant", call), ("user", f"{ANSWER}\n{result}\n{ANSWERED}")]
     turns.append(("assistant", profile.completion(f"{steps[-1][0].strip()}={steps[-1][1]}", problem.answer)))
     return [{"role": role, "content": content} for role, content in turns]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tools_grpo.config import GrpoConfig
-from tools_grpo.environments.calls import Frame, Wanted, calls_in, described
+from tools_grpo.environments.calls import CLOSE, OPEN, Frame, Wanted, calls_in, described
 from tools_grpo.environments.episodes import Episodes
 from tools_grpo.environments.load import load_world
 from tools_grpo.environments.rewards import split_rewards
@@ -185,7 +185,33 @@ def test_the_reward_of_an_environment_has_to_be_there(shop):
             '<tool_call>\n{"name": "buy"}\n</tool_call> and <tool_call>{"name": "wait"}',
             [("buy", {}, ""), ("wait", {}, "")],
         ),
-        ("<tool_call>buy(tea)</tool_call>", [("", {}, "the call is not JSON")]),
+        ("<tool_call>buy tea</tool_call>", [("", {}, "the call is not JSON")]),
+        ('<tool_call>buy("tea")</tool_call>', [("buy", {"item": "tea"}, "")]),
+        ("<tool_call> buy('tea', count=-3)\n</tool_call>", [("buy", {"item": "tea", "count": -3}, "")]),
+        ('<tool_call>buy(item="t\\"ea)", count=2)</tool_call>', [("buy", {"item": 't"ea)', "count": 2}, "")]),
+        (
+            '<tool_call>sell([1, {"a": null}], sure=true)</tool_call>',
+            [("sell", {"sure": True}, "")],
+        ),
+        (
+            "<tool_call>wait(seconds=1.5)</tool_call><tool_call>wait(2",
+            [("wait", {"seconds": 1.5}, ""), ("wait", {}, "the call is not wait(")],
+        ),
+        (
+            "<tool_call>buy(tea)</tool_call>",
+            [("buy", {}, "the call is not buy(argument, ...) with literals ('tea' is no")],
+        ),
+        ('<tool_call>buy("tea", 2, 3)</tool_call>', [("buy", {}, "3 arguments, buy takes 2")]),
+        ('<tool_call>buy("tea", item="tea")</tool_call>', [("buy", {}, "the argument 'item' is given twice")]),
+        ("<tool_call>buy(**{'item': 'tea'})</tool_call>", [("buy", {}, "the call is not buy(")]),
+        (r"<tool_call>buy('t\d')</tool_call>", [("buy", {"item": r"t\d"}, "")]),
+        ("<tool_call>buy(*['tea'])</tool_call>", [("buy", {}, "the call is not buy(")]),
+        ('<tool_call>buy("tea").count</tool_call>', [("buy", {}, "the call is not buy(")]),
+        ('<tool_call>buy("tea") + buy("cake")</tool_call>', [("buy", {}, "the call is not buy(")]),
+        ('<tool_call>buy(__import__("os").system("true"))</tool_call>', [("buy", {}, "the call is not buy(")]),
+        ("<tool_call>buy(" + "(" * 50_000, [("buy", {}, "the call is not buy(")]),
+        ("<tool_call>buy(" + "-" * 50_000 + "1)</tool_call>", [("buy", {}, "the call is not buy(")]),
+        ("<tool_call>buy(9**9**9)</tool_call>", [("buy", {}, "the call is not buy(")]),
         ("<tool_call>[1]</tool_call>", [("", {}, "the call is not an object")]),
         ('<tool_call>{"name": "buy", "arguments": "tea"}</tool_call>', [("buy", {}, '"arguments" is not an object')]),
         ("<tool_call>" + "[" * 100_000, [("", {}, "the call is not JSON")]),
@@ -193,8 +219,8 @@ def test_the_reward_of_an_environment_has_to_be_there(shop):
         ('<start_working_out>I may use <tool_call>{"name": "a"}', []),
     ],
 )  # fmt: skip
-def test_calls_are_read(text, found):
-    made = calls_in(text, PROFILE)
+def test_calls_are_read(shop, text, found):
+    made = calls_in(text, PROFILE, load_world(f"{shop}:Shop", [f"{shop}:wait"]).schemas)
     assert [(one.name, one.arguments) for one in made] == [(name, arguments) for name, arguments, _ in found]
     assert all(
         one.fault.startswith(fault) and bool(one.fault) == bool(fault)
@@ -219,7 +245,9 @@ QWEN = """
 def test_a_template_that_knows_tools_tells_of_them_in_its_own_words(tokenizer, shop):
     schemas = load_world(f"{shop}:Shop", []).schemas
     ours = described(tokenizer, PROFILE, schemas)
-    assert '"name": "buy"' in ours.system
+    line = "buy(item: string, count?: integer) - Buy something. item: What to buy. count: How many.\n"
+    assert line in ours.system
+    assert calls_in(f'{OPEN}buy("tea"){CLOSE}', PROFILE, schemas) == [Wanted("buy", {"item": "tea"})]
     native = load_tokenizer(resolve("demo"))
     native.chat_template = QWEN
     told = described(native, PROFILE, schemas).system

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from tools_sft.config import SftConfig
@@ -5,7 +7,7 @@ from tools_sft.data.encoding import collate, encode, pack
 from tools_shared.errors import ToolError
 from tools_shared.models import resolve
 from tools_shared.models.load import load_tokenizer
-from tools_shared.prompts import PROFILES, Example
+from tools_shared.prompts import PROFILES, Example, encode_example
 from tools_shared.records import Conversation, Message, Origin, Problem
 
 TAGS = PROFILES["gsm8k-tags"]
@@ -115,20 +117,68 @@ TALK = Conversation(
 )
 
 
-def test_every_assistant_turn_is_learned_behind_the_prompt_that_it_had(tokenizer):
+FORGETFUL = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ '...' if m['role'] == 'assistant' else m['content'] }}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""A template that renders earlier turns otherwise than they were written."""
+
+
+@pytest.mark.parametrize("template", [None, FORGETFUL])
+def test_every_assistant_turn_is_learned_behind_the_prompt_that_it_had(template):
+    from tools_shared.models.load import load_tokenizer
+    from tools_shared.models.resolve import resolve
     from tools_shared.prompts import render_prompt
 
+    tokenizer = load_tokenizer(resolve("demo"))
+    tokenizer.chat_template = template or tokenizer.chat_template
     encoded = encode(tokenizer, TAGS, [TALK, ROWS[0]], SftConfig(loss_on="assistant"))
     assert encoded.n_rows == 2
-    assert [learned(tokenizer, one) for one in encoded.examples[:2]] == ["Lima<|im_end|>", "N'Djamena<|im_end|>"]
-    for example, n_before in zip(encoded.examples, (2, 4), strict=False):
-        prompt = render_prompt(tokenizer, TAGS, TALK.messages[:n_before])
-        assert example.token_ids[: len(prompt.token_ids)] == prompt.token_ids
-    assert encoded.examples[2:] == encode(tokenizer, TAGS, [ROWS[0]], SftConfig()).examples
+    *talk, problem = encoded.examples
+    assert len(talk) == len(encoded.row_ids) - 1 == (1 if template is None else 2)
+    said = [learned(tokenizer, one) for one in talk]
+    assert "".join(said) == "Lima<|im_end|>N'Djamena<|im_end|>"
+    for n_before, answer in ((2, "Lima"), (4, "N'Djamena")):
+        prompt = render_prompt(tokenizer, TAGS, TALK.messages[:n_before]).token_ids
+        own = tokenizer(answer, add_special_tokens=False)["input_ids"]
+        start = (*prompt, *own)
+        behind = [one for one in talk if one.token_ids[: len(start)] == start]
+        assert behind
+        assert all(all(one.loss_mask[len(prompt) : len(start) + 1]) for one in behind)
+    assert [problem] == encode(tokenizer, TAGS, [ROWS[0]], SftConfig()).examples
+
+
+def test_joined_turns_have_the_gradient_of_the_separate_ones(tokenizer):
+    import torch
+
+    from tools_shared.models.load import load
+    from tools_shared.models.resolve import resolve
+    from tools_shared.prompts import render_turn
+
+    places = (2, 4)
+    turns = [render_turn(tokenizer, TAGS, TALK.messages[:i], TALK.messages[i]) for i in places]
+    apart = [encode_example(tokenizer, prompt, said) for prompt, said in turns]
+    joined = encode(tokenizer, TAGS, [TALK], SftConfig(loss_on="assistant")).examples
+    assert len(joined) == 1
+    model = load(resolve("demo")).model.float()
+    n = sum(sum(one.loss_mask) for one in joined)
+    losses = []
+    for examples in (apart, joined):
+        batch = [
+            (
+                torch.tensor([e.token_ids]),
+                torch.tensor([[t if m else -100 for t, m in zip(e.token_ids, e.loss_mask, strict=True)]]),
+            )
+            for e in examples
+        ]
+        with torch.inference_mode():
+            losses.append(sum(model(ids, labels=labels, num_items_in_batch=n).loss for ids, labels in batch))
+    torch.testing.assert_close(losses[0], losses[1], atol=1e-5, rtol=1e-5)
 
 
 def test_a_conversation_whose_later_turns_are_too_long_keeps_the_earlier_ones(tokenizer):
-    whole = encode(tokenizer, TAGS, [TALK], SftConfig(loss_on="assistant"))
-    limit = len(whole.examples[0].token_ids)
+    first = dataclasses.replace(TALK, messages=TALK.messages[:3])
+    (whole,) = encode(tokenizer, TAGS, [first], SftConfig(loss_on="assistant")).examples
+    limit = len(whole.token_ids)
     some = encode(tokenizer, TAGS, [TALK], SftConfig(loss_on="assistant", max_length=limit, on_overlong="drop"))
-    assert (some.examples, some.n_truncated, some.rejected) == (whole.examples[:1], 1, [])
+    assert (some.examples, some.n_truncated, some.rejected) == ([whole], 1, [])

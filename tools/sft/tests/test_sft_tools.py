@@ -62,14 +62,15 @@ def encoded(tmp_path, rows, template=WRITES_TOOLS, name="qwen2", **options):
     ids=["messages", "tools as text", "sharegpt"],
 )
 def test_calls_and_what_tools_say_are_kept(tmp_path, row):
-    (call, answer), rejected, read = encoded(tmp_path, [row], loss_on="assistant")
+    (both,), rejected, read = encoded(tmp_path, [row], loss_on="assistant")
     assert (rejected, read.rejected) == ([], [])
-    assert '"name": "convert"' in call.split("How many")[0]
-    assert call.endswith('<|im_start|>assistant\n⟦<call>convert {"value": 3, "to": "km"}</call><|im_end|>⟧')
-    assert '</call><|im_end|>\n<|im_start|>tool\n{"km": 5.556}<|im_end|>' in answer
-    assert answer.endswith("assistant\n⟦They are 5.556 km.<|im_end|>⟧")
+    assert '"name": "convert"' in both.split("How many")[0]
+    assert '<|im_start|>assistant\n⟦<call>convert {"value": 3, "to": "km"}</call><|im_end|>⟧' in both
+    assert '</call><|im_end|>⟧\n<|im_start|>tool\n{"km": 5.556}<|im_end|>' in both
+    assert both.endswith("assistant\n⟦They are 5.556 km.<|im_end|>⟧")
     (last,), _, _ = encoded(tmp_path, [row])
-    assert last == answer
+    assert last.count("⟦") == 1
+    assert last.replace("⟦", "").replace("⟧", "") == both.replace("⟦", "").replace("⟧", "")
 
 
 def test_a_conversation_may_end_with_a_call_and_say_something_before_it(tmp_path):

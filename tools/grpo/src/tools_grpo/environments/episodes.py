@@ -213,7 +213,7 @@ class Episodes:
         """Make the calls of each one's last turn; one without calls, or with no turn or room left, is done."""
         calling = []
         for one in under_way:
-            wanted = calls_in(one.turns[-1].text, self.profile)
+            wanted = calls_in(one.turns[-1].text, self.profile, self.world.schemas)
             if wanted and len(one.turns) < self.max_turns:
                 calling.append((one, wanted))
             else:

@@ -27,7 +27,7 @@ class Encoded:
     rejected: list[Rejected]
     n_truncated: int
     n_rows: int
-    """Rows that the examples were made of: with `--loss-on assistant` a conversation makes several."""
+    """Rows that the examples were made of: with `--loss-on assistant` a conversation may make several."""
     row_ids: list[str]
     """Of each example the id of its row."""
 
@@ -71,6 +71,7 @@ def encode(
                 rejected.append(Rejected(record.origin or Origin(str(config.source), 0), reason))
                 continue
             n_truncated += 1
+        turns = _joined(turns)
         n_rows += 1
         examples += turns
         row_ids += [record.id] * len(turns)
@@ -90,6 +91,22 @@ def _within(turns: Sequence[Example], limit: int, cut: bool) -> list[Example]:
     return [turn for turn in fitted if len(turn.token_ids) <= limit and any(turn.loss_mask)]
 
 
+def _joined(turns: Sequence[Example]) -> list[Example]:
+    """One example for turns of which each goes on where the one before it ended, token for token, as templates have it
+    that render a turn that lies behind as it was written: its tokens are then computed once, not with each later turn.
+    A turn that lies behind otherwise stays an example of its own.
+    """
+    joined = list(turns[:1])
+    for turn in turns[1:]:
+        before = joined[-1]
+        n = len(before.token_ids)
+        if turn.token_ids[:n] == before.token_ids:
+            joined[-1] = Example(turn.token_ids, (*before.loss_mask, *turn.loss_mask[n:]))
+        else:
+            joined.append(turn)
+    return joined
+
+
 def _check_room(example: Example, name: str, new_tokens: int, context_length: int) -> None:
     """Raises ToolError for a prompt too long for a completion of `new_tokens` in the place of the data's."""
     n_prompt = example.loss_mask.index(True)
@@ -105,8 +122,8 @@ def encode_record(
 ) -> list[Example]:
     """A problem through the profile, or a conversation as it stands: its last turn is what is learned.
 
-    With `loss_on` `assistant` each of its assistant turns is an example of its own behind the prompt that it had:
-    templates render a turn that lies behind otherwise (Qwen3's drop its reasoning), and a model never writes it so.
+    With `loss_on` `assistant` each of its assistant turns is an example behind the prompt that it had: some templates
+    render a turn that lies behind otherwise (Qwen3's drop its reasoning), and a model never writes it so.
     """
     if isinstance(record, Problem):
         prompt = render_question(tokenizer, profile, record.question)
