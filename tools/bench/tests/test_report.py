@@ -92,11 +92,12 @@ def test_in_a_browser(page, tmp_path):
 
 def made(folder, kind, inputs=(), outputs=(), minutes=0, **metrics):
     """A finished run of that kind in a folder, as a tool would leave it; returns its manifest."""
+    hour = f"2026-01-01T{len(list(folder.parent.iterdir())):02d}"
     folder.mkdir()
     entries = [{"name": n, "path": str(p), "sha256": s, "run_sha256": r} for n, p, s, r in inputs]
     data = {
         "schema_version": 1, "kind": kind, "status": "finished", "tool": f"tools-{kind}", "tool_version": "0.1.0",
-        "run_id": "r", "started": "2026-01-01T00:00:00+00:00", "finished": f"2026-01-01T00:{minutes:02d}:00+00:00",
+        "run_id": "r", "started": f"{hour}:00:00+00:00", "finished": f"{hour}:{minutes:02d}:00+00:00",
         "inputs": entries, "outputs": {n: {"sha256": s} for n, s in outputs}, "metrics": metrics,
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(data))
@@ -135,8 +136,49 @@ def test_lineage_goes_through_the_files_that_runs_made_and_dedup_kept(pipeline):
         ("train.jsonl", "traces"), ("prep", "grpo"), ("grpo", "traces"), ("traces", "sft"), ("prep", "sft"),
         ("prep", "compare"),
     }  # fmt: skip
-    columns = {node["label"]: node["column"] for node in found["nodes"] if node["run"]}
-    assert [columns[name] for name in ("prep", "grpo", "traces", "sft")] == [2, 3, 4, 5]
+    order = [node["id"] for node in found["nodes"]]
+    assert all(order.index(edge["from"]) < order.index(edge["to"]) for edge in found["edges"])
+    kinds = {node["label"]: node["kind"] for node in found["nodes"]}
+    assert (kinds["demo://dirty"], kinds["prep"], kinds["traces"]) == ("dirty", "prep_sft", "traces")
+
+
+def test_every_node_has_a_name_of_its_own_that_says_something(tmp_path):
+    hub = "/cache/models--Qwen--Qwen2.5-0.5B/snapshots/060db6499f32faf8b98477b0a26969ef7d8b9987"
+    for group in ("monday", "tuesday"):
+        (tmp_path / group).mkdir()
+        for which, sha in (("a", "1"), ("b", "2")):
+            train = ("train", f"/data/{group}/gsm/train.jsonl", f"{group}{sha}", None)
+            made(
+                tmp_path / group / which,
+                "sft",
+                [train, ("base_model", hub, "H", None), ("eval", f"/{which}/a", "E", None)],
+            )
+    entries = read_entries(find_runs([str(tmp_path)]), 10)
+    assert sorted(e.name for e in entries) == ["monday/a", "monday/b", "tuesday/a", "tuesday/b"]
+    labels = [node["label"] for node in lineage(entries)["nodes"]]
+    assert sorted(labels) == sorted(set(labels))
+    assert "Qwen/Qwen2.5-0.5B" in labels
+    assert {f"/data/{g}/gsm/train.jsonl (version {v})" for g in ("monday", "tuesday") for v in (1, 2)} <= set(labels)
+
+
+def test_a_file_that_a_later_run_made_too_is_no_ancestor(tmp_path):
+    first = made(tmp_path / "first", "sft", [("train", "/data/rows.jsonl", "R", None)], minutes=1)
+    made(tmp_path / "later", "traces", [("model", "first", "-", first.sha256)], [("rows.jsonl", "R")], minutes=2)
+    found = lineage(read_entries(find_runs([str(tmp_path)]), 10))
+    label = {node["id"]: node["label"] for node in found["nodes"]}
+    assert {(label[e["from"]], label[e["to"]]) for e in found["edges"]} == {
+        ("data/rows.jsonl", "first"),
+        ("first", "later"),
+    }
+
+
+def test_training_time_is_that_of_the_sessions_where_it_was_recorded(tmp_path):
+    rate = {"accuracy": {"estimate": 0.5, "low": 0.4, "high": 0.6, "n": 100}}
+    run = made(tmp_path / "killed", "grpo", minutes=59, **rate)
+    manifest = json.loads((run.path / "run.json").read_text())
+    cost = {"seconds": 90.0, "sessions": 2, "devices": [], "tokens": [], "money": {}, "money_unknown": []}
+    (run.path / "run.json").write_text(json.dumps(manifest | {"cost": cost}))
+    assert [point["seconds"] for point in budgets(read_entries(find_runs([str(tmp_path)]), 10))] == [90.0]
 
 
 def test_the_training_behind_a_run_is_counted_once(pipeline):

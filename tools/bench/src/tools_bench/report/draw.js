@@ -175,29 +175,6 @@ function training() {
   choice.oninput();
 }
 
-function graph() {
-  const { nodes, edges } = data.lineage;
-  const columns = [];
-  for (const node of nodes) (columns[node.column] = columns[node.column] || []).push(node);
-  const boxWidth = 250, gapX = 60, step = 58, height = Math.max(...columns.map((c) => (c || []).length)) * step + 10;
-  const width = columns.length * (boxWidth + gapX) - gapX + 4;
-  const svg = drawn("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img" });
-  svg.append(drawn("defs", {}, drawn("marker", { id: "head", viewBox: "0 0 8 8", refX: 8, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" }, drawn("path", { d: "M0 0L8 4L0 8z", class: "head" }))));
-  const at = new Map();
-  columns.forEach((column, i) => (column || []).forEach((node, k) => at.set(node.id, [2 + i * (boxWidth + gapX), 5 + k * step])));
-  for (const edge of edges) {
-    const [x1, y1] = at.get(edge.from), [x2, y2] = at.get(edge.to);
-    const a = x1 + boxWidth, b = y1 + 21, c = x2, d = y2 + 21;
-    svg.append(drawn("path", { d: `M${a} ${b}C${a + 40} ${b} ${c - 40} ${d} ${c} ${d}`, class: "edge", "marker-end": "url(#head)" }, drawn("title", {}, edge.label)));
-  }
-  for (const node of nodes) {
-    const [x, y] = at.get(node.id);
-    svg.append(drawn("g", {}, drawn("title", {}, `${node.label} (${node.kind})`), drawn("rect", { x, y, width: boxWidth, height: 42, rx: 6, class: node.run ? "node run" : "node" }),
-      drawn("text", { x: x + 9, y: y + 18 }, shortened(node.label, 36)), drawn("text", { x: x + 9, y: y + 34, class: "soft" }, shortened(node.kind, 38))));
-  }
-  place("#lineage .scroll", svg);
-}
-
 function cost() {
   const head = (words) => element("thead", {}, element("tr", {}, ...words.map((h) => element("th", { scope: "col" }, h))));
   const line = (run, cells) => element("tr", {}, element("th", { scope: "row" }, run.name), ...cells.map((c) => element("td", {}, c)));
@@ -215,5 +192,5 @@ differences();
 plots();
 training();
 budget();
-graph();
+drawLineage(document.querySelector("#lineage .scroll"), data.lineage);
 cost();

@@ -77,12 +77,15 @@ def read_entries(manifests: Sequence[Manifest], max_examples: int) -> list[Entry
 
 
 def _unique_names(paths: Sequence[Path]) -> list[str]:
-    """Folder names; where two are alike, with the folder above."""
-    names = [path.resolve().name for path in paths]
-    return [
-        f"{path.resolve().parent.name}/{name}" if names.count(name) > 1 else name
-        for path, name in zip(paths, names, strict=True)
-    ]
+    """Folder names; where two are alike, with as many of the folders above as tell them apart."""
+    parts = [path.resolve().parts for path in paths]
+    longest = max(map(len, parts), default=0)
+
+    def name(own: tuple[str, ...]) -> str:
+        tails = (own[-n:] for n in range(1, longest + 1))
+        return "/".join(next(tail for tail in tails if sum(tail == one[-len(tail) :] for one in parts) == 1))
+
+    return [name(own) for own in parts]
 
 
 def _entry(name: str, manifest: Manifest, most: int) -> Entry:

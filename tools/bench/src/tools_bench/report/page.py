@@ -131,7 +131,8 @@ def _plain(verdict: MetricVerdict) -> dict[str, Any]:
 def render(data: dict[str, Any], title: str) -> str:
     """One self-contained HTML file."""
     body, style, *scripts = (
-        (HERE / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "draw.js", "browse.js")
+        (HERE / name).read_text(encoding="utf-8")
+        for name in ("page.html", "page.css", "lineage.js", "draw.js", "browse.js")
     )
     library, look = charting()
     script = '"use strict";\n' + library + "".join(scripts)
