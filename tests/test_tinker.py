@@ -4,6 +4,7 @@
 import csv
 import json
 import os
+import runpy
 import shutil
 import signal
 import socket
@@ -195,6 +196,22 @@ def test_newest_client_trains(service, tmp_path):
     done("sft", *words, "--no-eval", "--output-dir", tmp_path / "run", PYTHONPATH=path)
     packages = read_manifest(tmp_path / "run").data["packages"]
     assert tuple(map(int, packages["tinker"].split(".")[:2])) > (0, 25)
+
+
+def test_the_servers_replacement_for_peft_writes_what_peft_writes(tmp_path):
+    import peft
+
+    there = runpy.run_path(str(Path(__file__).parent / "tinker_server" / "peft.py"))["LoraConfig"]
+    written = {}
+    for name, kind in (("ours", there), ("theirs", peft.LoraConfig)):
+        (tmp_path / name).mkdir()
+        kind(base_model_name_or_path="some/model", r=4, lora_alpha=32).save_pretrained(tmp_path / name)
+        written[name] = json.loads((tmp_path / name / "adapter_config.json").read_text())
+    left_out = {key: value for key, value in written["theirs"].items() if key not in written["ours"]}
+    assert {key: written["theirs"][key] for key in written["ours"]} == written["ours"] | {
+        "peft_version": peft.__version__
+    }
+    assert not {value for value in left_out.values() if isinstance(value, bool) and value}
 
 
 class Refusing(BaseHTTPRequestHandler):
