@@ -7,6 +7,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 from tools_shared.cli import Invocation
@@ -53,6 +54,23 @@ def test_a_finished_run_holds_what_the_design_lists(tmp_path):
     assert json.loads((tmp_path / "run" / "rejected.jsonl").read_text())["line"] == 3
     assert "50.0 % [40.0, 60.0], n=10" in (tmp_path / "run" / "README.md").read_text()
     assert not (tmp_path / "run.partial").exists()
+
+
+@pytest.mark.parametrize(("umask", "usual"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
+def test_weights_may_be_read_by_whom_the_umask_lets(tmp_path, umask, usual):
+    from safetensors.numpy import save_file
+
+    before = os.umask(umask)
+    try:
+        with draft(tmp_path / "run", PaintConfig(), CALL, "paint") as run:
+            run.model_dir.mkdir()
+            save_file({"a": np.zeros(2, np.float32)}, run.model_dir / "adapter_model.safetensors")
+            run.finish({})
+    finally:
+        os.umask(before)
+    modes = {p.name: p.stat().st_mode & 0o777 for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    assert modes["adapter_model.safetensors"] == usual
+    assert set(modes.values()) == {usual}
 
 
 def test_environment_is_recorded_by_allow_list_only(tmp_path, monkeypatch):

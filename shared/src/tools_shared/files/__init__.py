@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,6 +89,17 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def share_as(pattern: Path, folder: Path) -> None:
+    """Give each file below `folder` that only its owner may read the permissions of `pattern`, a file opened as usual.
+
+    safetensors writes its files for the owner alone, whatever the umask: a container's user could not read the weights.
+    """
+    usual = stat.S_IMODE(pattern.stat().st_mode)
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) == 0o600:
+            path.chmod(usual)
 
 
 def unwritable(target: Path, error: OSError) -> ToolError:

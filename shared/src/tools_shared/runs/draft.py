@@ -18,7 +18,7 @@ from tools_shared.costs.meter import Meter
 from tools_shared.costs.prices import known_prices
 from tools_shared.costs.record import cost_record
 from tools_shared.errors import ToolError
-from tools_shared.files import sha256_file, whole_lines, write_json, write_jsonl
+from tools_shared.files import sha256_file, share_as, whole_lines, write_json, write_jsonl
 from tools_shared.files.journal import append
 from tools_shared.records import Rejected
 from tools_shared.runs.card import card
@@ -132,6 +132,7 @@ class Draft:
         if self.meter is not None:
             manifest["cost"] = cost_record(self.meter, known_prices(), others)
         (self.path / "README.md").write_text(card(self.final.name, manifest), encoding="utf-8")
+        share_as(self.path / "README.md", self.path)
         manifest["outputs"] = self._outputs()
         write_json(self.path / MANIFEST, manifest)
         publish(self.path, self.final, self.config.overwrite)

@@ -66,6 +66,8 @@ def main() -> None:
         words = command(sys.argv[1], sys.argv[2:])
     except ToolError as error:
         sys.exit(f"Error: {error}")
+    except OSError as error:  # an adapter of another user is for safetensors one that is not there
+        sys.exit(f"Error: {sys.argv[1]}: user {os.getuid()} cannot read this model ({error})")
     tell(" ".join(words))
     os.execv(words[0], words)  # noqa: S606 - the words are ours, and the server takes this process's place
 
