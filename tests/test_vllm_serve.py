@@ -8,35 +8,15 @@ import subprocess
 import sys
 
 import pytest
-import torch
-
-from tools_shared.cli import Invocation
-from tools_shared.models import load, resolve
-from tools_shared.prompts import PROFILES, Profile
-from tools_shared.runs import RunConfig, draft
-from tools_shared.training.save import save
-from tools_shared.training.trainable import LoraOptions, make_trainable
 
 pytest.importorskip("vllm", reason="vLLM is not installed; make test-vllm makes an environment with it")
 pytestmark = [pytest.mark.vllm, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 OFFLINE = {**os.environ, "HF_HUB_OFFLINE": "1"}
-OWN = Profile.from_json({**PROFILES["gsm8k-tags"].to_json(), "name": "own", "system": "Think, then answer briefly."})
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run whose adapter says other things than its base, trained with a profile of its own."""
-    folder = tmp_path_factory.mktemp("runs") / "reasoner"
-    torch.manual_seed(0)
-    loaded = make_trainable(load(resolve("demo"), device="cpu"), LoraOptions(lora_r=6))
-    with torch.no_grad():
-        for name, weights in loaded.model.named_parameters():
-            if "lora_B" in name:
-                weights.normal_(std=0.05)
-    with draft(folder, RunConfig(), Invocation("tools-sft", "0.2.0"), "sft") as run:
-        save(loaded, run.model_dir, run.final / "model", OWN, full_weights=False)
-        run.finish({"steps": 1}, profile=OWN.name)
-    return folder
+def trained(tmp_path_factory, adapter_run):
+    return adapter_run(tmp_path_factory.mktemp("runs") / "reasoner")
 
 
 @pytest.fixture(scope="module")

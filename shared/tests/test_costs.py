@@ -106,6 +106,21 @@ def test_what_is_free_is_0_and_not_unknown(tmp_path):
     assert cost["money_unknown"] == []
 
 
+@pytest.mark.parametrize(
+    ("prices", "used", "money"),
+    [
+        (Prices(3.0, None), (2_000_000, 7), "unknown"),
+        (Prices(None, 3.0), (2_000_000, 7), "unknown"),
+        (Prices(3.0, None), (2_000_000, 0), 6.0),
+        (Prices(3.0, 0.0), (2_000_000, 7), 6.0),
+    ],
+)
+def test_a_price_of_one_direction_says_nothing_of_the_other(tmp_path, prices, used, money):
+    cost = cost_of(tmp_path / "run", lambda: note(*used, source="https://a.example/v1 m", prices=prices))
+    assert cost["tokens"][0]["money"] == money
+    assert bool(cost["money_unknown"]) == (money == "unknown")
+
+
 def test_device_seconds_begin_when_a_device_is_chosen(tmp_path, price_file):
     price_file(PRICES)
     cost = cost_of(tmp_path / "run", lambda: time.sleep(0.2), lambda: pick_device("cpu"), lambda: time.sleep(0.3))
@@ -216,6 +231,8 @@ def test_threads_count_together(tmp_path):
         ({"tokens": [{"in": -1, "date": date(2026, 1, 1), "from": "x"}]}, "in must be a number"),
         ({"tokens": [{"in": 10**400, "date": date(2026, 1, 1), "from": "x"}]}, "in must be a number"),
         ({"tokens": [{"model": 3, "in": 1, "date": date(2026, 1, 1), "from": "x"}]}, "model must be text"),
+        ({"tokens": [{"in": 1, "date": date(2026, 1, 1), "from": "x"}]}, "a price of tokens in alone; give both"),
+        ({"tokens": [{"out": 1, "train": 2, "date": date(2026, 1, 1), "from": "x"}]}, "a price of tokens out alone"),
         ({"devices": [{"kind": "cpu", "date": date(2026, 1, 1), "from": "x"}]}, "has no price; give hour"),
         ({"energy": [1]}, "energy 1: must be a mapping"),
         ("[1, 2]", "a price file is a mapping"),

@@ -98,3 +98,9 @@ def test_a_server_that_is_down_is_left_to_the_first_request():
 def test_a_root_that_is_not_here_gives_the_name_alone():
     found = the_model([{"id": "grpo", "root": "/artifacts/grpo/model"}])
     assert (found.name, found.notes) == ("grpo", None)
+    assert "/artifacts/grpo/model, which is not on this machine" in found.elsewhere
+
+
+@pytest.mark.parametrize("root", [None, "Qwen/Qwen3-8B", "."])
+def test_a_hub_id_or_a_folder_without_a_profile_is_no_warning(root, tmp_path):
+    assert the_model([{"id": "m", "root": str(tmp_path) if root == "." else root}]).elsewhere == ""

@@ -44,8 +44,7 @@ _ENTRIES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Prices:
-    """Money for a million tokens in and out (None: not known; 0 where only the other is given), and how much may be
-    spent (None: no limit)."""
+    """Money for a million tokens in and out (None: not known), and how much may be spent (None: no limit)."""
 
     tokens_in: float | None = None
     tokens_out: float | None = None
@@ -56,8 +55,12 @@ class Prices:
     def known(self) -> bool:
         return self.tokens_in is not None or self.tokens_out is not None
 
+    def covers(self, tokens_in: int, tokens_out: int) -> bool:
+        """Whether there is a price for each kind of token that was used."""
+        return self.known and not ((tokens_in and self.tokens_in is None) or (tokens_out and self.tokens_out is None))
+
     def of(self, tokens_in: int, tokens_out: int) -> float:
-        """Money for these tokens; 0 where no price is known, which only `known` tells apart."""
+        """Money for these tokens as far as it is known, which `covers` tells."""
         return (tokens_in * (self.tokens_in or 0.0) + tokens_out * (self.tokens_out or 0.0)) / 1e6
 
 
@@ -136,6 +139,10 @@ def _entry(row: Any, kind: str, where: str) -> Mapping[str, Any]:
         raise ToolError(f"{where}: date must be the day the price was looked up (2026-11-01), got {brief(day)}")
     if not isinstance(source, str) or not source.strip():
         raise ToolError(f"{where}: from must say where the price is from (an address), got {brief(source)}")
+    if ("in" in row) != ("out" in row):
+        raise ToolError(
+            f"{where}: has a price of tokens {'in' if 'in' in row else 'out'} alone; give both, 0 where free"
+        )
     return row
 
 

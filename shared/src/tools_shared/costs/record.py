@@ -69,7 +69,7 @@ def _row(part: str, source: str, used: Tokens, given: Prices | None, prices: Pri
     if part == TRAINING:
         entry = prices.entry(server, model) or {}
         price = Prices(entry.get("train"), None, currency=prices.currency)
-    if price.known:
+    if price.covers(used.tokens_in, used.tokens_out):
         return row | {"money": round(price.of(used.tokens_in, used.tokens_out), 6), "currency": price.currency}
     return row | {"money": "unknown" if used.tokens_in or used.tokens_out or used.requests else 0}
 

@@ -34,6 +34,16 @@ class Served:
         found = Path(self.root) / NOTES if self.root else None
         return found if found is not None and found.is_file() else None
 
+    @property
+    def elsewhere(self) -> str:
+        """What to say where the server loaded a folder that this machine does not see."""
+        if self.root is None or not Path(self.root).is_absolute() or Path(self.root).exists():
+            return ""
+        return (
+            f" (of {self.root}, which is not on this machine: without --profile RUN/model/{NOTES} it is asked with the "
+            "default profile)"
+        )
+
 
 def with_served(config: C) -> C:
     """The options with the model's name and its prompt profile as the server at `--endpoint` tells them, where they
@@ -50,7 +60,7 @@ def with_served(config: C) -> C:
     if found is None:
         return config
     profile = config.profile or (str(found.notes) if found.notes else None)
-    of = f", with the prompt profile of {profile}" if profile is not None else ""
+    of = f", with the prompt profile of {profile}" if profile is not None else found.elsewhere
     say(f"--model-name {found.name}: the one model at {config.shown('endpoint')}{of}")
     return replace(config, model_name=found.name, profile=profile)
 
