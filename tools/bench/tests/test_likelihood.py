@@ -1,6 +1,7 @@
 """Multiple choice by log-probability: the sums are those of a whole pass over each text, here and behind a server."""
 
 import json
+import random
 from threading import Lock
 
 import pytest
@@ -10,8 +11,9 @@ from click.testing import CliRunner
 from tools_bench.cli import main
 from tools_bench.grading.choice import preferred
 from tools_bench.likelihood.local import scores_from_engine
+from tools_bench.likelihood.prefixes import by_beginning
 from tools_bench.likelihood.served import completions_url, read_scores
-from tools_bench.likelihood.texts import reading
+from tools_bench.likelihood.texts import Reading, reading
 from tools_bench.requests.item import Item
 from tools_shared.engines.local.engine import TransformersEngine
 from tools_shared.errors import ToolError
@@ -63,6 +65,78 @@ def test_scores_are_those_of_a_whole_pass(engine, by):
     scores_from_engine(engine, readings, lambda one, scores: found.update({one.item.id: scores}))
     for one in readings:
         assert found[one.item.id] == pytest.approx(whole_pass(engine, one), abs=2e-3)
+
+
+SHOWN = "".join(f"Question: What is {n} plus {n}?\nA. {n}\nB. {2 * n}\nAnswer: B\n\n" for n in (3, 14, 27))
+MIXED = [
+    *(Reading(item, f"{SHOWN}Question: {item.question}\nAnswer:", (" A", " B"), "letters") for item in ITEMS),
+    *(
+        Reading(item, f"{SHOWN}Question: {item.question}\nAnswer:", (" 4", " 4 or more", " 1"), "texts")
+        for item in ITEMS
+    ),
+    *(Reading(item, "Question: Say it", (" again and again", " once", ": 12", " once"), "texts") for item in ITEMS[:2]),
+]
+"""Options of one token and of several, contexts that begin alike, that are equal, and that are short."""
+
+
+def scores_of(engine, readings):
+    found = []
+    scores_from_engine(engine, readings, lambda one, scores: found.append((one, scores)))
+    assert len(found) == len(readings)
+    return {id(one): scores for one, scores in found}
+
+
+@pytest.mark.parametrize("at_once", [24, 4096])
+def test_shared_beginnings_and_options_of_all_lengths_change_no_score(engine, monkeypatch, at_once):
+    monkeypatch.setattr("tools_bench.likelihood.local.AT_ONCE", at_once)
+    found = scores_of(engine, MIXED)
+    for one in MIXED:
+        assert found[id(one)] == pytest.approx(whole_pass(engine, one), abs=1e-4)
+
+
+def test_a_model_with_a_window_reads_every_option_behind_its_context(engine):
+    from transformers import AutoModelForCausalLM, MistralConfig
+
+    torch.manual_seed(0)
+    n = len(engine.tokenizer)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    model = AutoModelForCausalLM.from_config(
+        MistralConfig(vocab_size=n, sliding_window=6, num_key_value_heads=2, **sizes), dtype=torch.float32
+    )
+    windowed = TransformersEngine(model.eval(), engine.tokenizer)
+    found = scores_of(windowed, MIXED)
+    for one in MIXED:
+        assert found[id(one)] == pytest.approx(whole_pass(windowed, one), abs=1e-4)
+
+
+def test_an_option_without_a_token_of_its_own_is_refused(engine):
+    empty = Reading(ITEMS[0], "Question: Say it", (" once", ""), "texts")
+    with pytest.raises(ToolError, match="gives an option no token of its own"):
+        scores_from_engine(engine, [empty], print)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_contexts_are_grouped_by_what_they_begin_with(seed):
+    rng = random.Random(seed)
+    subjects = [tuple(rng.choices(range(50), k=rng.randint(20, 60))) for _ in range(3)]
+    contexts = [
+        (*subjects[i % 3], *rng.choices(range(50), k=rng.randint(1, 30)))
+        if i % 5
+        else tuple(rng.choices(range(50), k=9))
+        for i in range(rng.randint(1, 60))
+    ]
+    groups = by_beginning(contexts)
+    assert sorted(place for _, places in groups for place in places) == list(range(len(contexts)))
+    for shared, places in groups:
+        assert len({contexts[place][:shared] for place in places}) == 1
+        assert all(len(contexts[place]) > shared for place in places)
+    read = sum(shared + sum(len(contexts[p]) - shared for p in places) for shared, places in groups)
+    assert len(contexts) < 30 or read < 0.75 * sum(map(len, contexts))
+
+
+def test_lengths_are_characters_as_in_lm_eval():
+    one = reading(Item("t", "choice", "x", "Which?", "A", options=("Ångström", "größer als π", "m")), "texts")
+    assert one.lengths == (8, 12, 1)
 
 
 def test_what_is_read():

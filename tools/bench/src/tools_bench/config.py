@@ -218,7 +218,7 @@ class BenchConfig(PaidConfig, VerdictConfig, RunConfig):
     choice_by: Literal["generation", "letters", "texts"] = option(
         "generation",
         "Multiple choice: by the letter of a written reply, or by log-probability: of the letters, or of the options' "
-        "texts (per byte).",
+        "texts (per character).",
         panel="Sampling",
     )
     top_p: float = option(1.0, "Nucleus sampling probability (1: off).", minimum=0.0001, maximum=1, panel="Sampling")

@@ -78,7 +78,7 @@ class TransformersEngine(StreamingEngine):
     def _stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int, read: PrefillReader) -> None:
         may_shrink = isinstance(read, Ahead)  # else the number of slots is what a sample's bits depend on
         watcher = self.watcher if params.prune else None
-        with self._drawing(), watching(self.model, watcher) as watch:
+        with self.drawing(), watching(self.model, watcher) as watch:
             batch = SlotBatch(self.model, n_slots, params, self.stop_ids, self.tokenizer.pad_token_id, read, watch)
             if watcher is not None:
                 take = partial(watcher.next, take, on_draw)
@@ -103,7 +103,7 @@ class TransformersEngine(StreamingEngine):
             )
 
     def _static(self, draws: Sequence[Draw], params: SamplingParams, on_draw: OnDraw) -> None:
-        with self._drawing():
+        with self.drawing():
             drawer = StaticBatches(self.model, params, self.stop_ids, self.tokenizer.pad_token_id)
             for batch in batches([SlotRow(draw) for draw in draws], params.max_new_tokens, self._token_budget()):
                 drawer.draw(batch)
@@ -111,7 +111,7 @@ class TransformersEngine(StreamingEngine):
                     on_draw(row.draw, self._completion(row, params))
 
     @contextmanager
-    def _drawing(self) -> Iterator[None]:
+    def drawing(self) -> Iterator[None]:
         """Without gradients, in evaluation mode and the format to sample in; what was before is given back."""
         was_training = self.model.training
         self.model.eval()

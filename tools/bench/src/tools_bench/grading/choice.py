@@ -68,7 +68,7 @@ def preferred(scores: Sequence[float]) -> list[str]:
 
 
 def normalised(response: Response) -> list[float]:
-    """Log-probabilities per byte of what was scored (for one letter each: the same order as without)."""
+    """Log-probabilities per character of what was scored (for one letter each: the same order as without)."""
     return [score / max(1, n) for score, n in zip(response.scores or (), response.lengths or (), strict=True)]
 
 

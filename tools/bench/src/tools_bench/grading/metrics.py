@@ -166,7 +166,7 @@ ALL = (
         "choice_accuracy",
         "choice",
         1,
-        "the right option (by log-probability: the highest one per byte)",
+        "the right option (by log-probability: the highest one per character)",
         lambda reply: _share_right(reply.given, reply.item),
         decides=True,
     ),

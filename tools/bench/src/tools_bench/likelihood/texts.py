@@ -26,8 +26,9 @@ class Reading:
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Bytes of each continuation, its leading space left out: what log-probabilities are divided by."""
-        return tuple(len(text.strip().encode()) for text in self.continuations)
+        """Characters of each continuation, its leading space left out: what log-probabilities are divided by for
+        lm-eval's `acc_norm` too."""
+        return tuple(len(text.strip()) for text in self.continuations)
 
 
 def reading(item: Item, by: ChoiceBy) -> Reading:

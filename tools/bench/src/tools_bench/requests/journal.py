@@ -26,7 +26,7 @@ class Response:
     """One sample for one item: the text, or why there is none (`error` is the kind, `message` the words).
 
     For multiple choice by log-probability: `scores` are those of the options in the order shown (natural logarithm),
-    `lengths` how many bytes each was scored over, `scored_by` what was scored (`letters` or `texts`).
+    `lengths` how many characters each was scored over, `scored_by` what was scored (`letters` or `texts`).
     """
 
     task: str
