@@ -216,7 +216,8 @@ def test_a_full_cache_is_never_fuller_than_its_budget(engine, spec, draws, score
 
     def looked():
         found = original()
-        due.append(watch._held())
+        prompts = {trace.draw.key: len(trace.draw.prompt.token_ids) for trace in watch.running}
+        due.append(sum(prompts.values()) + sum(len(trace.tokens) for trace in watch.running))
         return found
 
     watch.due = looked

@@ -26,25 +26,29 @@ class Numbers:
     def __init__(self, path: Path, make: bool = False) -> None:
         import numpy as np
 
-        self._ring: Any = np.memmap(path, dtype=np.dtype(FIELDS), mode="w+" if make else "r+", shape=(CAPACITY + 1,))
+        ring: Any = np.memmap(path, dtype=np.dtype(FIELDS), mode="w+" if make else "r+", shape=(CAPACITY + 1,))
+        # Plain views: a memmap makes an object of its own at every access.
+        plain = ring.view(np.ndarray)
+        self._ring, self._np = ring, np
+        self._count: Any = plain["request"][:1]
+        self._columns: list[Any] = [plain[name][1:] for name, _ in FIELDS]
         self._n_read = 0
 
     def write(self, requests: Sequence[int], tokens: Sequence[int], scores: object, confidences: object) -> None:
         """One record a request: the score of the state that token number `tokens` left (-1: the prompt's last), and the
         confidence of the token after it."""
-        import numpy as np
-
-        n_written = int(self._ring[0]["request"])
-        at: Any = 1 + (n_written + np.arange(len(requests))) % CAPACITY
-        for name, values in zip(self._ring.dtype.names, (requests, tokens, scores, confidences), strict=True):
-            self._ring[name][at] = values
-        self._ring["request"][0] = n_written + len(requests)
+        n_written = int(self._count[0])
+        n, start = len(requests), n_written % CAPACITY
+        at: Any = slice(start, start + n) if start + n <= CAPACITY else (n_written + self._np.arange(n)) % CAPACITY
+        for column, values in zip(self._columns, (requests, tokens, scores, confidences), strict=True):
+            column[at] = values
+        self._count[0] = n_written + n
 
     def read(self) -> Iterator[tuple[int, int, float, float]]:
         """What has been written since it was read last."""
-        import numpy as np
-
-        n_written = int(self._ring[0]["request"])
-        at: Any = 1 + np.arange(self._n_read, n_written) % CAPACITY
+        n_written = int(self._count[0])
+        if n_written == self._n_read:
+            return
+        at: Any = self._np.arange(self._n_read, n_written) % CAPACITY
         self._n_read = n_written
-        yield from self._ring[at].tolist()
+        yield from zip(*(column[at].tolist() for column in self._columns), strict=True)

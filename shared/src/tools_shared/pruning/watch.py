@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +20,22 @@ from tools_shared.engines.types import Completion, Draw, OnDraw, Take
 from tools_shared.prompts import Profile
 from tools_shared.prompts.ends import text_of
 from tools_shared.pruning.rules import GroupConfidence, Pruned, Rules, is_settled, over_budget, percentile
-from tools_shared.states.steps import BLANK_LINE, step_tokens, token_ends
+from tools_shared.pruning.step_ends import Reasoning, StepEnds
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from tools_shared.scorers.scorer import Scorer
 
-_TAIL = 64
-"""Characters of a trace's end in which the tag that closes its reasoning is looked for."""
+
+@dataclass
+class Question:
+    """What is known of a question: the answers and lowest confidences of its traces that have ended."""
+
+    answers: dict[int, str | None] = field(default_factory=dict)
+    lowest: dict[int, float | None] = field(default_factory=dict)
+    is_settled: bool = False
+    threshold: float | None = None
 
 
 @dataclass(eq=False)
@@ -36,26 +43,16 @@ class RunningTrace:
     """One running trace: its tokens, the scores of its ended steps, and its confidence."""
 
     draw: Draw
+    question: Question
     confidence: GroupConfidence
     tokens: list[int] = field(default_factory=list)
     steps: list[tuple[int, float]] = field(default_factory=list)
     """Of each ended step: the tokens up to its end, and its probability."""
-    is_closed: bool = False
-    tail: str = ""
+    reasoning: Reasoning = field(default_factory=Reasoning)
     mean: float | None = None
     """Of the steps."""
     group: float | None = None
     """The group confidence at the last token."""
-
-
-@dataclass
-class _Question:
-    """What is known of a question: the answers and lowest confidences of its traces that have ended."""
-
-    answers: dict[int, str | None] = field(default_factory=dict)
-    lowest: dict[int, float | None] = field(default_factory=dict)
-    is_settled: bool = False
-    threshold: float | None = None
 
 
 class Watcher:
@@ -73,13 +70,15 @@ class Watcher:
     ) -> None:
         self.rules, self.tokenizer, self.profile = rules, tokenizer, profile
         self.n_samples, self.token_bytes, self.scorer = n_samples, token_bytes, scorer
-        self.delimiter = scorer.facts.reader["delimiter"] if scorer else BLANK_LINE
+        self.ends = StepEnds(tokenizer, profile, scorer.facts.reader["delimiter"]) if scorer else None
         self.budget = None if rules.budget is None else rules.budget // token_bytes
         self.n_warm_up = rules.n_warm_up(n_samples)
         self.running: list[RunningTrace] = []
-        self.questions: dict[str, _Question] = {}
+        self.questions: dict[str, Question] = {}
         self._waiting: deque[Draw] = deque()
-        self._pieces: dict[int, str] = {}
+        self._suspects: set[RunningTrace] = set()
+        self._prompts: dict[str, tuple[int, int]] = {}
+        self._n_held = 0
 
     @property
     def by_turns(self) -> bool:
@@ -109,7 +108,7 @@ class Watcher:
 
     def _has_room(self) -> bool:
         """A new trace begins while less than half of the budget is taken, so that it is not stopped for its start."""
-        return self.budget is None or not self.running or self._held() < self.budget / 2
+        return self.budget is None or not self.running or self._n_held < self.budget / 2
 
     def _may_begin(self, draw: Draw) -> bool:
         question = self._question(draw.key)
@@ -125,55 +124,67 @@ class Watcher:
 
     def begin(self, draw: Draw) -> RunningTrace:
         """A trace that the engine has begun."""
-        trace = RunningTrace(draw, GroupConfidence(self.rules.window or 1))
+        trace = RunningTrace(draw, self._question(draw.key), GroupConfidence(self.rules.window or 1))
         self.running.append(trace)
+        n_prompt = len(draw.prompt.token_ids)
+        _, n_running = self._prompts.get(draw.key, (n_prompt, 0))
+        self._prompts[draw.key] = n_prompt, n_running + 1
+        self._n_held += 0 if n_running else n_prompt
         return trace
 
     # What runs
 
     def see(self, trace: RunningTrace, token: int, confidence: float | None = None) -> bool:
         """Note a trace's new token; returns whether the token before it ends a step, whose probability is then to be
-        given to `score`."""
-        trace.tokens.append(token)
+        given to `score`. It runs for every token, so what can wait for a step's end does."""
+        tokens = trace.tokens
+        tokens.append(token)
+        self._n_held += 1
         if confidence is not None:
-            trace.group = trace.confidence.add(confidence)
-        return self.rules.by_state and len(trace.tokens) > 1 and self._ends_step(trace)
+            trace.group = group = trace.confidence.add(confidence)
+            if group is not None and (least := self._least(trace)) is not None and group < least:
+                self._suspects.add(trace)
+        if self.ends is None or len(tokens) < 2:
+            return False
+        return self.ends.may_end(tokens[-2]) and self.ends.have_ended(tokens, trace.reasoning)
 
     def score(self, trace: RunningTrace, probability: float) -> None:
         trace.steps.append((len(trace.tokens) - 1, probability))
         trace.mean = math.fsum(found for _, found in trace.steps) / len(trace.steps)
+        if self.rules.step is not None and trace.mean < self.rules.step:
+            self._suspects.add(trace)
 
     def due(self) -> list[tuple[RunningTrace, Pruned]]:
         """The running traces that go now, which do not run any more."""
         found: dict[RunningTrace, Pruned] = {}
-        for trace in self.running:
+        for trace in [trace for trace in self.running if trace in self._suspects] if self._suspects else ():
             if (pruned := self._by_itself(trace)) is not None:
                 found[trace] = pruned
-        if self.budget is not None:
-            left = [trace for trace in self.running if trace not in found]
-            for trace in self._over(left):
+                self.leave(trace)
+        self._suspects.clear()
+        if self.budget is not None and self._n_held > self.budget:
+            for trace in self._over(self.budget):
                 found[trace] = self._pruned("budget", trace, self._choice(trace))
-        for trace in found:
-            self.leave(trace)
+                self.leave(trace)
         return list(found.items())
 
     def _by_itself(self, trace: RunningTrace) -> Pruned | None:
-        rules, question = self.rules, self._question(trace.draw.key)
-        if question.is_settled:
+        rules = self.rules
+        if trace.question.is_settled:
             return self._pruned("agree", trace, None)
         mean = trace.mean
         if rules.step is not None and mean is not None and mean < rules.step:
             return self._pruned("step", trace, mean)
-        least = self._least(trace, question)
+        least = self._least(trace)
         if least is not None and trace.group is not None and trace.group < least:
             return self._pruned("confidence", trace, trace.group)
         return None
 
-    def _least(self, trace: RunningTrace, question: _Question) -> float | None:
+    def _least(self, trace: RunningTrace) -> float | None:
         """The confidence below which a trace goes; None for one that sets it."""
         if self.rules.percentile is None:
             return self.rules.confidence
-        return question.threshold if trace.draw.sample >= self.n_warm_up else None
+        return trace.question.threshold if trace.draw.sample >= self.n_warm_up else None
 
     def _pruned(self, kind: str, trace: RunningTrace, score: float | None) -> Pruned:
         return Pruned(self.rules.words[kind], len(trace.steps), score, len(trace.tokens))
@@ -181,24 +192,24 @@ class Watcher:
     def _choice(self, trace: RunningTrace) -> float | None:
         return trace.mean if self.rules.by_state else trace.confidence.mean
 
-    def _over(self, traces: Sequence[RunningTrace]) -> list[RunningTrace]:
-        prompts = self._held(traces) - sum(len(trace.tokens) for trace in traces)
-        room = (self.budget or 0) - prompts
-        held, scores = [len(trace.tokens) for trace in traces], [self._choice(trace) for trace in traces]
-        return [traces[i] for i in over_budget(held, scores, room)] if traces else []
-
-    def _held(self, traces: Sequence[RunningTrace] | None = None) -> int:
-        """Tokens in the cache: each trace's own, and each question's prompt once."""
-        running = self.running if traces is None else traces
-        prompts = {trace.draw.key: len(trace.draw.prompt.token_ids) for trace in running}
-        return sum(prompts.values()) + sum(len(trace.tokens) for trace in running)
+    def _over(self, budget: int) -> list[RunningTrace]:
+        """Those that go. The cache holds each trace's own tokens, and each running question's prompt once."""
+        held, scores = [len(trace.tokens) for trace in self.running], [self._choice(trace) for trace in self.running]
+        room = budget - (self._n_held - sum(held))
+        return [self.running[i] for i in over_budget(held, scores, room)]
 
     # What has ended
 
     def leave(self, trace: RunningTrace) -> None:
         """A trace that runs no more: it has ended, or is wanted no more."""
-        if trace in self.running:
-            self.running.remove(trace)
+        if trace not in self.running:
+            return
+        self.running.remove(trace)
+        key = trace.draw.key
+        n_prompt, n_running = self._prompts.pop(key)
+        self._n_held -= len(trace.tokens) + (n_prompt if n_running == 1 else 0)
+        if n_running > 1:
+            self._prompts[key] = n_prompt, n_running - 1
 
     def end(self, trace: RunningTrace, text: str) -> dict[str, Any]:
         """A trace has come to its own end with this text; returns what its completion says of the rules."""
@@ -219,9 +230,16 @@ class Watcher:
             told = [value for value in first if value is not None]
             if len(first) == self.n_warm_up and told:
                 question.threshold = percentile(told, self.rules.percentile)
+                self._suspect(question)
         if self.rules.agree is not None and not question.is_settled:
             votes = _counts(number_answers([question.answers[k] for k in sorted(question.answers)]))
             question.is_settled = is_settled(votes, self.n_samples - len(question.answers), self.rules.agree)
+            if question.is_settled:
+                self._suspect(question)
+
+    def _suspect(self, question: Question) -> None:
+        """What is known of a question has changed: its running traces may have to go."""
+        self._suspects.update(trace for trace in self.running if trace.question is question)
 
     def completion(self, trace: RunningTrace, pruned: Pruned) -> Completion:
         """What a stopped trace is told of as. It has no vote; its question counts it."""
@@ -233,42 +251,8 @@ class Watcher:
         confidence = trace.confidence.told if self.rules.by_confidence else None
         return {"steps": tuple(trace.steps) if self.rules.by_state else None, "confidence": confidence}
 
-    def _question(self, key: str) -> _Question:
-        return self.questions.setdefault(key, _Question())
-
-    # Where steps end
-
-    def _ends_step(self, trace: RunningTrace) -> bool:
-        """Whether the last token but one ends a step of the reasoning, by the text around it."""
-        at = len(trace.tokens) - 2
-        trace.tail = (trace.tail + self._piece(trace.tokens[at]))[-_TAIL:]
-        if trace.is_closed:
-            return False
-        closing = self.profile.think[1] if self.profile.think else None
-        if closing is not None and closing in trace.tail:
-            trace.is_closed = True
-            return False
-        if not any(mark in self._piece(trace.tokens[at]) for mark in "\n.!?"):
-            return False
-        start = at
-        while start > 0 and not self._piece(trace.tokens[start]).strip("\r\n"):
-            start -= 1
-        start = max(0, start - 1)
-        text, ends = token_ends(self.tokenizer, trace.tokens[start:])
-        if at - start not in step_tokens(text, ends, self.delimiter, last_token=False):
-            return False
-        return closing is not None or self._is_reasoning(trace)
-
-    def _is_reasoning(self, trace: RunningTrace) -> bool:
-        """Without tags the reasoning ends where the answer's block begins."""
-        text = self.tokenizer.decode(trace.tokens[:-1], skip_special_tokens=False)
-        trace.is_closed = self.profile.parse(text).block_start is not None
-        return not trace.is_closed
-
-    def _piece(self, token: int) -> str:
-        if token not in self._pieces:
-            self._pieces[token] = self.tokenizer.decode([token], skip_special_tokens=False)
-        return self._pieces[token]
+    def _question(self, key: str) -> Question:
+        return self.questions.setdefault(key, Question())
 
 
 def _counts(numbers: Iterable[Hashable | None]) -> list[int]:

@@ -6,6 +6,9 @@ import torch
 
 from tools_shared.engines.types import SamplingParams, draw_key
 
+_BLOCK = 64
+"""Logits whose largest is looked for first where the largest of a row are."""
+
 
 def uniforms(params: SamplingParams, keys: list[tuple[str, int]]) -> torch.Tensor:
     """Uniform numbers in [0, 1), shape (samples, max_new_tokens), float64; row i is the stream of (key, sample) i."""
@@ -54,8 +57,20 @@ def confidences(logits_B_V: torch.Tensor, top: int) -> torch.Tensor:
     """DeepConf's token confidence of each row, shape (rows,), float32: minus the mean log-probability, at temperature
     1, of its `top` likeliest tokens (arXiv 2508.15260, section 2)."""
     logits = logits_B_V.float()
-    likeliest = logits.topk(min(top, logits.shape[-1]), dim=-1).values
-    return torch.logsumexp(logits, dim=-1) - likeliest.mean(dim=-1)
+    return torch.logsumexp(logits, dim=-1) - _largest(logits, min(top, logits.shape[-1])).mean(dim=-1)
+
+
+def _largest(logits_B_V: torch.Tensor, n: int) -> torch.Tensor:
+    """The `n` largest of each row, shape (rows, n). They are all in the `n` blocks with the largest maxima, so of a
+    large vocabulary only those are ordered."""
+    rows, width = logits_B_V.shape
+    n_blocks = width // _BLOCK
+    if n_blocks <= 2 * n:
+        return logits_B_V.topk(n, dim=-1).values
+    blocks = logits_B_V[:, : n_blocks * _BLOCK].view(rows, n_blocks, _BLOCK)
+    best = blocks.amax(dim=-1).topk(n, dim=-1, sorted=False).indices
+    few = blocks.gather(1, best[:, :, None].expand(-1, -1, _BLOCK)).flatten(1)
+    return torch.cat([few, logits_B_V[:, n_blocks * _BLOCK :]], dim=-1).topk(n, dim=-1).values
 
 
 def log_probs(logits_B_V: torch.Tensor, tokens_B: torch.Tensor, params: SamplingParams) -> torch.Tensor:

@@ -204,14 +204,16 @@ class VllmEngine(StreamingEngine):
                     ids = {"prompt_token_ids": list(draw.prompt.token_ids)}
                     asked = self._params(params, draw)
                     if watched is not None:
-                        watched.begin(name, draw, asked)
-                    engine.add_request(name, ids, asked, lora_request=self.lora)
+                        asked = watched.marked(asked)
+                    request_id = engine.add_request(name, ids, asked, lora_request=self.lora)
+                    if watched is not None:
+                        watched.begin(name, request_id, draw)
                     running[name], number = draw, number + 1
                 if not running:
                     return
                 outputs = engine.step()
                 if watched is not None:
-                    watched.see(outputs)
+                    watched.see()
                 for output in outputs:
                     if output.finished:
                         completion = self._completion(output, params)

@@ -1,14 +1,15 @@
 """The rules of `--prune` over vLLM's requests: its worker writes numbers of each token, and what goes is aborted here.
 
 The decisions are those of the other engine, made by the same code from the same tokens; vLLM is given a logits
-processor and an extension of its worker, both by name, and its own `abort_request`.
+processor and an extension of its worker, both by name, and its own `abort_request`. Tokens are read where its client
+takes them from its worker: asking for an output object at every token costs more than a small model's step.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from vllm import LLM, SamplingParams
 
 WORKER = "tools_shared.pruning.vllm_worker"
+_NOTHING = (0.0, 0.0)
 
 
 def watching_options(watcher: Watcher) -> dict[str, Any]:
@@ -47,74 +49,99 @@ class WatchedRequests:
 
     def __init__(self, llm: LLM, watcher: Watcher) -> None:
         self.watcher = watcher
-        self._traces: dict[str, RunningTrace] = {}
-        self._names: dict[int, str] = {}
-        self._numbers: dict[str, dict[int, tuple[float, float]]] = {}
+        self._running: dict[str, _Watched] = {}
+        self._by_id: dict[str, _Watched] = {}
+        self._by_number: dict[int, _Watched] = {}
         self._due: list[tuple[RunningTrace, Pruned]] = []
         self._n_begun = 0
         self._ring: Numbers | None = None
+        self._outputs: Sequence[Any] = ()
+        self._listen(llm.llm_engine.engine_core)
         if watcher.rules.by_state or watcher.rules.by_confidence:
             self._folder = tempfile.TemporaryDirectory(prefix="tools-numbers-")
             path = Path(self._folder.name) / "ring"
             self._ring = Numbers(path, make=True)
             scorer = str(watcher.scorer.path.resolve()) if watcher.scorer else None
-            llm.collective_rpc("tools_watch", args=(str(path), scorer, watcher.rules.by_confidence))
+            ends = watcher.ends.candidates() if watcher.ends else []
+            llm.collective_rpc("tools_watch", args=(str(path), scorer, watcher.rules.by_confidence, ends))
+
+    def _listen(self, core: Any) -> None:
+        """Keep what the client of vLLM's worker has received last."""
+        receive = core.get_output
+
+        def received() -> Any:
+            told = receive()
+            self._outputs = told.outputs
+            return told
+
+        core.get_output = received
 
     def around(self, take: Take, on_draw: OnDraw) -> Take:
         return partial(self.watcher.next, take, on_draw)
 
-    def begin(self, name: str, draw: Draw, params: SamplingParams) -> None:
-        """A request is about to be added: its tokens are to come one by one, its numbers under a number of its own."""
-        from vllm.sampling_params import RequestOutputKind
-
-        params.output_kind = RequestOutputKind.CUMULATIVE
+    def marked(self, params: SamplingParams) -> SamplingParams:
+        """A request is about to be added: its numbers are to come under a number of its own."""
         params.extra_args = (params.extra_args or {}) | {REQUEST: self._n_begun}
-        self._traces[name] = self.watcher.begin(draw)
-        self._names[self._n_begun] = name
-        self._numbers[name] = {}
+        return params
+
+    def begin(self, name: str, request_id: str, draw: Draw) -> None:
+        """A request has been added, under an id that vLLM made of the name."""
+        watched = _Watched(name, request_id, self._n_begun, self.watcher.begin(draw))
+        self._running[name] = self._by_id[request_id] = self._by_number[watched.number] = watched
         self._n_begun += 1
 
-    def see(self, outputs: Sequence[Any]) -> None:
+    def see(self) -> None:
         """Tell of the tokens that a step of the engine brought."""
         for number, token, score, confidence in self._ring.read() if self._ring else ():
-            if (found := self._numbers.get(self._names.get(number, ""))) is not None:
-                found[token] = (score, confidence)
-        for output in outputs:
-            trace = self._traces.get(output.request_id)
-            if trace is None:
-                continue
-            self._see(trace, output.outputs[0].token_ids, self._numbers[output.request_id])
-            if output.finished:
-                self.watcher.leave(trace)
+            if (watched := self._by_number.get(number)) is not None:
+                watched.numbers[token] = (score, confidence)
+        for output in self._outputs:
+            if (watched := self._by_id.get(output.request_id)) is not None:
+                self._see(watched, output.new_token_ids)
+                if output.finish_reason is not None:
+                    self.watcher.leave(watched.trace)
+        self._outputs = ()
         self._due = self.watcher.due()
 
-    def _see(self, trace: RunningTrace, token_ids: Sequence[int], numbers: dict[int, tuple[float, float]]) -> None:
+    def _see(self, watched: _Watched, token_ids: Sequence[int]) -> None:
         """Record t - 1 was written when token t was sampled: the confidence of t, and the state that t - 1 left."""
-        for at in range(len(trace.tokens), len(token_ids)):
-            score, confidence = numbers.pop(at - 1, (0.0, 0.0))
-            watched = confidence if self.watcher.rules.by_confidence else None
-            if self.watcher.see(trace, token_ids[at], watched):
-                self.watcher.score(trace, score)
+        trace, watcher = watched.trace, self.watcher
+        for token in token_ids:
+            score, confidence = watched.numbers.pop(len(trace.tokens) - 1, _NOTHING)
+            if watcher.see(trace, token, confidence if watcher.rules.by_confidence else None):
+                watcher.score(trace, score)
 
     def stopped(self) -> list[tuple[str, Completion]]:
         """The requests that go now, as completions."""
-        names = {trace: name for name, trace in self._traces.items()} if self._due else {}
+        names = {watched.trace: name for name, watched in self._running.items()} if self._due else {}
         found = [(names[trace], self.watcher.completion(trace, pruned)) for trace, pruned in self._due]
+        self._due = []
         for name, _ in found:
             self._forget(name)
         return found
 
     def end(self, name: str, completion: Completion) -> Completion:
         """A request has come to its own end."""
-        told = self.watcher.end(self._traces[name], completion.text)
+        told = self.watcher.end(self._running[name].trace, completion.text)
         self._forget(name)
         return replace(completion, **told)
 
     def drop(self, name: str) -> None:
         """A request is wanted no more."""
-        self.watcher.leave(self._traces[name])
+        self.watcher.leave(self._running[name].trace)
         self._forget(name)
 
     def _forget(self, name: str) -> None:
-        del self._traces[name], self._numbers[name]
-        self._names = {number: other for number, other in self._names.items() if other != name}
+        watched = self._running.pop(name)
+        del self._by_id[watched.request_id], self._by_number[watched.number]
+
+
+@dataclass(eq=False)
+class _Watched:
+    """A running request, by the name that it was given, vLLM's id, and its number in the records."""
+
+    name: str
+    request_id: str
+    number: int
+    trace: RunningTrace
+    numbers: dict[int, tuple[float, float]] = field(default_factory=dict)
