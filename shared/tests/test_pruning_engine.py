@@ -12,6 +12,7 @@ from tools_shared.answers.extract import extract
 from tools_shared.answers.voting import number_answers
 from tools_shared.engines import Draw, SamplingParams
 from tools_shared.engines.local.engine import TransformersEngine
+from tools_shared.engines.local.sampling import confidences
 from tools_shared.models import load, resolve
 from tools_shared.prompts import render_question
 from tools_shared.scorers.text import TextResponse, open_text_scorer
@@ -262,3 +263,16 @@ class Asked:
         n_prompt = len(draw.prompt.token_ids)
         self.token_ids = (*draw.prompt.token_ids, *completion.token_ids)
         self.positions = [n_prompt + end - 1 for end, _ in completion.steps]
+
+
+@pytest.mark.parametrize("width", [24, 1000, 2561, 50257])
+def test_confidence_is_that_of_the_twenty_likeliest(width):
+    """Whatever the vocabulary is: many equal logits, and the largest side by side or at its ends."""
+    torch.manual_seed(width)
+    logits = (torch.randn(7, width) * 6).round() / 2
+    logits[1] = 0
+    logits[2, :9] = logits[2, -13:] = 40.0
+    logits[3, 5] = -math.inf
+    ordered = torch.log_softmax(logits.double(), dim=-1).sort(dim=-1, descending=True).values
+    torch.testing.assert_close(confidences(logits, 20).double(), -ordered[:, :20].mean(dim=-1), rtol=1e-6, atol=1e-5)
+    assert torch.equal(confidences(logits, 20)[3:5], confidences(logits[3:5], 20))

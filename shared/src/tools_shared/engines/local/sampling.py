@@ -56,21 +56,26 @@ def _filter(probs_B_V: torch.Tensor, params: SamplingParams) -> torch.Tensor:
 def confidences(logits_B_V: torch.Tensor, top: int) -> torch.Tensor:
     """DeepConf's token confidence of each row, shape (rows,), float32: minus the mean log-probability, at temperature
     1, of its `top` likeliest tokens (arXiv 2508.15260, section 2)."""
-    logits = logits_B_V.float()
-    return torch.logsumexp(logits, dim=-1) - _largest(logits, min(top, logits.shape[-1])).mean(dim=-1)
+    found = torch.log_softmax(logits_B_V.float(), dim=-1)
+    return -_largest(found, min(top, found.shape[-1])).mean(dim=-1)
 
 
-def _largest(logits_B_V: torch.Tensor, n: int) -> torch.Tensor:
-    """The `n` largest of each row, shape (rows, n). They are all in the `n` blocks with the largest maxima, so of a
-    large vocabulary only those are ordered."""
-    rows, width = logits_B_V.shape
+def _largest(values_B_V: torch.Tensor, n: int) -> torch.Tensor:
+    """The `n` largest of each row in any order, shape (rows, n). They are all in the `n` blocks with the largest
+    maxima, so of a large vocabulary only those are searched."""
+    rows, width = values_B_V.shape
     n_blocks = width // _BLOCK
-    if n_blocks <= 2 * n:
-        return logits_B_V.topk(n, dim=-1).values
-    blocks = logits_B_V[:, : n_blocks * _BLOCK].view(rows, n_blocks, _BLOCK)
-    best = blocks.amax(dim=-1).topk(n, dim=-1, sorted=False).indices
-    few = blocks.gather(1, best[:, :, None].expand(-1, -1, _BLOCK)).flatten(1)
-    return torch.cat([few, logits_B_V[:, n_blocks * _BLOCK :]], dim=-1).topk(n, dim=-1).values
+    if n_blocks > 2 * n:
+        blocks = values_B_V[:, : n_blocks * _BLOCK].view(rows, n_blocks, _BLOCK)
+        best = blocks.amax(dim=-1).topk(n, dim=-1, sorted=False).indices
+        few = blocks.gather(1, best[:, :, None].expand(-1, -1, _BLOCK)).flatten(1)
+        values_B_V = torch.cat([few, values_B_V[:, n_blocks * _BLOCK :]], dim=-1)
+    if values_B_V.is_cuda or values_B_V.shape[-1] == n:
+        return values_B_V.topk(n, dim=-1).values
+    import numpy as np
+
+    # On a CPU six times as fast as torch's topk.
+    return torch.from_numpy(np.partition(values_B_V.numpy(), -n, axis=-1)[:, -n:])
 
 
 def log_probs(logits_B_V: torch.Tensor, tokens_B: torch.Tensor, params: SamplingParams) -> torch.Tensor:
