@@ -11,6 +11,7 @@ from tools_shared.sources import read_problems
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
+    """By the command lines of STEP's scripts, whose --train_dir is the folder above --output_path's prefix."""
     folder = tmp_path_factory.mktemp("text")
     with (folder / "t.jsonl").open("w") as file:
         for i, problem in enumerate(read_problems("demo://problems?size=24").items):
@@ -23,9 +24,23 @@ def trained(tmp_path_factory):
                 file.write(json.dumps(row | {"extracted_answer": answer}) + "\n")
     run("preprocess", "--input_file", folder / "t.jsonl", "--output_file", folder / "data", "--tokenizer_path", "demo")
     data = folder / "data" / "t.jsonl"
-    run("extract", "--model_name", "demo", "--input_path", data, "--output_path", folder / "hidden", "--dtype", "fp32")
     run(
-        *("train", "--train_dir", folder / "hidden", "--step_sample_ratio", "1.0", "--config_name", "demo"),
+        "extract",
+        "--model_name",
+        "demo",
+        "--input_path",
+        data,
+        "--output_path",
+        folder / "states" / "prefix",
+        "--start_idx",
+        "0",
+        "--end_idx",
+        "1000",
+        "--dtype",
+        "fp32",
+    )
+    run(
+        *("train", "--train_dir", folder / "states", "--step_sample_ratio", "1.0", "--config_name", "demo"),
         *("--output_dir", folder / "scorer"),
     )
     return folder
@@ -38,7 +53,15 @@ def run(*words):
 
 
 def test_evaluation_makes_a_report(trained):
-    run("evaluate", "--scorer", trained / "scorer", "--data", trained / "hidden", "--output-dir", trained / "eval")
+    run(
+        "evaluate",
+        "--scorer",
+        trained / "scorer",
+        "--data",
+        trained / "states" / "prefix",
+        "--output-dir",
+        trained / "eval",
+    )
     results = json.loads((trained / "eval" / "results.json").read_text())
     # Right traces reason and wrong ones guess: this much a reader of any size tells apart.
     assert results["within"]["estimate"] > 0.9
@@ -46,7 +69,7 @@ def test_evaluation_makes_a_report(trained):
 
 
 def test_text_scores_as_its_hidden_states_do(trained):
-    for name, given in (("states", trained / "hidden"), ("text", trained / "t.jsonl")):
+    for name, given in (("states", trained / "states" / "prefix"), ("text", trained / "t.jsonl")):
         run("score", "--scorer", trained / "scorer", "--input", given, "--output-file", trained / f"{name}.jsonl")
     states, text = (
         [json.loads(line) for line in (trained / f"{name}.jsonl").read_text().splitlines()]

@@ -46,6 +46,14 @@ def test_what_is_written_is_read_back_in_order(tmp_path):
         shard.verify()
 
 
+def test_the_folder_above_is_opened_too_unless_there_are_several(tmp_path):
+    filled(tmp_path / "prefix")
+    assert open_hidden(tmp_path).path == tmp_path / "prefix"
+    filled(tmp_path / "second")
+    with pytest.raises(ToolError, match="has 2 folders of hidden states"):
+        open_hidden(tmp_path)
+
+
 def test_same_rows_give_the_same_bytes(tmp_path):
     first, second = filled(tmp_path / "a"), filled(tmp_path / "b")
     assert shard_path(first, 0, 2).read_bytes() == shard_path(second, 0, 2).read_bytes()

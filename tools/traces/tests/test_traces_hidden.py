@@ -9,7 +9,7 @@ FITTING = {"record_hidden": True, "engine": "vllm", "emit": "graded", "token_ids
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"engine": "transformers"}, "tools-scorer extract"),
+        ({"engine": "transformers", "emit": "rows"}, "--emit graded"),
         ({"engine": "http", "endpoint": "http://localhost:1/v1", "model_name": "m"}, "tools-scorer extract"),
         ({"emit": "rows"}, "--emit graded"),
         ({"token_ids": False}, "--token-ids"),

@@ -14,6 +14,7 @@ from tools_shared.pruning.rules import Pruned
 from tools_shared.records import Problem
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerBase
 
 FinishReason = Literal["stop", "length", "pruned"]
@@ -57,7 +58,8 @@ class Completion:
     """One completion. `token_ids` end with the stop token when there was one; `text` leaves special tokens out.
 
     `logprobs` (on request), one a token: under the model at the sampling temperature (1 when greedy), before
-    top-k, top-p and min-p. `states` (on request) is the file of its hidden states: `tools_shared.states.vllm.taken`.
+    top-k, top-p and min-p. `states` (on request) are the hidden states of the prompt's last token and of each of
+    its own, [1 + n_tokens, n_layers, hidden], or with vLLM their file (`tools_shared.states.vllm.taken`).
     `n_told` is how many tokens a server counted, which sends no token ids. `pruned` says why a completion with the
     finish reason "pruned" was stopped; `steps` are the ends of its steps (tokens up to there) with the
     probabilities that a rule's scorer gave them, `confidence` its new lowest group confidences with the tokens up to
@@ -68,7 +70,7 @@ class Completion:
     token_ids: tuple[int, ...]
     finish_reason: FinishReason
     logprobs: tuple[float, ...] | None = None
-    states: Path | None = None
+    states: Path | torch.Tensor | None = None
     n_told: int | None = None
     pruned: Pruned | None = None
     steps: tuple[tuple[int, float], ...] | None = None

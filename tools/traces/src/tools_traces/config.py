@@ -164,7 +164,7 @@ class TracesConfig(OutputConfig, PaidConfig, RayConfig, PruneConfig):
     record_hidden: bool = option(
         False,
         "Record hidden states at the ends of steps while generating, in the shards NAME-hidden that tools-scorer train "
-        "reads. Needs --engine vllm --emit graded --token-ids.",
+        "reads. Needs --engine transformers or vllm, --emit graded and --token-ids.",
         panel="Output",
     )
     hidden_layers: str = option(
@@ -195,10 +195,10 @@ class TracesConfig(OutputConfig, PaidConfig, RayConfig, PruneConfig):
             raise ToolError("--price-in, --price-out and --budget are about requests to a server; add --engine http")
 
     def _check_recording(self) -> None:
-        if self.engine != "vllm":
+        if self.engine not in ("transformers", "vllm"):
             raise ToolError(
-                f"--record-hidden works with --engine vllm, not {self.engine}; there, run `tools-scorer preprocess` "
-                "and `tools-scorer extract` on the graded attempts"
+                f"--record-hidden works with --engine transformers and vllm, not {self.engine}; there, run "
+                "`tools-scorer preprocess` and `tools-scorer extract` on the graded attempts"
             )
         if self.emit != "graded" or not self.token_ids:
             raise ToolError("--record-hidden is of every attempt, as it was drawn; add --emit graded --token-ids")
@@ -206,7 +206,7 @@ class TracesConfig(OutputConfig, PaidConfig, RayConfig, PruneConfig):
             raise ToolError("--record-hidden: merge joins no states; leave --shard out, or extract after the merge")
         if self.prune:
             raise ToolError("--record-hidden: records the states of whole traces; leave --prune out")
-        if self.min_p:
+        if self.min_p and self.engine == "vllm":
             raise ToolError(f"--min-p {self.min_p}: vLLM cannot keep states with it; use --top-p, or extract later")
 
     @property

@@ -153,10 +153,12 @@ def _here(
 ) -> _Drawing:
     """Sample with an engine of this process."""
     watcher = open_watcher(config.prune_rules, ref, profile, config.max_attempts, config.dtype, config.device)
-    if config.record_hidden:
+    if config.record_hidden and config.engine == "vllm":
         engine = open_vllm(ref, config, layers_of(config, ref))
     else:
         engine = open_watched(ref, config, watcher)
+    if config.record_hidden and config.engine == "transformers":
+        engine.kept_layers = layers_of(config, ref)
     for attempt in journal.attempts.values() if watcher else ():
         lowest = attempt.confidence[-1][1] if attempt.confidence else None
         watcher.remember(attempt.id, attempt.sample, None if attempt.pruned else attempt.answer, lowest)

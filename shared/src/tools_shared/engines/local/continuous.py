@@ -9,15 +9,16 @@ A slot keeps its prompt's keys and values until another prompt takes the place: 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import AttentionInterface, DynamicCache, PreTrainedConfig, PreTrainedModel
+from transformers import DynamicCache, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
+from tools_shared.engines.local.attention import grouped
+from tools_shared.engines.local.hidden import KeptStates
 from tools_shared.engines.local.prefill import PrefillReader, ReadPrompt
 from tools_shared.engines.local.sampling import log_probs, pick, uniforms
 from tools_shared.engines.local.watch import SlotWatch
@@ -27,7 +28,6 @@ from tools_shared.pruning.watch import RunningTrace, Watcher
 
 STRIDE = 64
 """The columns of the cache are taken in these portions; sums over fewer depend on how many there are."""
-GROUPED = "grouped_slots"
 MIN_SLOTS = 16
 """Products with fewer rows go to other kernels, which round differently."""
 
@@ -88,6 +88,8 @@ class SlotRow:
     stopped: bool = False
     trace: RunningTrace | None = None
     pruned: Pruned | None = None
+    states: list[torch.Tensor] | None = None
+    """Where they are kept: those of the prompt's last token and of each fed token, [n_layers, hidden] each."""
 
 
 class SlotBatch:
@@ -102,9 +104,10 @@ class SlotBatch:
         pad_id: int,
         read: PrefillReader,
         watch: SlotWatch | None = None,
+        kept: KeptStates | None = None,
     ) -> None:
         self.model, self.params, self.stop_ids, self.pad_id, self.read = model, params, stop_ids, pad_id, read
-        self.watch = watch
+        self.watch, self.kept = watch, kept
         self.rows: list[SlotRow | None] = [None] * n_slots
         self.held: list[tuple[int, ...]] = [()] * n_slots
         self.n_drawn = torch.zeros(n_slots, dtype=torch.long, device=model.device)
@@ -135,7 +138,11 @@ class SlotBatch:
         self.n_drawn[slot] = 0
         if self.params.temperature:
             self.uniform[slot] = uniforms(self.params, [(draw.key, draw.sample)])[0].to(self.uniform.device)
-        self.rows[slot] = SlotRow(draw, trace=self.watch.watcher.begin(draw) if self.watch else None)
+        self.rows[slot] = SlotRow(
+            draw,
+            trace=self.watch.watcher.begin(draw) if self.watch else None,
+            states=[self.kept.of_prompt(ids)] if self.kept else None,
+        )
 
     def _fill(self, ids: tuple[int, ...], slot: int) -> None:
         """The prompt's keys, values and next-token logits: copied from a slot that holds them, else read."""
@@ -148,6 +155,8 @@ class SlotBatch:
             self.first_logits[slot] = self.first_logits[source]
         else:
             self._store(self.read(ids), slot)
+            if self.kept:
+                self.kept.keep_prompt(ids, self.held)
         self.held[slot] = ids
 
     def _store(self, prompt: ReadPrompt, slot: int) -> None:
@@ -167,7 +176,8 @@ class SlotBatch:
 
     def step(self) -> list[SlotRow]:
         """Sample a token in every running row; returns the rows that have ended, whose slots are free now."""
-        uniform = self.uniform.gather(1, self.n_drawn[:, None]).squeeze(1)
+        last = self.params.max_new_tokens - 1
+        uniform = self.uniform.gather(1, self.n_drawn.clamp(max=last)[:, None]).squeeze(1)
         tokens = pick(self.logits, uniform, self.params)
         if self.watch:
             self.watch.see([None if row is None else row.trace for row in self.rows], tokens, self.logits)
@@ -187,14 +197,21 @@ class SlotBatch:
             if not row.draw.is_wanted():
                 self._leave(slot)
                 continue
+            if row.states is not None and self._is_over(row):
+                ended.append(row)  # one step late: only now has its last token a state
+                self._leave(slot)
+                continue
             row.tokens.append(token)
             row.stopped = token in self.stop_ids
             if logprobs is not None:
                 row.logprobs.append(logprobs[slot])
-            if row.stopped or len(row.tokens) == self.params.max_new_tokens:
+            if row.states is None and self._is_over(row):
                 ended.append(row)
                 self._leave(slot)
         return ended
+
+    def _is_over(self, row: SlotRow) -> bool:
+        return row.stopped or len(row.tokens) == self.params.max_new_tokens
 
     def _stop(self, watcher: Watcher) -> list[SlotRow]:
         """The rows that a rule stops now."""
@@ -221,7 +238,7 @@ class SlotBatch:
         columns = torch.arange(self.frame.width, device=tokens.device)
         mask = torch.zeros(len(self.rows), self.frame.width, dtype=self.model.dtype, device=tokens.device)
         mask.masked_fill_(columns > positions[:, None], torch.finfo(self.model.dtype).min)
-        with _grouped(self.model), self.watch.listening() if self.watch else nullcontext():
+        with grouped(self.model), self.watch.listening() if self.watch else nullcontext():
             output = self.model(
                 input_ids=tokens.where(running, self.pad_id)[:, None],
                 attention_mask=mask[:, None, None],
@@ -231,6 +248,10 @@ class SlotBatch:
                 logits_to_keep=1,
             )
         self.logits = output.logits[:, -1]
+        if self.kept:
+            for row, states in zip(self.rows, self.kept.fed(), strict=True):
+                if row is not None and row.states is not None:
+                    row.states.append(states.clone())
         positions += running
         self.n_drawn += running
 
@@ -249,41 +270,6 @@ class SlotBatch:
             self.watch.keep(index)
         for layer in self.cache.layers:
             layer.keys, layer.values = layer.keys[index], layer.values[index]
-
-
-@contextmanager
-def _grouped(model: PreTrainedModel) -> Iterator[None]:
-    """Let the model attend with `_attend` for one step, where it would have used torch's attention."""
-    config = model.config.get_text_config()
-    usual = config._attn_implementation
-    if usual == "sdpa":
-        config._attn_implementation = GROUPED
-    try:
-        yield
-    finally:
-        config._attn_implementation = usual
-
-
-def _attend(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    scaling: float | None = None,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attention of one token a row, (slots, heads, 1, head size): the query heads that share a key-value head go as
-    that many queries. The library's copies keys and values for each of them at every step when there is a mask."""
-    n_rows, n_heads, _, head_size = query.shape
-    grouped = query.view(n_rows, key.shape[1], n_heads // key.shape[1], head_size)
-    output = torch.nn.functional.scaled_dot_product_attention(
-        grouped, key, value, attn_mask=attention_mask, scale=scaling
-    )
-    return output.reshape(n_rows, 1, n_heads, head_size), None
-
-
-AttentionInterface.register(GROUPED, _attend)
 
 
 def _portions(columns: int) -> int:

@@ -17,6 +17,7 @@ from tools_shared.devices import dtype_name
 from tools_shared.engines.local.continuous import MIN_SLOTS, SlotBatch, SlotRow, has_slots
 from tools_shared.engines.local.fixed import StaticBatches, batches
 from tools_shared.engines.local.formats import in_format
+from tools_shared.engines.local.hidden import keeping
 from tools_shared.engines.local.prefill import Ahead, OneByOne, PrefillReader
 from tools_shared.engines.local.watch import watching
 from tools_shared.engines.stream import StreamingEngine
@@ -52,6 +53,8 @@ class TransformersEngine(StreamingEngine):
         self.tokenizer: PreTrainedTokenizerBase = tokenizer
         self.stop_ids = stop_ids(tokenizer, model.generation_config.eos_token_id)
         self.context_length = context_length(model.config)
+        self.kept_layers: tuple[int, ...] = ()
+        """Layers whose states come with each completion of `stream` (0 is the embedding; the last is normed)."""
 
     def draw_all(self, draws: Sequence[Draw], params: SamplingParams, on_draw: OnDraw) -> None:
         """Prompts are read several at a time, longest first: what does not fit into the memory fails at once."""
@@ -78,8 +81,10 @@ class TransformersEngine(StreamingEngine):
     def _stream(self, take: Take, params: SamplingParams, on_draw: OnDraw, n_slots: int, read: PrefillReader) -> None:
         may_shrink = isinstance(read, Ahead)  # else the number of slots is what a sample's bits depend on
         watcher = self.watcher if params.prune else None
-        with self.drawing(), watching(self.model, watcher) as watch:
-            batch = SlotBatch(self.model, n_slots, params, self.stop_ids, self.tokenizer.pad_token_id, read, watch)
+        layers = self.kept_layers if isinstance(read, OneByOne) else ()
+        with self.drawing(), watching(self.model, watcher) as watch, keeping(self.model, layers) as kept:
+            ends = self.stop_ids, self.tokenizer.pad_token_id
+            batch = SlotBatch(self.model, n_slots, params, *ends, read, watch, kept)
             if watcher is not None:
                 take = partial(watcher.next, take, on_draw)
             while True:
@@ -141,6 +146,7 @@ class TransformersEngine(StreamingEngine):
             token_ids=tuple(row.tokens),
             finish_reason="stop" if row.stopped else "length",
             logprobs=tuple(row.logprobs) if params.logprobs else None,
+            states=torch.stack(row.states).cpu() if row.states else None,
             **told,
         )
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
 
 from tools_shared.devices import torch_dtype
+from tools_shared.engines.local.hidden import listen
 from tools_shared.engines.local.sampling import confidences
-from tools_shared.errors import ToolError
 from tools_shared.pruning.rules import TOP
 from tools_shared.pruning.watch import RunningTrace, Watcher
 from tools_shared.scorers.scorer import Scorer
@@ -74,44 +73,11 @@ def watching(model: nn.Module, watcher: Watcher | None) -> Iterator[SlotWatch | 
         yield None
         return
     watch = SlotWatch(watcher, watcher.scorer)
-    hooks = _listen(model, watch, watcher.scorer) if watcher.scorer is not None else []
+    scorer, hooks = watcher.scorer, []
+    if scorer is not None:
+        hooks = listen(model, scorer.facts.layers, scorer.facts.reader["norm"] == "post", watch.note)
     try:
         yield watch
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _listen(model: nn.Module, watch: SlotWatch, scorer: Scorer) -> list[Any]:
-    blocks, norm = _decoder(model)
-    hooks = []
-    for layer in scorer.facts.layers:
-        if layer == len(blocks) and scorer.facts.reader["norm"] == "post":
-            hooks.append(norm.register_forward_hook(_after(watch, layer)))
-        else:
-            module = blocks[layer] if layer < len(blocks) else norm
-            hooks.append(module.register_forward_pre_hook(_before(watch, layer), with_kwargs=True))
-    return hooks
-
-
-def _before(watch: SlotWatch, layer: int) -> Any:
-    def listen(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        watch.note(layer, args[0] if args else kwargs["hidden_states"])
-
-    return listen
-
-
-def _after(watch: SlotWatch, layer: int) -> Any:
-    def listen(module: nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> None:
-        watch.note(layer, output)
-
-    return listen
-
-
-def _decoder(model: nn.Module) -> tuple[nn.ModuleList, nn.Module]:
-    """The blocks and the final norm, as Llama and Qwen have them; raises ToolError for a model without."""
-    for module in model.modules():
-        parts = dict(module.named_children())
-        if isinstance(parts.get("layers"), nn.ModuleList) and "norm" in parts:
-            return parts["layers"], parts["norm"]
-    raise ToolError(f"--prune step: a {type(model).__name__} has no 'layers' and 'norm' as Llama and Qwen do")

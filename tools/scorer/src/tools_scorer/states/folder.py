@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 from tools_shared.devices import STORED
 from tools_shared.errors import ToolError
 from tools_shared.files import sha256_file
-from tools_shared.states.shards import Rows, StatesManifest, TraceInfo, read_manifest, shard_files, tensors_sha256
+from tools_shared.states.shards import (
+    MANIFEST,
+    Rows,
+    StatesManifest,
+    TraceInfo,
+    read_manifest,
+    shard_files,
+    tensors_sha256,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -105,15 +113,27 @@ class Hidden:
 
 
 def open_hidden(folder: str | Path) -> Hidden:
-    """Open what `tools-scorer extract` wrote. Nothing is skipped: a shard that cannot be used is an error.
+    """Open what `tools-scorer extract` wrote: that folder, or the one that it alone lies in, as STEP's `--train_dir` is
+    given. Nothing is skipped: a shard that cannot be used is an error.
 
-    Raises ToolError naming the shard that is torn, of another configuration, or of other dimensions than the manifest.
+    Raises ToolError naming the shard that is torn, of another configuration, or of other dimensions than the manifest,
+    and for a folder with several such folders.
     """
+    folder = _manifest_folder(Path(folder))
     manifest = read_manifest(folder)
     shards = tuple(check_shard(manifest, *found) for found in shard_files(folder))
     if not shards:
         raise ToolError(f"{folder}: has no finished shard; run `tools-scorer extract` to its end")
     return Hidden(Path(folder), manifest, shards)
+
+
+def _manifest_folder(folder: Path) -> Path:
+    if (folder / MANIFEST).exists():
+        return folder
+    inside = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+    if len(inside) > 1:
+        raise ToolError(f"{folder}: has {len(inside)} folders of hidden states; name one, such as {inside[0]}")
+    return inside[0] if inside else folder
 
 
 def check_shard(manifest: StatesManifest, start: int, end: int, path: Path) -> Shard:

@@ -1,10 +1,10 @@
-"""Hidden states kept while vLLM generates: `--record-hidden`.
+"""Hidden states kept while a model generates: `--record-hidden`.
 
-The ends of the steps are known when a completion is whole. Until then vLLM keeps the states of all its tokens in its
-own cache; then they come through a file, the rows of the step ends are chosen, and stand in a part of their own before
-the attempt enters the journal: what a killed run has in its journal it has the states of. An attempt whose part is
-missing all the same (a power cut) is sampled again. When all is sampled the parts become the shards that
-`tools-scorer extract` would have written from the same tokens.
+The ends of the steps are known when a completion is whole. Until then the states of all its tokens are kept: with
+transformers beside its slot, with vLLM in its own cache, from which they come through a file. Then the rows of the
+step ends are chosen, and stand in a part of their own before the attempt enters the journal: what a killed run has in
+its journal it has the states of. An attempt whose part is missing all the same (a power cut) is sampled again. When all
+is sampled the parts become the shards that `tools-scorer extract` would have written from the same tokens.
 """
 
 from __future__ import annotations
@@ -44,25 +44,45 @@ from tools_traces.config import TracesConfig
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 SHARD_SIZE = 1000
 Grade = Callable[[Problem, Prompt, Draw, Completion], Attempt]
 
 
 def layers_of(config: TracesConfig, ref: ModelRef) -> tuple[int, ...]:
-    """Indices of the asked hidden states; raises ToolError for one that the model has not, for an adapter, and where
-    vLLM would sample other tokens than the model's: its CPU build loses the temperature in speculative decoding."""
+    """Indices of the asked hidden states.
+
+    Raises ToolError for one that the model has not, and for what an engine cannot keep: transformers the states of
+    layers with a window or a state of their own, vLLM those of an adapter, and on a CPU any above temperature 0, where
+    its speculative decoding loses the temperature and samples other tokens.
+    """
     from tools_shared.models.load import load_config
 
-    if ref.adapter is not None:
-        raise ToolError(f"{ref.spec}: --record-hidden reads full weights; merge this adapter (--merge) first")
-    if config.temperature and pick_device(config.device) == "cpu":
+    shape = load_config(ref)
+    if config.engine == "transformers":
+        _check_slots(ref, shape)
+    elif ref.adapter is not None:
+        raise ToolError(
+            f"{ref.spec}: --engine vllm --record-hidden reads full weights; merge this adapter (--merge), or take "
+            "--engine transformers"
+        )
+    elif config.temperature and pick_device(config.device) == "cpu":
         raise ToolError(
             f"--temperature {config.temperature}: on a CPU vLLM 0.31 records states at temperature 0 alone "
-            "(else it draws wrong tokens); leave --record-hidden out and run `tools-scorer extract`, or take a GPU"
+            "(else it draws wrong tokens); take --engine transformers, or a GPU"
         )
-    return layer_indices(config.layer_numbers, load_config(ref).get_text_config(), "--hidden-layers")
+    return layer_indices(config.layer_numbers, shape.get_text_config(), "--hidden-layers")
+
+
+def _check_slots(ref: ModelRef, shape: PreTrainedConfig) -> None:
+    from tools_shared.engines.local.continuous import has_slots
+
+    if not has_slots(shape):
+        raise ToolError(
+            f"{ref.spec}: --record-hidden: its layers have a window or a state of their own; run `tools-scorer "
+            "preprocess` and `tools-scorer extract` on the graded attempts"
+        )
 
 
 class Recorder:
@@ -76,7 +96,8 @@ class Recorder:
         self._config, self._ref, self._profile, self._tokenizer = config, ref, profile, tokenizer
         self._layers, self._shape = layers_of(config, ref), load_config(ref).get_text_config()
         self._is_normed = self._layers[-1] == self._shape.num_hidden_layers
-        self._norm = final_norm(ref) if self._is_normed else None
+        # vLLM shows the states before the final norm, transformers those after it.
+        self._norm = final_norm(ref) if self._is_normed and config.engine == "vllm" else None
         self._delimiter = parse_delimiter(config.hidden_delimiter)
         name = config.output_file.removesuffix(".jsonl")
         self.folder, self._parts = run / f"{name}-hidden", run / f"{name}-hidden.parts"
@@ -91,7 +112,8 @@ class Recorder:
 
         def graded(problem: Problem, prompt: Prompt, draw: Draw, completion: Completion) -> Attempt:
             attempt = grade(problem, prompt, draw, completion)
-            self._keep(problem, prompt, attempt, taken(completion.states, self._norm))
+            states = completion.states
+            self._keep(problem, prompt, attempt, taken(states, self._norm) if isinstance(states, Path) else states)
             return attempt
 
         return graded
@@ -172,7 +194,7 @@ class Recorder:
             input_sha256=sha256_file(self._graded),
             n_input=n_traces,
             shard_size=SHARD_SIZE,
-            engine="vllm",
+            engine=self._config.engine,
             compute_dtype=sampled_in(self._ref, self._config.dtype, self._config.device),
         )
 
