@@ -27,16 +27,25 @@ PALETTE = """:root {
 body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+SERVED = {
+    "Content-Security-Policy": "frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""Headers of every answer of a service that serves a page: they hold beside the policy in the page's head."""
 
 
-def page(title: str, body: str, style: str = "", script: str = "", data: Any = None) -> str:
+def page(title: str, body: str, style: str = "", script: str = "", data: Any = None, *, connects: bool = False) -> str:
     """The whole file. `title` is text; `body`, `style` and `script` are the page's own and stand as they are; a script
     finds `data` as JSON in the element with the id "data". The policy lets this script run, known by its hash, and no
-    other."""
+    other; with `connects` the script may ask the server that the page comes from."""
     policy, scripts = _POLICY, ""
     if script:
         script = f"\n{script}"
-        policy += f"; script-src '{_fingerprint(script)}'"
+        policy += f"; script-src '{_fingerprint(script)}'" + "; connect-src 'self'" * connects
         scripts = f'<script type="application/json" id="data">{_inert(data)}</script>\n<script>{script}</script>\n'
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -53,3 +53,17 @@ def _is_at(handle: int, path: Path) -> bool:
         return False
     here = os.fstat(handle)
     return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+def is_held(path: Path) -> bool | None:
+    """Whether a process of this machine holds the lock, without taking it; None where the system does not tell."""
+    try:
+        there = path.stat(follow_symlinks=False)
+    except OSError:
+        return False
+    try:
+        table = Path("/proc/locks").read_text(encoding="ascii")
+    except OSError:
+        return None
+    name = f"{os.major(there.st_dev):02x}:{os.minor(there.st_dev):02x}:{there.st_ino}"
+    return any(name in line.split() for line in table.splitlines())

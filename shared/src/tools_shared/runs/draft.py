@@ -50,7 +50,7 @@ class Draft:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What `draft.json` holds: identity, run id, sessions, inputs."""
+        """What `draft.json` holds: identity, kind, run id, sessions, inputs."""
         return self._state
 
     @property
@@ -185,7 +185,8 @@ class Draft:
 
     def _begin(self) -> dict[str, Any]:
         run_id = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        state = {"identity": self._identity(), "run_id": run_id, "sessions": [{"started": now()}], "inputs": {}}
+        about = {"kind": self.kind, "run_id": run_id, "sessions": [{"started": now()}]}
+        state = {"identity": self._identity(), **about, "inputs": {}}
         self._save(state)
         return state
 

@@ -21,6 +21,7 @@ from tools_bench.config import (
     TagConfig,
 )
 from tools_bench.serving.options import ServeChatConfig
+from tools_bench.view.options import ViewConfig
 from tools_bench.watching.options import WatchConfig
 from tools_shared.cli import ToolGroup, config_options, resolve, show_run
 from tools_shared.console import show, show_either
@@ -162,6 +163,22 @@ def report(as_json: bool, **options) -> None:
     config, _ = resolve(ReportConfig, options, __version__)
     path = run_report(config)
     show_either({"path": str(path)}, path, as_json)
+
+
+@main.command()
+@click.argument("root")
+@config_options(ViewConfig, leave_out=("root",), gives_json=False)
+def view(**options) -> None:
+    """Show the runs below ROOT in a browser: those being made as they go on, finished ones, replies, flips.
+
+    \b
+    tools-bench view artifacts
+    tools-bench view artifacts --host 0.0.0.0 --port 8090
+    """
+    from tools_bench.view.serve import serve_view
+
+    config, _ = resolve(ViewConfig, options, __version__)
+    serve_view(config)
 
 
 @main.command()

@@ -25,3 +25,14 @@ def is_known_host(host: str, names: Iterable[str]) -> bool:
     except ValueError:
         return False
     return True
+
+
+def foreign_request(host: str, origin: str | None, names: Iterable[str]) -> tuple[int, str] | None:
+    """The status and the reason to refuse a request with this Host header and, where there is one, Origin header: one
+    to a name that is not this service's (DNS rebinding), or from a page of another origin. None where it is taken."""
+    name = host_name(host)
+    if not is_known_host(name, names):
+        return 421, "this server does not go by that host's name; start it with --allowed-host NAME"
+    if origin is not None and host_name(urlsplit(origin).netloc) != name:
+        return 403, "asked by a page of another origin"
+    return None

@@ -103,7 +103,7 @@ def _entry(name: str, manifest: Manifest, most: int) -> Entry:
             for row in rows
             if row.get("verdict") != Status.GOLD_INVALID
         }
-        entry.examples = [_evaluated(row) for row in rows[:most]]
+        entry.examples = [evaluated(row) for row in rows[:most]]
         for row in rows:
             outcome = _outcome(row)
             entry.outcomes[outcome] = entry.outcomes.get(outcome, 0) + 1
@@ -152,13 +152,13 @@ def _graded(g: Graded) -> dict[str, Any]:
         "answer": cut(g.answer or ""),
         "text": cut(g.response.text or g.response.message or ""),
         "outcome": g.outcome,
-        "good": _good(g.values),
+        "good": is_good(g.values),
         "truncated": g.response.finish_reason == "length",
         "values": g.values,
     }
 
 
-def _good(values: Mapping[str, float | None]) -> bool:
+def is_good(values: Mapping[str, float | None]) -> bool:
     """Whether a sample is as good as can be on every metric that has a direction and decides for its kind."""
     found = [(m, values[m.name]) for m in ALL if m.decides and values.get(m.name) is not None]
     return all(value != metric.worst for metric, value in found)
@@ -174,14 +174,16 @@ def _outcome(row: Mapping[str, str]) -> str:
     )
 
 
-def _evaluated(row: Mapping[str, str]) -> dict[str, Any]:
+def evaluated(row: Mapping[str, str], whole: bool = False) -> dict[str, Any]:
+    """A row of an evaluation's CSV as a page shows it; `whole` without cutting its texts."""
+    short = str if whole else cut
     return {
         "key": "/" + row["id"],
         "kind": "math",
-        "question": cut(row["question"]),
+        "question": short(row["question"]),
         "gold": row["labeled_answer"],
-        "answer": cut(row["extracted_answer"] or row["lenient_answer"]),
-        "text": cut(row["generated_text"]),
+        "answer": short(row["extracted_answer"] or row["lenient_answer"]),
+        "text": short(row["generated_text"]),
         "outcome": _outcome(row),
         "good": row["correct"] == "True",
         "truncated": row.get("finish_reason") == "length",

@@ -13,7 +13,6 @@ import signal
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from tools_bench import __version__
 from tools_bench.requests.items import Item, messages_of
@@ -24,7 +23,7 @@ from tools_shared.engines import SamplingParams
 from tools_shared.engines.http.address import chat_url, read_api_key
 from tools_shared.engines.http.chat import ChatApi, refusal_of, whole_text
 from tools_shared.engines.http.exchange import Server, check, headers_of, once
-from tools_shared.engines.http.hosts import host_name, is_known_host
+from tools_shared.engines.http.hosts import foreign_request
 from tools_shared.engines.http.served import asked_model
 from tools_shared.errors import ToolError
 from tools_shared.prompts import DEFAULT_PROFILE, Profile, load_profile
@@ -200,11 +199,6 @@ def prompt_of(item: Item, profile: Profile) -> list[Message]:
 
 
 def _check_origin(headers: Mapping[str, str], config: ServeChatConfig) -> None:
-    """Requests name this machine as their host and come from no foreign page, as one whose name was bound to this
-    address does (DNS rebinding)."""
-    host = host_name(headers.get("Host", ""))
-    if not is_known_host(host, (config.host, *config.allowed_host)):
-        raise ChatRefusedError(421, "this server does not go by that host's name; start it with --allowed-host NAME")
-    origin = headers.get("Origin")
-    if origin is not None and host_name(urlsplit(origin).netloc) != host:
-        raise ChatRefusedError(403, "asked by a page of another origin")
+    names = (config.host, *config.allowed_host)
+    if refused := foreign_request(headers.get("Host", ""), headers.get("Origin"), names):
+        raise ChatRefusedError(*refused)

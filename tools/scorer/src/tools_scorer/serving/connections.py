@@ -12,11 +12,10 @@ import json
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from tools_shared.engines.http.hosts import host_name, is_known_host
+from tools_shared.engines.http.hosts import foreign_request
 
 HEADER_SECONDS = 10.0
 Message = MutableMapping[str, Any]
@@ -84,10 +83,8 @@ class Admission:
 
     def _refusal(self, scope: Message) -> tuple[int, str] | None:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        if not is_known_host(host_name(headers.get(b"host", "")), self.hosts):
-            return 421, "this server does not go by that host's name; start it with --allowed-host NAME"
-        if b"origin" in headers and host_name(urlsplit(headers[b"origin"]).netloc) != host_name(headers[b"host"]):
-            return 403, "asked by a page of another origin"
+        if refused := foreign_request(headers.get(b"host", ""), headers.get(b"origin"), self.hosts):
+            return refused
         given = headers.get(b"authorization", "").encode()
         wanted = f"Bearer {self.key}".encode() if self.key is not None and scope["path"] != "/health" else given
         if not hmac.compare_digest(given, wanted):
