@@ -31,7 +31,7 @@ OUTPUTS = {
     ("bench", "budget"): ("output_dir",), ("bench", "rescore"): ("output_dir",), ("bench", "report"): ("output_file",),
     ("bench", "savings"): ("output_dir",), ("bench", "tag"): ("output_file",),
     ("bench", "data", "fetch"): (), ("bench", "data", "verify"): (),
-    ("bench", "serve-chat"): (), ("bench", "doctor"): (), ("bench", "data", "list"): (),
+    ("bench", "serve-chat"): (), ("bench", "doctor"): (), ("bench", "data", "list"): (), ("bench", "view"): (),
     ("bench", "agreement"): ("output_dir",), ("bench", "import"): ("output_dir",), ("bench", "export"): ("output_dir",),
     ("bench", "watch"): ("output_dir",), ("traces", "verdicts"): ("output_dir",),
     ("dedup", "run"): ("output_path", "removed_path", "matches_path", "save_embeddings"),

@@ -6,7 +6,7 @@ uPlot 1.6.32 (MIT, Leon Sorokin) is inlined as its package has it; `uplot/LICENS
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -47,17 +47,24 @@ def read_curves(run_dir: Path, most: int = MOST_POINTS) -> dict[str, Any] | None
     series: dict[str, dict[int, float]] = {}
     for row in read_metrics(run_dir):
         for key, value in row.items():
-            if key not in _COUNTERS and isinstance(value, int | float) and not isinstance(value, bool):
+            if isinstance(value, int | float) and not isinstance(value, bool):
                 series.setdefault(key, {})[row["step"]] = value  # a step that was repeated counts as it was last
-    keys = sorted(series, key=lambda key: (list(_FIRST).index(key) if key in _FIRST else len(_FIRST), key))
-    shown = keys[:MOST_COLUMNS]
+    names = named(series)
+    shown = dict(list(names.items())[:MOST_COLUMNS])
     if not shown:
         return None
     return {
-        "columns": {_FIRST.get(key, key): _points(series[key], most) for key in shown},
-        "notes": {_FIRST.get(key, key): note for key in shown if (note := _note(series[key]))},
-        "left_out": len(keys) - len(shown),
+        "columns": {name: _points(series[key], most) for key, name in shown.items()},
+        "notes": {name: note for key, name in shown.items() if (note := _note(series[key]))},
+        "left_out": len(names) - len(shown),
     }
+
+
+def named(keys: Iterable[str]) -> dict[str, str]:
+    """Keys of `metrics.jsonl`, without those that say where a step is, and the name of each one's curve, in order."""
+    drawn = [key for key in keys if key not in _COUNTERS]
+    places = {key: place for place, key in enumerate(_FIRST)}
+    return {key: _FIRST.get(key, key) for key in sorted(drawn, key=lambda key: (places.get(key, len(places)), key))}
 
 
 def _points(values: Mapping[int, float], most: int) -> dict[str, list[Any]]:

@@ -36,7 +36,7 @@ class BadRequest(Exception):
     """A parameter that is not what it must be; the message says which."""
 
 
-class Api:
+class ViewApi:
     """Answers by path: `/api/state`, `/api/runs`, `/api/runs/ID`, `.../replies`, `.../replies/N`, `.../flips/ID`,
     `.../samples`, `/api/drafts`, `/api/drafts/ID`."""
 
@@ -162,5 +162,3 @@ def _one_of(name: str, given: str, known: tuple[str, ...]) -> str:
     if given not in known:
         raise BadRequest(f"{name} is one of {', '.join(known)}, not {given[:40]!r}")
     return given
-
-

@@ -33,6 +33,13 @@ SCHEMA = (
     "CREATE INDEX replies_by_item ON replies (run, item) WHERE item IS NOT NULL",
 )
 
+INSERT_RUN = (
+    "INSERT INTO runs (id, name, kind, model, test, metric, score, low, high, n, finished, seconds, file, n_replies,"
+    " n_right, n_wrong, outcomes, problem, stamp, file_stamp) VALUES (:id, :name, :kind, :model, :test, :metric,"
+    " :score, :low, :high, :n, :finished, :seconds, :file, :n_replies, :n_right, :n_wrong, :outcomes, :problem,"
+    " :stamp, :file_stamp)"
+)
+
 
 class StaleIndex(ToolError):
     """The index is not one of ours, of another version, or damaged."""

@@ -27,7 +27,7 @@ const showRun = newest(async (isLast) => {
   curvesIn(at("run-curves"), run.curves || { columns: {} });
   at("replies").hidden = !run.n_replies;
   const outcomes = Object.entries(run.outcomes || {});
-  const options = [["all", `all (${run.n_replies})`], ["right", `right (${run.n_right})`], ["wrong", `wrong (${run.n_wrong})`], ...outcomes.filter(([name]) => name !== "wrong").map(([name, n]) => [name, `${name} (${n})`])];
+  const options = [["all", `all (${run.n_replies})`], ["right", `right (${run.n_right})`], ["wrong", `not right (${run.n_wrong})`], ...outcomes.map(([name, n]) => [`outcome:${name}`, `outcome ${name} (${n})`])];
   at("show").replaceChildren(...options.map(([value, words]) => element("option", { value }, words)));
   await Promise.all([run.n_replies ? showReplies() : null, showRollouts()]);
 });
@@ -67,7 +67,8 @@ const showReplies = newest(async (isLast) => {
 });
 function verdict(reply) {
   const style = reply.good === null ? "" : reply.good ? "right" : "wrong";
-  return element("span", { class: `tag ${style}` }, reply.good === null ? reply.outcome : `${reply.good ? "right" : "wrong"}: ${reply.outcome}`);
+  const words = reply.good === null ? reply.outcome : reply.good ? "right" : reply.outcome === "correct" ? "right answer, not in the format asked for" : `wrong: ${reply.outcome}`;
+  return element("span", { class: `tag ${style}` }, words);
 }
 function side(name, run, reply) {
   const made = element("div", { class: "panel" }, element("h3", {}, name, " ", verdict(reply)), element("p", {}, `Answer: ${reply.answer || DASH}`), element("pre", {}, reply.text || "(empty)"));

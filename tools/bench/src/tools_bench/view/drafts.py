@@ -102,7 +102,8 @@ def latest_samples(folder: Path, step: int | None = None) -> dict[str, Any]:
 
 def _steps(folder: Path) -> set[int]:
     try:
-        names = os.listdir(folder)
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
     except OSError:
         return set()
     numbers = (name.removeprefix("step-").removesuffix(".jsonl") for name in names if name.endswith(".jsonl"))
@@ -111,11 +112,9 @@ def _steps(folder: Path) -> set[int]:
 
 def tail(path: Path, from_start: bool = False) -> tuple[list[dict[str, Any]], bool]:
     """The whole lines of a JSONL's last (or first) `MOST_READ` bytes, and whether that is all of it."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
+    if path.is_symlink() or not path.is_file():
         return [], True
-    with open(handle, "rb") as file:
+    with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         start = 0 if from_start else max(0, size - MOST_READ)
         file.seek(start)

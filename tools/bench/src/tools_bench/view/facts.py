@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from tools_bench.grading.results import FILE as RESULTS
 from tools_bench.report.entries import COMPARISONS
+from tools_bench.view.history import is_finite
 from tools_bench.view.places import Place, stamp
 from tools_bench.view.stored import has_replies
 from tools_shared.errors import ToolError, brief
@@ -81,11 +81,7 @@ def is_rate(value: Any) -> bool:
     """Whether a metric is an estimate with its interval, all of them numbers."""
     if not isinstance(value, Mapping):
         return False
-    return all(_is_number(value.get(name)) for name in ("estimate", "low", "high", "n"))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return all(is_finite(value.get(name)) for name in ("estimate", "low", "high", "n"))
 
 
 def _results(path: Path) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from tools_bench.report.curves import COUNTERS, MOST_COLUMNS, MOST_POINTS, named, thinned
+from tools_bench.report.curves import MOST_COLUMNS, MOST_POINTS, named, thinned
 
 CHUNK = 4 * 2**20
 LONGEST_LINE = 2**20
@@ -28,14 +28,16 @@ class History:
     def _begin(self) -> None:
         self._inode, self._offset, self._torn = -1, 0, b""
         self._columns: dict[str, list[tuple[float, float]]] = {}
-        self.n_lines = 0
+        self._broken: dict[str, tuple[int, float]] = {}
         self.last: dict[str, float] = {}
         self._times: list[tuple[float, float]] = []
 
     def read(self) -> None:
         """Take up what is new; nothing where there is no file."""
+        if self.path.is_symlink() or not self.path.is_file():
+            return
         try:
-            with open(self.path, "rb", opener=_no_link) as file:
+            with self.path.open("rb") as file:
                 found = os.fstat(file.fileno())
                 if found.st_ino != self._inode or found.st_size < self._offset:
                     self._begin()
@@ -56,22 +58,25 @@ class History:
                 row = json.loads(line)
             except (ValueError, RecursionError):
                 continue
-            if isinstance(row, dict) and _is_number(row.get("step")):
+            if isinstance(row, dict) and is_finite(row.get("step")):
                 self._add(row["step"], {key: value for key, value in row.items() if _is_number(value)})
 
     def _add(self, step: float, values: dict[str, float]) -> None:
-        self.n_lines += 1
         for key, value in values.items():
             if key not in self._columns and len(self._columns) >= MOST_KEYS:
                 continue
-            self.last[key] = value
             points = self._columns.setdefault(key, [])
-            if points and points[-1][0] == step:
-                points.pop()  # a step that was logged again counts as it was last
+            while points and points[-1][0] >= step:
+                points.pop()  # a step that is trained again counts as it was last
+            if not math.isfinite(value):
+                n, first = self._broken.get(key, (0, step))
+                self._broken[key] = n + 1, min(first, step)
+                continue
+            self.last[key] = value
             points.append((step, value))
             if len(points) > 4 * MOST_POINTS:
                 self._columns[key] = _fewer(points, 2 * MOST_POINTS)
-        if "seconds" in values:
+        if is_finite(values.get("seconds")):
             self._note_time(step, values["seconds"])
 
     def _note_time(self, step: float, seconds: float) -> None:
@@ -81,16 +86,18 @@ class History:
 
     def curves(self) -> dict[str, Any]:
         """What `drawCurves` of `curves.js` draws, each curve at most `MOST_POINTS` long; see `read_curves`."""
-        keys = named(key for key in self._columns if key not in COUNTERS)
+        keys = named(self._columns)
         columns = {}
         for key, name in list(keys.items())[:MOST_COLUMNS]:
             points = _fewer(self._columns[key], MOST_POINTS)
             columns[name] = {"step": [step for step, _ in points], "value": [value for _, value in points]}
-        return {"columns": columns, "left_out": max(0, len(keys) - MOST_COLUMNS)}
+        broken = {keys[key]: found for key, found in self._broken.items() if keys.get(key) in columns}
+        notes = {name: f"not finite at {n} steps, first at step {first:g}" for name, (n, first) in broken.items()}
+        return {"columns": columns, "notes": notes, "left_out": max(0, len(keys) - MOST_COLUMNS)}
 
     def latest(self) -> dict[str, float]:
         """The last value of each curve, under its name."""
-        return {name: self.last[key] for key, name in named(k for k in self.last if k not in COUNTERS).items()}
+        return {name: self.last[key] for key, name in named(self.last).items()}
 
     def seconds_a_step(self) -> float | None:
         """The pace of the last steps; None before there are two."""
@@ -105,11 +112,12 @@ def _fewer(points: list[tuple[float, float]], most: int) -> list[tuple[float, fl
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+def is_finite(value: Any) -> bool:
+    """Whether a value read from JSON is a number that can be drawn."""
+    return _is_number(value) and math.isfinite(value)
 
 
 class Histories:

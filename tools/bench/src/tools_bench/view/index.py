@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tools_bench.view.database import StaleIndex, drop, index_path, open_index, reading, writing
+from tools_bench.view.database import INSERT_RUN, StaleIndex, drop, index_path, open_index, reading, writing
 from tools_bench.view.facts import file_of, run_facts
 from tools_bench.view.places import Place, find_places, stamp
 from tools_bench.view.stored import stored_replies
@@ -105,9 +105,7 @@ def _index(path: Path, place: Place, again: bool) -> int:
         if not again and _known(connection, place) == (row["stamp"], row["file_stamp"]):
             return 0  # another viewer was faster
         _forget(connection, place.id)
-        names = ", ".join(row)
-        marks = ", ".join("?" * len(row))
-        number = connection.execute(f"INSERT INTO runs ({names}) VALUES ({marks})", tuple(row.values())).lastrowid
+        number = connection.execute(INSERT_RUN, row).lastrowid
         if file is None:
             return 0
         counts: Counter[str] = Counter()

@@ -23,9 +23,9 @@ SORTS = {
     "seconds": "seconds", "replies": "n_replies",
 }  # fmt: skip
 SHOWN = (
-    "id, name, kind, model, test, metric, score, low, high, n, finished, seconds, n_replies, n_right, n_wrong,"
-    " outcomes, problem"
-)
+    "id", "name", "kind", "model", "test", "metric", "score", "low", "high", "n", "finished", "seconds", "n_replies",
+    "n_right", "n_wrong", "outcomes", "problem",
+)  # fmt: skip
 SEARCH_SECONDS = 2.0
 """How long one request looks through the texts of replies; the next one goes on from there."""
 BATCH = 200
@@ -66,8 +66,9 @@ def list_runs(index: Index, wanted: Wanted) -> dict[str, Any]:
     where = " AND ".join(words)
     order = f"{SORTS[wanted.sort]} {'DESC' if wanted.is_falling else 'ASC'} NULLS LAST, name"
     with reading(index.path) as connection:
-        (total,) = connection.execute(f"SELECT count(*) FROM runs WHERE {where}", values).fetchone()
-        page = f"SELECT {SHOWN} FROM runs WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"
+        # The words of these statements are this module's; what was asked for comes as values.
+        (total,) = connection.execute(f"SELECT count(*) FROM runs WHERE {where}", values).fetchone()  # noqa: S608
+        page = f"SELECT {', '.join(SHOWN)} FROM runs WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608
         rows = [_run(row) for row in connection.execute(page, (*values, wanted.limit, wanted.offset))]
         kinds = connection.execute("SELECT kind, count(*) AS n FROM runs GROUP BY kind ORDER BY kind").fetchall()
         n_runs, n_replies = connection.execute("SELECT count(*), total(n_replies) FROM runs").fetchone()
@@ -87,7 +88,7 @@ def one_run(index: Index, run: str) -> dict[str, Any]:
 
 
 def _run(row: sqlite3.Row) -> dict[str, Any]:
-    return {**row, "outcomes": json.loads(row["outcomes"])}
+    return {name: row[name] for name in SHOWN} | {"outcomes": json.loads(row["outcomes"])}
 
 
 def _found(connection: sqlite3.Connection, run: str) -> sqlite3.Row:
@@ -99,7 +100,8 @@ def _found(connection: sqlite3.Connection, run: str) -> sqlite3.Row:
 
 @dataclass(frozen=True)
 class Page:
-    """Which replies to show: `show` is all, right, wrong, or an outcome; `after` the number of the last one before."""
+    """Which replies to show: `show` is all, right, wrong, or `outcome:NAME`; `after` the number of the last one
+    before."""
 
     show: str = "all"
     search: str = ""
@@ -111,14 +113,14 @@ def replies(index: Index, run: str, page: Page) -> dict[str, Any]:
     """The replies after a number that match: `rows`, and `next`, the number to go on from, None at the end. With a
     search `n_searched` says how many were looked through, which may be before the page is full."""
     where = RIGHT.get(page.show, "outcome = ?")
-    values = () if page.show in RIGHT else (page.show,)
+    values = () if page.show in RIGHT else (page.show.removeprefix("outcome:"),)
     with reading(index.path) as connection:
         row = _found(connection, run)
         path = _file(index, row)
         if path is None:
             return {"rows": [], "next": None, "n_searched": 0}
         statement = (
-            f'SELECT number, "offset", length, item FROM replies WHERE run = ? AND number > ? AND {where}'
+            f'SELECT number, "offset", length, item FROM replies WHERE run = ? AND number > ? AND {where}'  # noqa: S608
             " ORDER BY number LIMIT ?"
         )
         ask = (row["number"], page.after, *values)
@@ -210,9 +212,7 @@ def _file(index: Index, row: sqlite3.Row) -> Path | None:
     return path
 
 
-def _read(
-    index: Index, run: str, path: Path, places: list[Any], whole: bool = False
-) -> Iterator[Mapping[str, Any]]:
+def _read(index: Index, run: str, path: Path, places: list[Any], whole: bool = False) -> Iterator[Mapping[str, Any]]:
     """The replies at their places. Raises ChangedRun where one is not that which the index noted."""
     try:
         found = read_replies(path, [(place["offset"], place["length"]) for place in places])

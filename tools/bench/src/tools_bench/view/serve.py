@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools_bench.view.api import Api, BadRequest
+from tools_bench.view.api import BadRequest, ViewApi
 from tools_bench.view.index import Index
 from tools_bench.view.options import ViewConfig
 from tools_bench.view.page import view_page
@@ -55,7 +55,7 @@ def serve_view(config: ViewConfig) -> None:
     index, stopped = Index(root), threading.Event()
     watcher = threading.Thread(target=_watch, args=(index, config.interval, stopped), daemon=True)
     try:
-        asyncio.run(_run(Api(index), config, token, watcher))
+        asyncio.run(_run(ViewApi(index), config, token, watcher))
     except OSError as error:
         where = f"--host {config.host} --port {config.port}"
         raise ToolError(f"{where}: cannot listen there ({error.strerror or error}); choose another") from error
@@ -83,7 +83,7 @@ def _watch(index: Index, interval: float, stopped: threading.Event) -> None:
         stopped.wait(max(interval, 10 * took))
 
 
-async def _run(api: Api, config: ViewConfig, token: str | None, watcher: threading.Thread) -> None:
+async def _run(api: ViewApi, config: ViewConfig, token: str | None, watcher: threading.Thread) -> None:
     from aiohttp import web
 
     with ThreadPoolExecutor(THREADS) as pool:
@@ -108,7 +108,7 @@ def _address(host: str, port: int, token: str | None) -> str:
     return f"http://{shown}:{port}/" + (f"#token={token}" if token else "")
 
 
-def application(api: Api, config: ViewConfig, token: str | None, pool: ThreadPoolExecutor) -> web.Application:
+def application(api: ViewApi, config: ViewConfig, token: str | None, pool: ThreadPoolExecutor) -> web.Application:
     """The service, without a socket."""
     from aiohttp import web
 
@@ -150,7 +150,7 @@ def application(api: Api, config: ViewConfig, token: str | None, pool: ThreadPoo
     return app
 
 
-async def _asked(api: Api, request: web.Request, pool: ThreadPoolExecutor) -> tuple[int, dict[str, Any]]:
+async def _asked(api: ViewApi, request: web.Request, pool: ThreadPoolExecutor) -> tuple[int, dict[str, Any]]:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(SECONDS):
