@@ -66,7 +66,9 @@ class Viewer:
         self.process, self.said = process, []
         line = process.stderr.readline()
         self.said.append(line)
-        while not (found := re.search(r"listening on (http://(?:\[[^\]]*\]|[^:/]+):(\d+)/(?:#token=(\S+))?)", line)):
+        while not (
+            found := re.search(r"open in a browser .*: (http://(?:\[[^\]]*\]|[^:/]+):(\d+)/(?:#token=(\S+))?)$", line)
+        ):
             assert line, self.said
             line = process.stderr.readline()
             self.said.append(line)
@@ -88,12 +90,15 @@ class Viewer:
         return json.loads(body)
 
     def wait(self, path, holds, seconds=120, **given):
-        """Ask until the answer is as wanted; returns it."""
+        """Ask until the answer is as wanted; returns it. An index that is made again is waited for."""
         end = time.monotonic() + seconds
-        while not holds(told := self.ask(path, **given)):
-            assert time.monotonic() < end, (told, self.said)
+        while True:
+            status, _, body = self.get(f"/api/{path}?{urlencode(given)}", token=self.token)
+            assert status in (200, 409, 503), (status, body)
+            if status == 200 and holds(told := json.loads(body)):
+                return told
+            assert time.monotonic() < end, (body, self.said)
             time.sleep(0.1)
-        return told
 
     def settled(self, n_runs):
         """The runs by name, once as many are listed."""

@@ -26,6 +26,7 @@ __all__ = [
     "printable",
     "progress",
     "say",
+    "say_address",
     "show",
     "show_either",
     "show_help",
@@ -62,6 +63,12 @@ def say(message: str) -> None:
     if processes.is_main():
         with above_bars():
             tell(message)
+
+
+def say_address(words: str, address: str) -> None:
+    """A line on stderr with an address of this process's own service, whole: a token in it is meant for the reader,
+    who has no other way to learn it. Everything else is printed by `say`, which leaves secrets out."""
+    click.echo(f"{shown(words)} {printable(address)}", err=True)
 
 
 class LogFormatter(logging.Formatter):

@@ -47,7 +47,7 @@ def run_facts(place: Place) -> tuple[dict[str, Any], Path | None]:
     try:
         manifest = run_manifest(place)
     except (ToolError, OSError) as error:
-        return row | {"problem": brief(str(error), 300)}, None
+        return row | {"problem": brief(str(error), 300, quoted=False)}, None
     row |= _told(manifest, _results(place.folder / RESULTS))
     path = file_of(place, f"{manifest.kind}_{manifest.data.get('run_id', '')}.csv")
     if path.is_symlink() or not path.is_file() or not has_replies(path):

@@ -112,7 +112,10 @@ def _index(path: Path, place: Place, again: bool) -> int:
         try:
             connection.executemany("INSERT INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)", _rows(number, file, counts))
         except (ToolError, OSError) as error:
-            connection.execute("UPDATE runs SET problem = ? WHERE number = ?", (brief(str(error), 300), number))
+            connection.execute("DELETE FROM replies WHERE run = ?", (number,))
+            told = brief(str(error), 300, quoted=False)
+            connection.execute("UPDATE runs SET problem = ? WHERE number = ?", (told, number))
+            return 0
         outcomes = {name[1:]: n for name, n in counts.items() if name.startswith("=")}
         values = (sum(outcomes.values()), counts["right"], counts["wrong"], json.dumps(outcomes), number)
         connection.execute("UPDATE runs SET n_replies=?, n_right=?, n_wrong=?, outcomes=? WHERE number=?", values)

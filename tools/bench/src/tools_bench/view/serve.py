@@ -15,6 +15,7 @@ import math
 import secrets
 import signal
 import socket
+import sqlite3
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,11 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_bench.view.api import BadRequest, ViewApi
+from tools_bench.view.database import StaleIndex
 from tools_bench.view.index import Index
 from tools_bench.view.options import ViewConfig
 from tools_bench.view.page import view_page
 from tools_bench.view.questions import ChangedRun, UnknownRun
-from tools_shared.console import say
+from tools_shared.console import say_address
 from tools_shared.engines.http.hosts import foreign_request
 from tools_shared.errors import ToolError
 from tools_shared.files.html import SERVED
@@ -92,7 +94,10 @@ async def _run(api: ViewApi, config: ViewConfig, token: str | None, watcher: thr
         await runner.setup()
         try:
             await web.TCPSite(runner, config.host, config.port).start()
-            say(f"listening on {_address(config.host, runner.addresses[0][1], token)} ({config.root}); Ctrl-C ends it")
+            say_address(
+                f"{config.root}: open in a browser (Ctrl-C ends it):",
+                _address(config.host, runner.addresses[0][1], token),
+            )
             watcher.start()
             asked_to_stop, loop = asyncio.Event(), asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -163,6 +168,8 @@ async def _asked(api: ViewApi, request: web.Request, pool: ThreadPoolExecutor) -
         return 400, {"error": str(error)}
     except ChangedRun as error:
         return 409, {"error": f"{error} has changed on the disk and is being read again; ask again"}
+    except (StaleIndex, sqlite3.DatabaseError):
+        return 503, {"error": "the index is being made again; ask again"}
     except ToolError as error:
         return 500, {"error": str(error)}
     return 200, _plain(told)

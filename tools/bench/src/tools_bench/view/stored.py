@@ -107,8 +107,11 @@ def _records(file: BinaryIO, path: Path) -> Iterator[tuple[int, bytes]]:
 
 def _row(raw: bytes, columns: Sequence[str]) -> dict[str, str]:
     csv.field_size_limit(LONGEST_RECORD)
-    cells = next(csv.reader(io.StringIO(raw.decode("utf-8", "replace"), newline="")), [])
-    return dict(zip(columns, map(unguarded, cells), strict=False))
+    rows = csv.reader(io.StringIO(raw.decode("utf-8", "replace"), newline=""))
+    cells = next(rows, [])
+    if len(cells) != len(columns) or not raw.endswith(b"\n") or next(rows, None) is not None:
+        raise ToolError(f"a record has {len(cells)} of {len(columns)} columns, or no end")
+    return dict(zip(columns, map(unguarded, cells), strict=True))
 
 
 def _reply(row: Mapping[str, str]) -> dict[str, Any]:
@@ -139,7 +142,7 @@ def _benchmarked(row: Mapping[str, str]) -> dict[str, Any]:
         "answer": row["answer"],
         "text": row["text"] or row.get("error", ""),
         "outcome": row["outcome"],
-        "good": is_good(values) if values else None,
+        "good": is_good(values) if any(METRICS[name].decides for name in values) else None,
         "truncated": row.get("finish_reason") == "length",
         "values": values,
     }
