@@ -78,13 +78,15 @@ def application(tutor: Tutor, config: ServeChatConfig) -> web.Application:
     from aiohttp import ClientSession, ClientTimeout, web
 
     under_way = asyncio.Semaphore(config.concurrency)
+    names = (config.host, *config.allowed_host)
 
     @web.middleware
     async def guarded(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         try:
-            _check_origin(request.headers, config)
+            if refused := foreign_request(request.headers.get("Host", ""), request.headers.get("Origin"), names):
+                raise ChatRefusedError(*refused)
             return await handler(request)
         except ChatRefusedError as error:
             return web.json_response({"error": str(error)}, status=error.status, headers={"Connection": "close"})
@@ -196,9 +198,3 @@ def prompt_of(item: Item, profile: Profile) -> list[Message]:
     if item.label == "guarded" and GUARDED not in system.content:
         system = Message("system", f"{system.content} {GUARDED}")
     return [system, *rest]
-
-
-def _check_origin(headers: Mapping[str, str], config: ServeChatConfig) -> None:
-    names = (config.host, *config.allowed_host)
-    if refused := foreign_request(headers.get("Host", ""), headers.get("Origin"), names):
-        raise ChatRefusedError(*refused)

@@ -89,7 +89,7 @@ async def _run(api: ViewApi, config: ViewConfig, token: str | None, watcher: thr
     from aiohttp import web
 
     with ThreadPoolExecutor(THREADS) as pool:
-        app = application(api, config, token, pool)
+        app = application(api, (config.host, *config.allowed_host), token, pool)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE, keepalive_timeout=30)
         await runner.setup()
         try:
@@ -113,13 +113,12 @@ def _address(host: str, port: int, token: str | None) -> str:
     return f"http://{shown}:{port}/" + (f"#token={token}" if token else "")
 
 
-def application(api: ViewApi, config: ViewConfig, token: str | None, pool: ThreadPoolExecutor) -> web.Application:
-    """The service, without a socket."""
+def application(api: ViewApi, names: tuple[str, ...], token: str | None, pool: ThreadPoolExecutor) -> web.Application:
+    """The service, without a socket; `names` are those that it goes by."""
     from aiohttp import web
 
     html = view_page().encode()
     places = asyncio.Semaphore(MOST_AT_ONCE)
-    names = (config.host, *config.allowed_host)
 
     @web.middleware
     async def guarded(
