@@ -10,6 +10,7 @@ import torch
 from exports import METRICS, PROFILE, base_model, finished_run, sentence_pieces
 from safetensors.torch import load_file
 from trained import logits
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from zoo import ZOO, save_model, tokenizer_of
 
 from tools_shared.cli import Invocation
@@ -64,6 +65,23 @@ def test_a_gguf_file_computes_what_its_run_does(family, number_format, tmp_path)
     assert (there - here).abs().max() < {"f16": 0.02, "bf16": 0.2, "q8_0": 1}[number_format] * there.std()
     assert read.ref.profile == PROFILE
     assert read.tokenizer.chat_template == of_run(run).tokenizer.chat_template
+
+
+@pytest.mark.parametrize("family", ["qwen2", "llama3"])
+def test_added_tokens_are_found_whole_in_a_file_too(family, tmp_path):
+    base = base_model(family, tmp_path / "base")
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.add_tokens(["<thinking>", "</thinking>", "  indent"])
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|tool|>"]})
+    model = AutoModelForCausalLM.from_pretrained(base)
+    model.resize_token_embeddings(len(tokenizer) + 5)
+    model.save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    run = finished_run(base, tmp_path / "run")
+    read = load(resolve(str(made(run, "gguf").path / "model.gguf")), dtype="fp32", device="cpu").tokenizer
+    ids = tokenizer(text := "<thinking>2 + 3 = 5</thinking><|tool|>\n  indent").input_ids
+    assert read(text).input_ids == ids
+    assert read.decode(ids, skip_special_tokens=True) == tokenizer.decode(ids, skip_special_tokens=True)
 
 
 def test_llama_31_slows_its_rotations_in_the_file_too(tmp_path):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tools_shared.errors import ToolError
+from tools_shared.models.gguf import CONTROL, USER_DEFINED
 from tools_shared.prompts.ends import end_of_turn_id, stop_ids
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ SPLITS = {
 """What is split off before a byte-level lookup, and llama.cpp's name for it."""
 WHOLE_WORDS = "llama-bpe"
 """The way of splitting with which llama.cpp looks whole words up before it merges."""
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
-"""Kinds of tokens in a file."""
+NORMAL, UNKNOWN, UNUSED, BYTE = 1, 2, 5, 6
+"""Kinds of tokens in a file, beside CONTROL and USER_DEFINED."""
 SPACE = "\u2581"
 ENDS = ("eos", "eot", "eom")
 """A file's names for tokens that end a reply: of text, turn and message. llama.cpp stops at each."""

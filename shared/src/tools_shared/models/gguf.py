@@ -19,6 +19,7 @@ from tools_shared.files import sha256_file, whole_folder, write_json
 from tools_shared.models.extras import need
 
 if TYPE_CHECKING:
+    from gguf import GGUFReader
     from transformers import PreTrainedModel
 
 _SPECIAL_IDS = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
@@ -27,8 +28,14 @@ _SPECIAL_IDS = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
 PROFILE_KEY = "tools.profile"
 """Under this key an exported file holds the prompt profile of its run, as JSON."""
 
+CONTROL, USER_DEFINED = 3, 4
+"""Kinds of tokens in a file that are found whole in a text: special ones, and others."""
+
 _FULL_FORMATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
+
+READER = 2
+"""In the names of converted folders; raised when a file is read otherwise than before."""
 
 ABOUT = "gguf.json"
 """Beside converted weights: the file that they are from."""
@@ -37,10 +44,13 @@ ABOUT = "gguf.json"
 @dataclass(frozen=True)
 class Contents:
     """What a file says about itself: ids of the special tokens, how many matrices stand in which format, and the prompt
-    profile where it was exported here."""
+    profile where it was exported here. `whole` are the tokens that text is searched for before it is split, by number,
+    with whether they are special."""
 
     special_ids: Mapping[str, int]
     formats: Mapping[str, int]
+    whole: Mapping[int, tuple[str, bool]]
+    is_byte_level: bool = False
     profile: str | None = None
 
     @property
@@ -62,7 +72,7 @@ def converted(file: Path) -> Path:
 
     sha256 = sha256_file(file)
     name = re.sub(r"[^\w.-]", "_", file.stem, flags=re.ASCII)
-    folder = Path(HF_HOME) / "gguf" / f"{name}-{sha256[:16]}"
+    folder = Path(HF_HOME) / "gguf" / f"{name}-{sha256[:16]}-{READER}"
     if not folder.is_dir():
         with whole_folder(folder) as draft:
             contents = convert(file, draft)
@@ -79,6 +89,12 @@ def convert(file: Path, folder: Path) -> Contents:
     tokens = {name: number for name, number in contents.special_ids.items() if number < len(tokenizer)}
     for name, number in tokens.items():
         setattr(tokenizer, f"{name}_token", tokenizer.convert_ids_to_tokens(number))
+    _keep_whole(file, tokenizer, contents.whole)
+    if contents.is_byte_level:
+        from tokenizers import decoders
+
+        # transformers decodes a whole reply at once for Llama: one character that is no byte spoils all of it.
+        tokenizer.backend_tokenizer.decoder = decoders.ByteLevel()
     tokenizer.clean_up_tokenization_spaces = False  # transformers' default for GGUF files deletes spaces of a reply
     model = _unquantised(model, contents.dtype, tokens)
     model.save_pretrained(folder)
@@ -103,7 +119,39 @@ def _inspect(file: Path) -> Contents:
     if not formats:
         raise ToolError(f"{file}: this GGUF file contains no weights")
     profile = reader.get_field(PROFILE_KEY)
-    return Contents(special_ids, formats, None if profile is None else profile.contents())
+    kind = reader.get_field("tokenizer.ggml.model")
+    is_byte_level = kind is not None and kind.contents() == "gpt2"
+    return Contents(
+        special_ids, formats, _whole(reader), is_byte_level, None if profile is None else profile.contents()
+    )
+
+
+def _whole(reader: GGUFReader) -> dict[int, tuple[str, bool]]:
+    tokens, types = (reader.get_field(f"tokenizer.ggml.{name}") for name in ("tokens", "token_type"))
+    if tokens is None or types is None:
+        return {}
+    kinds = enumerate(zip(tokens.contents(), types.contents(), strict=True))
+    return {number: (token, kind == CONTROL) for number, (token, kind) in kinds if kind in (CONTROL, USER_DEFINED)}
+
+
+def _keep_whole(file: Path, tokenizer: Any, whole: Mapping[int, tuple[str, bool]]) -> None:
+    """Make the tokenizer find the file's whole tokens in a text, such as `<think>`; transformers' reader knows a few.
+
+    Raises ToolError where one has another number in the tokenizer.
+    """
+    from tokenizers import AddedToken
+
+    missing = {n: one for n, one in whole.items() if n < len(tokenizer) and n not in tokenizer.added_tokens_decoder}
+    for is_special in (True, False):
+        added = [
+            AddedToken(t, special=is_special, normalized=False)
+            for t, special in missing.values()
+            if special == is_special
+        ]
+        tokenizer.add_tokens(added, special_tokens=is_special)
+    for number, (token, _) in missing.items():
+        if tokenizer.convert_tokens_to_ids(token) != number:
+            raise ToolError(f"{file}: transformers gives the token {token!r} another number than the file ({number})")
 
 
 def _read(file: Path) -> tuple[PreTrainedModel, Any]:
