@@ -34,12 +34,15 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not on
 
 
 class Browser:
-    """One tab. `requests` are the addresses that pages asked for, `errors` what they threw or the browser refused."""
+    """One tab. `requests` are the addresses that pages asked for, `refused` those that the page's policy stopped before
+    anything was sent, and `errors` what pages threw and what the browser refused, in words."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.number = 0
         self.requests: list[str] = []
+        self.refused: list[str] = []
+        self._asked: dict[str, str] = {}
         self.errors: list[str] = []
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.ask(f"{domain}.enable")
@@ -58,7 +61,10 @@ class Browser:
     def _note(self, message: dict[str, Any]) -> None:
         parameters = message.get("params", {})
         if message.get("method") == "Network.requestWillBeSent":
+            self._asked[parameters["requestId"]] = parameters["request"]["url"]
             self.requests.append(parameters["request"]["url"])
+        elif message.get("method") == "Network.loadingFailed" and parameters.get("blockedReason") == "csp":
+            self.refused.append(self._asked[parameters["requestId"]])
         elif message.get("method") == "Runtime.exceptionThrown":
             details = parameters["exceptionDetails"]
             self.errors.append(details.get("exception", {}).get("description", details["text"]))

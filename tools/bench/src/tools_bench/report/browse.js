@@ -19,11 +19,14 @@ const FILTERS = {
   truncated: (e) => e.truncated,
   errors: (e) => e.outcome.startsWith("error"),
 };
+function searched(example) {
+  return (example.lower ??= `${example.name}\n${example.question}\n${example.text}`.toLowerCase());
+}
 function matching() {
   const run = browsable.find((r) => r.name === control("run").value);
   const words = control("search").value.toLowerCase();
   const test = FILTERS[control("filter").value], kind = control("kind").value;
-  const found = run.examples.filter((e) => test(e, baselineOf(e, run)) && (kind === "all" || e.kind === kind) && (!words || (e.question + e.text).toLowerCase().includes(words)));
+  const found = run.examples.filter((e) => test(e, baselineOf(e, run)) && (kind === "all" || e.kind === kind) && (!words || searched(e).includes(words)));
   return [run, found];
 }
 function outcome(example) {
@@ -37,16 +40,26 @@ function browse() {
   const shown = found.slice(page * PAGE, (page + 1) * PAGE);
   if (!shown.some((e) => e.key === chosen)) chosen = shown.length ? shown[0].key : null;
   control("list").replaceChildren(...shown.map((e) => {
-    const item = element("li", { tabindex: 0, "aria-selected": String(e.key === chosen) }, outcome(e), " ", shortened(e.question, 110), element("small", {}, e.key));
+    const item = element("li", { tabindex: 0, "aria-selected": String(e.key === chosen) }, outcome(e), " ", shortened(e.question, 110), element("small", { title: e.key }, e.name));
     item.onclick = () => { chosen = e.key; browse(); };
-    item.onkeydown = (event) => { if (event.key === "Enter") item.onclick(); };
+    item.onkeydown = (event) => walk(event);
     return item;
   }));
-  control("found").textContent = `${found.length} of ${run.examples.length}${run.cut ? " (the first ones of the run)" : ""}`;
+  control("found").textContent = `${found.length} of ${run.examples.length}${run.rows > run.examples.length ? ` (the first of ${run.rows} in the run)` : ""}`;
   control("page").textContent = `${page + 1} / ${last + 1}`;
   control("previous").disabled = page === 0;
   control("next").disabled = page === last;
   detail(run, found.find((e) => e.key === chosen));
+}
+// Enter or a blank chooses, the arrows choose the one above or below.
+function walk(event) {
+  const items = [...control("list").children], at = items.indexOf(event.currentTarget);
+  const to = { ArrowDown: at + 1, ArrowUp: at - 1, Enter: at, " ": at }[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  if (!items[to]) return;
+  items[to].onclick();
+  control("list").children[to].focus();
 }
 function detail(run, example) {
   const box = control("detail");

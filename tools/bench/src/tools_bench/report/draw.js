@@ -25,6 +25,24 @@ function shortened(text, most) {
   return text.length > most ? text.slice(0, most - 1) + "\u2026" : text;
 }
 
+// Of a long list the first part; a button below the box shows the next one.
+function inParts(box, items, size, make) {
+  let n = 0;
+  const more = element("button", { class: "more" });
+  const show = () => {
+    box.append(...items.slice(n, n + size).map(make));
+    n = Math.min(items.length, n + size);
+    more.hidden = n === items.length;
+    more.textContent = `Show ${Math.min(size, items.length - n)} more (${n} of ${items.length} shown)`;
+  };
+  more.onclick = show;
+  show();
+  return more;
+}
+function kindOf(run) {
+  return run.name.split("/").pop() === run.kind ? [] : [element("br"), element("small", { class: "note" }, run.kind)];
+}
+
 document.getElementById("summary").textContent =
   `${data.runs.length} runs, ${scored.length} with results; made ${data.made}` +
   (data.baseline ? `; baseline: ${data.baseline}` : "");
@@ -38,27 +56,36 @@ function leaderboard() {
   const rank = (name) => (heads.has(name) ? 0 : 1000) + (order.indexOf(name) < 0 ? 500 : order.indexOf(name));
   const names = [...count.keys()].sort((a, b) => rank(a) - rank(b)).slice(0, 7);
   let by = names[0], rising = false;
-  const box = document.querySelector("#leaderboard .scroll");
+  const box = document.querySelector("#leaderboard .scroll"), best = bestOf(names);
   function show() {
-    const value = (run) => (run.metrics[by] ? run.metrics[by].estimate : -1);
-    const rows = [...scored].sort((a, b) => (rising ? 1 : -1) * (value(a) - value(b)));
-    const heading = names.map((name) => {
-      const button = element("button", { title: (data.metrics[name] || {}).what || "" }, name + (name === by ? (rising ? " \u2191" : " \u2193") : ""));
-      button.onclick = () => { rising = by === name ? !rising : false; by = name; show(); };
-      return element("th", { scope: "col" }, button);
+    const known = scored.filter((run) => by === null || run.metrics[by]), unknown = scored.filter((run) => !known.includes(run));
+    const order = by === null ? (a, b) => a.name.localeCompare(b.name, "en", { numeric: true }) : (a, b) => a.metrics[by].estimate - b.metrics[by].estimate;
+    known.sort((a, b) => (rising ? 1 : -1) * order(a, b));
+    const heading = [null, ...names].map((name) => {
+      const button = element("button", { title: (data.metrics[name] || {}).what || "" }, (name || "run").replaceAll("_", "_\u200b") + (name === by ? (rising ? " \u2191" : " \u2193") : ""));
+      button.onclick = () => { rising = by === name ? !rising : name === null; by = name; show(); focused(name); };
+      return element("th", { scope: "col", "aria-sort": name !== by ? "none" : rising ? "ascending" : "descending" }, button);
     });
-    const body = rows.map((run) => element("tr", {},
-      element("th", { scope: "row" }, run.name, element("br"), element("small", { class: "note" }, run.kind)),
-      element("td", {}, element("small", {}, run.test || "\u2013")), ...names.map((name) => cell(run.metrics[name], bestOf(name, run.test)))));
-    box.replaceChildren(element("table", {}, element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "run"), element("th", { scope: "col" }, "test set"), ...heading)), element("tbody", {}, ...body)),
+    heading.splice(1, 0, element("th", { scope: "col" }, "test set"));
+    const body = element("tbody");
+    const more = inParts(body, [...known, ...unknown], 200, (run) => element("tr", {}, element("th", { scope: "row" }, run.name, ...kindOf(run)),
+      element("td", {}, element("small", {}, run.test || "\u2013")), ...names.map((name) => cell(run.metrics[name], best.get(`${name} ${run.test}`)))));
+    box.replaceChildren(element("table", {}, element("thead", {}, element("tr", {}, ...heading)), body), more,
       element("p", { class: "note" }, "Estimate in percent, 95 % interval, number of items. Failed requests count as the worst answer. Bold: best of its column among runs on the same test set, which says nothing about chance; see the differences below."));
   }
+  const focused = (name) => box.querySelectorAll("thead button")[[null, ...names].indexOf(name)].focus();
   show();
 }
-function bestOf(name, test) {
-  const values = scored.filter((run) => run.metrics[name] && run.test === test).map((run) => run.metrics[name].estimate);
-  const direction = (data.metrics[name] || { direction: 1 }).direction;
-  return direction === 0 || values.length < 2 ? null : direction > 0 ? Math.max(...values) : Math.min(...values);
+// The best estimate of each metric among the runs on one test set, where there is more than one.
+function bestOf(names) {
+  const best = new Map();
+  for (const name of names) {
+    const direction = (data.metrics[name] || { direction: 1 }).direction;
+    const values = new Map();
+    for (const run of scored) if (run.metrics[name]) (values.get(run.test) || values.set(run.test, []).get(run.test)).push(run.metrics[name].estimate);
+    for (const [test, found] of values) if (direction && found.length > 1) best.set(`${name} ${test}`, found.reduce((a, b) => (direction * (b - a) > 0 ? b : a)));
+  }
+  return best;
 }
 function cell(rate, best) {
   if (!rate) return element("td", {}, "\u2013");
@@ -76,10 +103,10 @@ function whiskers(rows, { low, high, width = 380, labels = 130, zero = null, uni
       drawn("text", { x: x(tick), y: height - 5, "text-anchor": "middle", class: "soft" }, unit(tick)));
   }
   if (zero !== null) svg.append(drawn("line", { x1: x(zero), x2: x(zero), y1: 0, y2: height - 18, class: "zero" }));
+  svg.append(drawn("title", {}, rows.map((r) => `${r.label}: ${r.text}`).join("\n")));
   rows.forEach((row, i) => {
     const y = i * step + 13;
-    svg.append(drawn("title", {}, rows.map((r) => `${r.label}: ${r.text}`).join("\n")),
-      drawn("text", { x: 0, y: y + 4 }, shortened(row.label, Math.floor(labels / 6.6))),
+    svg.append(drawn("text", { x: 0, y: y + 4 }, shortened(row.label, Math.floor(labels / 6.6))),
       drawn("line", { x1: x(row.low), x2: x(row.high), y1: y, y2: y, class: `bar ${row.style}` }),
       drawn("circle", { cx: x(row.value), cy: y, r: 4, class: `dot ${row.style}` }),
       drawn("text", { x: width, y: y + 4, "text-anchor": "end" }, row.text));
@@ -94,41 +121,44 @@ function ticks(low, high) {
   for (let t = Math.ceil(low / step - 1e-9) * step; t <= high + 1e-9; t += step) found.push(t);
   return found;
 }
+const MOST_DRAWN = 60;
 function plots() {
   const names = [...new Set(scored.flatMap((run) => Object.keys(run.metrics)))];
   for (const name of names) {
-    const rows = scored.filter((run) => run.metrics[name]).map((run) => {
+    const all = scored.filter((run) => run.metrics[name]);
+    const rows = all.slice(-MOST_DRAWN).map((run) => {
       const rate = run.metrics[name];
       return { label: run.name, value: rate.estimate, low: rate.low, high: rate.high, text: percent(rate.estimate), style: run.name === data.baseline ? "baseline" : "" };
     });
     const known = data.metrics[name] || { direction: 1, what: "" };
     const way = { 1: "higher is better", "-1": "lower is better", 0: "described only" }[known.direction];
+    const part = rows.length < all.length ? `; the latest ${rows.length} of ${all.length} runs` : "";
     place("#plots .grid", element("div", { class: "panel" }, element("h3", {}, name),
-      element("p", {}, `${known.what}${known.what ? "; " : ""}${way}`), whiskers(rows, { low: 0, high: 1, unit: (t) => (100 * t).toFixed(0) })));
+      element("p", {}, `${known.what}${known.what ? "; " : ""}${way}${part}`), whiskers(rows, { low: 0, high: 1, unit: (t) => (100 * t).toFixed(0) })));
   }
 }
 
 function differences() {
   const box = document.querySelector("#differences .body");
-  const names = Object.keys(data.differences);
+  const names = Object.keys(data.differences).filter((name) => data.differences[name].length);
+  const baseline = new Map(data.runs.map((run) => [run.name, run.baseline]));
   if (!names.length) {
     box.append(element("p", { class: "note" }, "No two evaluated runs here share items; there is nothing to compare."));
     return;
   }
   box.append(element("p", { class: "note" }, `Each run minus its baseline, in points, paired by item, with 95 % intervals. Improved or regressed: Hommel-adjusted p \u2264 0.05 over the metrics of one run; equivalent: the interval lies within 2 points; "detectable" is what this comparison finds with 80 % power.`));
   const grid = element("div", { class: "grid wide" });
-  for (const name of names) {
+  const panel = (name) => {
     const verdicts = data.differences[name];
-    if (!verdicts.length) continue;
     const reach = Math.max(0.05, ...verdicts.flatMap((v) => [Math.abs(v.low), Math.abs(v.high)])) * 1.05;
     const rows = verdicts.map((v) => ({ label: v.metric, value: v.difference, low: v.low, high: v.high, text: signed(v.difference), style: v.verdict }));
     const counts = verdicts.filter((v) => v.direction).map((v) => element("tr", {},
       element("td", {}, v.metric), element("td", { class: v.verdict }, v.verdict), element("td", {}, `p ${v.p_adjusted < 0.001 ? "< 0.001" : "= " + v.p_adjusted.toFixed(3)}`),
       element("td", {}, v.minimum_detectable === null ? "\u2013" : percent(v.minimum_detectable)), element("td", {}, String(v.n))));
-    grid.append(element("div", { class: "panel" }, element("h3", {}, `${name} against ${data.runs.find((run) => run.name === name).baseline}`), whiskers(rows, { low: -reach, high: reach, width: narrow ? 410 : 530, labels: 196, zero: 0, unit: (t) => (100 * t).toFixed(0) }),
-      element("div", { class: "scroll" }, element("table", {}, element("thead", {}, element("tr", {}, ...["metric", "verdict", "p (adjusted)", "detectable", "n"].map((h) => element("th", { scope: "col" }, h)))), element("tbody", {}, ...counts)))));
-  }
-  box.append(grid);
+    return element("div", { class: "panel" }, element("h3", {}, `${name} against ${baseline.get(name)}`), whiskers(rows, { low: -reach, high: reach, width: narrow ? 410 : 530, labels: 196, zero: 0, unit: (t) => (100 * t).toFixed(0) }),
+      element("div", { class: "scroll" }, element("table", {}, element("thead", {}, element("tr", {}, ...["metric", "verdict", "p (adjusted)", "detectable", "n"].map((h) => element("th", { scope: "col" }, h)))), element("tbody", {}, ...counts))));
+  };
+  box.append(grid, inParts(grid, names, MOST_DRAWN, panel));
 }
 
 function budget() {
@@ -178,13 +208,19 @@ function training() {
 function cost() {
   const head = (words) => element("thead", {}, element("tr", {}, ...words.map((h) => element("th", { scope: "col" }, h))));
   const line = (run, cells) => element("tr", {}, element("th", { scope: "row" }, run.name), ...cells.map((c) => element("td", {}, c)));
-  place("#cost .scroll", element("table", {}, head(["run", "cost", "with its ancestors"]), element("tbody", {}, ...data.runs.map((run) => line(run, [run.cost.own, run.cost.behind])))),
-    element("p", { class: "note" }, `All runs here and their ancestors, each once: ${data.cost}. What has no known price is unknown, not 0.`));
+  const table = (words, rows, cells) => {
+    const body = element("tbody"), more = inParts(body, rows, 200, (run) => line(run, cells(run)));
+    place("#cost .scroll", element("table", {}, head(words), body), more);
+  };
+  table(["run", "cost", "with its ancestors"], data.runs, (run) => [run.cost.own, run.cost.behind]);
+  place("#cost .scroll", element("p", { class: "note" }, `All runs here and their ancestors, each once: ${data.cost}. What has no known price is unknown, not 0.`));
   const rows = data.runs.filter((run) => Object.keys(run.effort).length);
-  const keys = ["responses", "failed", "from_cache", "retries", "tokens_in", "tokens_out", "spent", "judge_spent", "median_seconds"];
+  const keys = ["responses", "failed", "from_cache", "retries", "tokens_in", "tokens_out", "without_counts", "spent", "judge_spent", "median_seconds"];
+  const known = keys.filter((key) => rows.some((run) => ![null, undefined].includes(run.effort[key])));
   if (!rows.length) return;
   const shown = (value) => (value === null || value === undefined ? "\u2013" : value.toLocaleString("en"));
-  place("#cost .scroll", element("table", {}, head(["run", ...keys.map((k) => k.replace("_", " "))]), element("tbody", {}, ...rows.map((run) => line(run, keys.map((key) => shown(run.effort[key])))))));
+  table(["run", ...known.map((k) => k.replaceAll("_", " "))], rows, (run) => known.map((key) => shown(run.effort[key])));
+  place("#cost .scroll", element("p", { class: "note" }, "Tokens as the replies' records count them; \u2013: not known."));
 }
 
 leaderboard();

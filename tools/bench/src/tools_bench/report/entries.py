@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,8 @@ _EVALUATED = {"accuracy": "correct", "accuracy_lenient": "lenient_correct"}
 @dataclass
 class Entry:
     """One run. `metrics` by name as the run's manifest or results have them; `means` and `examples` are empty where
-    there was no evaluation. `test` names the data that it was judged on: rates on other data are not compared."""
+    there was no evaluation, and `n_rows` counts the rows that `examples` are the first of. `test` names the data that
+    it was judged on: rates on other data are not compared."""
 
     name: str
     manifest: Manifest
@@ -40,6 +42,7 @@ class Entry:
     outcomes: dict[str, int] = field(default_factory=dict)
     effort: Mapping[str, Any] = field(default_factory=dict)
     examples: list[dict[str, Any]] = field(default_factory=list)
+    n_rows: int = 0
     means: Means = field(default_factory=dict)
     model: str | None = None
     test: str = ""
@@ -103,11 +106,22 @@ def _entry(name: str, manifest: Manifest, most: int) -> Entry:
             for row in rows
             if row.get("verdict") != Status.GOLD_INVALID
         }
-        entry.examples = [evaluated(row) for row in rows[:most]]
+        entry.n_rows = len(rows)
+        entry.examples = [
+            evaluated(row) | {"name": _name("", row["id"], i)} for i, row in enumerate(rows[:most], start=1)
+        ]
         for row in rows:
             outcome = _outcome(row)
             entry.outcomes[outcome] = entry.outcomes.get(outcome, 0) + 1
+        counted = [int(row["n_tokens"]) for row in rows if row.get("n_tokens")]
+        entry.effort = {"responses": len(rows), **_counted("tokens_out", counted, len(rows))}
     return entry
+
+
+def _counted(name: str, counts: Sequence[int], n_replies: int) -> dict[str, int | None]:
+    """The tokens of the replies that were counted; None where none was, and how many were not."""
+    missing = {"without_counts": n_replies - len(counts)} if len(counts) < n_replies else {}
+    return {name: sum(counts) if counts else None, **missing}
 
 
 def _is_evaluation(path: Path) -> bool:
@@ -129,23 +143,39 @@ def _benchmark(name: str, manifest: Manifest, most: int) -> Entry:
     side = read_side(manifest.path)
     results = side.results
     graded = side.graded or []
+    effort = {**results.get("effort", {}), "judge_spent": results.get("judge", {}).get("effort", {}).get("spent")}
+    first = [g for g in graded if g.response.sample == 0]
+    if graded:
+        for way in ("tokens_in", "tokens_out"):
+            counts = [n for g in graded if (n := getattr(g.response, way)) is not None]
+            effort |= _counted(way, counts, len(graded))
     return Entry(
         name,
         manifest,
         metrics={n: v for e in results["evaluations"].values() for n, v in e["intervals"].items()},
         headline=list(results["headline"].values()),
         outcomes=dict(results["outcomes"]),
-        effort={**results.get("effort", {}), "judge_spent": results.get("judge", {}).get("effort", {}).get("spent")},
-        examples=[_graded(g) for g in graded if g.response.sample == 0][:most],
+        effort=effort,
+        examples=[_graded(g, i) for i, g in enumerate(first[:most], start=1)],
+        n_rows=len(first),
         means=item_means(graded),
         model=side.name,
         test=f"{results['suite']} {digest(results['hashes']['data'])[:6]}",
     )
 
 
-def _graded(g: Graded) -> dict[str, Any]:
+_HASH = re.compile(r"[0-9a-f]{12,}")
+
+
+def _name(task: str, own: str, number: int) -> str:
+    """What a person calls a question: its id, or where that is a hash, its number in the test set."""
+    return "/".join(filter(None, (task, f"question {number}" if _HASH.fullmatch(own) else own)))
+
+
+def _graded(g: Graded, number: int) -> dict[str, Any]:
     return {
         "key": f"{g.item.task}/{g.item.id}",
+        "name": _name(g.item.task, g.item.id, number),
         "kind": g.item.kind,
         "question": cut(g.item.question),
         "gold": g.item.answer or g.item.label or "",

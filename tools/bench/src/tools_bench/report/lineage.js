@@ -21,17 +21,22 @@ function wrapped(text, width, measure) {
   return lines;
 }
 
-// The row of each node. A source with a reader further down takes a lane of every row between.
+// The rows, and the row of each node. A source with a reader further down takes a lane of every row between.
 function rowsOf(nodes, sources, readers, width, boxWidth) {
   const rows = [[]], row = new Map(), left = new Map(nodes.map((n) => [n.id, readers.get(n.id).length]));
+  const passing = new Set(); // the sources above the last row that have readers to come
   for (const { id } of nodes) {
-    const from = sources.get(id);
-    for (const s of from) left.set(s, left.get(s) - 1);
-    const passing = (r) => [...row].filter(([s, at]) => at < r && left.get(s) > 0).length;
-    const first = Math.max(0, ...from.map((s) => row.get(s) + 1));
+    for (const s of sources.get(id)) {
+      left.set(s, left.get(s) - 1);
+      if (!left.get(s)) passing.delete(s);
+    }
+    const first = Math.max(0, ...sources.get(id).map((s) => row.get(s) + 1));
     const here = rows.length - 1, n = rows[here].length + 1;
-    const needed = n * (boxWidth + LINEAGE.gap) - LINEAGE.gap + passing(here) * LINEAGE.lane + 2 * LINEAGE.margin;
-    if (first > here || (n > 1 && needed > width)) rows.push([]);
+    const needed = n * (boxWidth + LINEAGE.gap) - LINEAGE.gap + passing.size * LINEAGE.lane + 2 * LINEAGE.margin;
+    if (first > here || (n > 1 && needed > width)) {
+      for (const s of rows[here]) if (left.get(s)) passing.add(s);
+      rows.push([]);
+    }
     rows[rows.length - 1].push(id);
     row.set(id, rows.length - 1);
   }
@@ -103,7 +108,7 @@ function drawnLineage(nodes, items, { row, last, sources, readers, at, middle, b
     let height = 0;
     for (const item of line.filter((one) => one.box)) {
       const node = byId.get(item.id), room = boxWidth - 2 * LINEAGE.pad;
-      const lines = wrapped(node.label, room, measure), kind = wrapped(node.kind, room, measure);
+      const lines = wrapped(node.label, room, measure), kind = node.label.split("/").pop() === node.kind ? [] : wrapped(node.kind, room, measure);
       const h = LINEAGE.line * (lines.length + kind.length) + 10;
       boxes.push({ id: item.id, x: item.x, y: top, w: boxWidth, h, lines, kind });
       height = Math.max(height, h);

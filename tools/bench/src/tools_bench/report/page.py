@@ -37,11 +37,11 @@ def run_report(config: ReportConfig) -> Path:
         atomic_write(files["report"]) as file,
     ):
         entries = read_entries(find_runs(config.folders), config.max_examples)
-        file.write(render(page_data(entries, config.baseline, config.max_examples), config.title))
+        file.write(render(page_data(entries, config.baseline), config.title))
     return path
 
 
-def page_data(entries: Sequence[Entry], baseline: str | None, max_examples: int) -> dict[str, Any]:
+def page_data(entries: Sequence[Entry], baseline: str | None) -> dict[str, Any]:
     """All that the script draws."""
     scored = [e for e in entries if e.means]
     wanted = _baseline(scored, baseline)
@@ -52,7 +52,7 @@ def page_data(entries: Sequence[Entry], baseline: str | None, max_examples: int)
         "made": datetime.now(UTC).isoformat(timespec="minutes"),
         "baseline": wanted.name if wanted else None,
         "metrics": {m.name: {"direction": m.direction, "what": m.what} for m in METRICS.values()},
-        "runs": [_run(e, baselines.get(e.name), max_examples) | {"cost": _cost(e, manifests)} for e in entries],
+        "runs": [_run(e, baselines.get(e.name)) | {"cost": _cost(e, manifests)} for e in entries],
         "curves": {e.name: found for e in entries if (found := read_curves(e.manifest.path, points)) is not None},
         "cost": str(cost_behind(manifests, manifests)),
         "differences": {e.name: _differences(baselines[e.name], e) for e in scored if e.name in baselines},
@@ -91,7 +91,7 @@ def _shared(one: Entry, other: Entry) -> int:
     return len(one.means.keys() & other.means.keys())
 
 
-def _run(entry: Entry, baseline: Entry | None, most: int) -> dict[str, Any]:
+def _run(entry: Entry, baseline: Entry | None) -> dict[str, Any]:
     data = entry.manifest.data
     return {
         "name": entry.name,
@@ -106,7 +106,7 @@ def _run(entry: Entry, baseline: Entry | None, most: int) -> dict[str, Any]:
         "metrics": entry.metrics,
         "outcomes": entry.outcomes,
         "effort": entry.effort,
-        "cut": len(entry.examples) == most,
+        "rows": entry.n_rows,
         "examples": entry.examples,
         "sha": entry.manifest.sha256,
     }
