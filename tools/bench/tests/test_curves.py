@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import pytest
 from browser import browser, needs_chromium
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tools_bench.report.curves import MOST_COLUMNS, charting, read_curves, thinned
@@ -65,6 +65,7 @@ def test_nothing_logged_and_more_columns_than_a_page_shows(tmp_path):
     assert (len(found["columns"]), found["left_out"]) == (MOST_COLUMNS, 30 - MOST_COLUMNS)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=900), st.integers(4, 120))
 def test_thinning_keeps_the_ends_the_extremes_and_the_order(values, most):
     kept = thinned(values, most)

@@ -145,10 +145,10 @@ def _benchmark(name: str, manifest: Manifest, most: int) -> Entry:
     graded = side.graded or []
     effort = {**results.get("effort", {}), "judge_spent": results.get("judge", {}).get("effort", {}).get("spent")}
     first = [g for g in graded if g.response.sample == 0]
-    if graded:
+    if answers := [g.response for g in graded if g.response.error is None]:
         for way in ("tokens_in", "tokens_out"):
-            counts = [n for g in graded if (n := getattr(g.response, way)) is not None]
-            effort |= _counted(way, counts, len(graded))
+            counts = [n for answer in answers if (n := getattr(answer, way)) is not None]
+            effort |= _counted(way, counts, len(answers))
     return Entry(
         name,
         manifest,
