@@ -16,7 +16,7 @@ _HUB = re.compile(r"models--(?P<owner>[^/]+?)--(?P<name>[^/]+)/snapshots/")
 """A model of the hub where its client keeps it, under a folder named by a hash."""
 
 
-class Sources:
+class Ancestry:
     """What each run here was made from.
 
     A run is known by its manifest's hash, a file by its own, so the same file under two paths is one node; what has an
@@ -59,7 +59,7 @@ class Sources:
 
 def lineage(entries: Sequence[Entry]) -> dict[str, Any]:
     """Nodes (`id`, `label`, `full`, `kind`, `run`), each after its sources and with a name of its own, and edges."""
-    sources = Sources(entries)
+    ancestry = Ancestry(entries)
     nodes: dict[str, dict[str, Any]] = {}
     edges: dict[tuple[str, str], dict[str, str]] = {}
     waiting = [(e.manifest.sha256, _run_node(e), e.manifest.data["inputs"]) for e in reversed(entries)]
@@ -74,12 +74,12 @@ def lineage(entries: Sequence[Entry]) -> dict[str, Any]:
         begun.add(key)
         waiting.append((key, node, inputs))
         for given in reversed(inputs):
-            source, behind = _source(given, key, sources)
+            source, behind = _source(given, key, ancestry)
             if source["id"] != key:
                 edges.setdefault((source["id"], key), {"from": source["id"], "to": key, "label": given["name"]})
             if source["id"] not in begun:
                 waiting.append((source["id"], source, behind))
-    _name_apart([node for key, node in nodes.items() if key not in sources.runs], {e.name for e in entries})
+    _name_apart([node for key, node in nodes.items() if key not in ancestry.runs], {e.name for e in entries})
     return {"nodes": list(nodes.values()), "edges": list(edges.values())}
 
 
@@ -95,13 +95,13 @@ def _run_node(entry: Entry) -> dict[str, Any]:
 
 
 def _source(
-    given: Mapping[str, Any], reader: str, sources: Sources
+    given: Mapping[str, Any], reader: str, ancestry: Ancestry
 ) -> tuple[dict[str, Any], Sequence[Mapping[str, Any]]]:
     """The node that an input comes from, and that node's own inputs where they are known."""
     path, sha256 = str(given["path"]), given["sha256"]
-    run = sources.run_of(given, reader)
-    if run in sources.runs:
-        return _run_node(sources.runs[run]), sources.runs[run].manifest.data["inputs"]
+    run = ancestry.run_of(given, reader)
+    if run in ancestry.runs:
+        return _run_node(ancestry.runs[run]), ancestry.runs[run].manifest.data["inputs"]
     node = {"label": short(path), "full": path, "run": False}
     if run is not None:
         return node | {"id": run, "kind": "run, not in this report"}, []
@@ -148,15 +148,15 @@ def _alike(nodes: Sequence[dict[str, Any]], taken: set[str]) -> list[dict[str, A
 
 def budgets(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """For each trained run with an accuracy: the seconds of training behind it, its parents' included."""
-    sources = Sources(entries)
+    ancestry = Ancestry(entries)
     found = []
     for entry in entries:
-        if _is_evaluation(entry) and any("accuracy" in parent.metrics for parent in sources.parents(entry)):
+        if _is_evaluation(entry) and any("accuracy" in parent.metrics for parent in ancestry.parents(entry)):
             continue  # its model is there already, with the accuracy that training ended with
         accuracy = entry.metrics.get("accuracy")
-        method = _method(entry, sources.runs)
+        method = _method(entry, ancestry.runs)
         if accuracy is not None and method is not None:
-            seconds = sum(map(_training_seconds, sources.behind(entry)))
+            seconds = sum(map(_training_seconds, ancestry.behind(entry)))
             found.append({"name": entry.name, "method": method, "seconds": seconds, "accuracy": accuracy})
     return found
 
