@@ -101,6 +101,8 @@ def test_a_row_has_its_own_criteria(serve, judge):
     ]
 
     assert reward(["p"] * 3, STEPS, rubric=rubrics) == [1.0, 0.5, 0.0]
+    as_tables_have_them = [json.dumps(rubrics[1]), [{"ask": None, "criterion": "kettle", "points": 5, "weight": None}]]
+    assert reward(["p"] * 2, STEPS[:2], rubric=as_tables_have_them) == [0.5, 1.0]
     with pytest.raises(UnusableError, match="no column \"rubric\", which the reward 'judge:tea' wants"):
         reward.check_row({"question": "q"})
     with pytest.raises(UnusableError, match='"rubric": number 1 has no ask'):
@@ -168,6 +170,12 @@ def test_a_judge_that_contradicts_itself_is_measured(serve, judge):
         '{"score": NaN}',
         '{"points": 7}',
         '{"score": 3} or rather {"score": 9}',
+        '<think>I would say {"score": 3}, but',
+        '[THINK]{"score": 3}[/THINK] I cannot say.',
+        '{"score": "1_0"}',
+        '{"score": "7/9"}',
+        '{"score": "70 %"}',
+        '{"score": __import__("os").getpid()}',
         "",
         "[7]",
     ],
@@ -191,10 +199,106 @@ def test_a_reply_without_a_verdict_is_no_reward_and_counted(serve, judge, reply)
         ('{"reason": "{\\"score\\": 1}", "score": 10}', 1.0),
         ('{"verdict": {"score": 10}}', 1.0),
         ('{"score": 10, "of": {"score": 1}}', 1.0),
+        ('<thinking>{"score": 1}</thinking>\n```\n{"score": 10}\n```', 1.0),
+        ('[THINK]{"score": 1}[/THINK]{"score": 10}', 1.0),
+        ('<|channel|>analysis<|message|>{"score": 1}<|end|><|channel|>final<|message|>{"score": 10}', 1.0),
+        ('{"score": "5.5/10"}', 0.5),
+        ('{"score": "10 out of 10"}', 1.0),
+        ('{"score": "5,5"}', 0.5),
+        ('{"Score ": 10}', 1.0),
+        ("{'score': 10,}", 1.0),
     ],
 )
 def test_verdicts_as_judges_write_them(serve, judge, reply, score):
     assert judge(serve(lambda *_: said(reply)), score=[1, 10])(["p"], ["r"]) == [score]
+
+
+@pytest.mark.parametrize(
+    ("reply", "met"),
+    [
+        ('{"klar": true, "Vollst\u00e4ndig": false}', 0.25),
+        ('{"klar": "Ja.", "vollst\\u00e4ndig": "nein"}', 0.25),
+        ('{"klar": True, "Vollst\u00e4ndig": False}', 0.25),
+        ('{"klar": 0, "Vollsta\u0308ndig": 1}', 0.75),
+        ('{"klar": "\u662f", "Vollst\u00e4ndig": "\u5426"}', 0.25),
+        ('{"klar": 0.9, "Vollst\u00e4ndig": true}', None),
+        ('{"klar": true}', None),
+        ('{"klar": true, "KLAR": false, "Vollst\u00e4ndig": true}', 1.0),
+        ('{"Klar": true, "KLAR": false, "Vollst\u00e4ndig": true}', None),
+    ],
+)
+def test_a_rubric_in_another_language(serve, judge, reply, met):
+    server = serve(lambda *_: said(reply))
+    criteria = [{"name": "klar", "ask": "Der Text ist klar."}, {"name": "Vollst\u00e4ndig", "ask": "x", "weight": 3}]
+    reward = judge(server, instructions="Beurteile die Anleitung.", criteria=criteria, judge={"max_failed": 1})
+
+    assert reward(["p"], ["r"]) == [met]
+    assert "- Vollst\u00e4ndig: x" in server[0][2]["messages"][0]["content"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "scores"),
+    [
+        ('{"better": "Reply A"}', [0.5, 0.5]),
+        ('{"better": "tie"}', [0.5, 0.5]),
+        ('{"Better": "Equal."}', [0.5, 0.5]),
+        ('{"better": "A or B"}', [None, None]),
+    ],
+)
+def test_pairs_in_groups_of_two(serve, judge, reply, scores):
+    server = serve(lambda *_: said(reply))
+    reward = judge(server, pairwise=True, judge={"max_failed": 1})
+
+    assert reward(["p"] * 2, ["r", "s"], question=["q"] * 2) == scores
+    assert len(server) == 2
+    assert reward(["p"], ["r"], question=["q"]) == [None]
+
+
+@pytest.mark.parametrize("wait", ["0", "Mon, 01 Jan 2024 00:00:00 GMT", "soon", None])
+def test_a_server_that_limits_the_rate_is_asked_again(serve, judge, wait):
+    def answer(path, body, number):
+        headers = {} if wait is None else {"Retry-After": wait}
+        return (429, {"error": {"message": "rate limit"}}, headers) if number <= 2 else by_length(path, body, number)
+
+    reward = judge(serve(answer), score=[1, 10], judge={"retries": 3})
+
+    assert reward(["p"] * 3, STEPS) == pytest.approx([1 / 9, 2 / 9, 3 / 9])
+    assert reward.spent()["n_asked"] == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, "response_format is not supported by this model"),
+        (400, "This model does not support structured outputs"),
+        (400, "xgrammar does not support json schema on this platform"),
+        (422, "Extra inputs are not permitted: response_format"),
+        (500, "failed to compile grammar"),
+        (501, "Guided decoding is not implemented"),
+    ],
+)
+def test_a_server_that_cannot_force_a_form_is_asked_in_words(serve, judge, capsys, status, error):
+    def answer(path, body, number):
+        forced = "response_format" in body
+        return (status, {"error": {"message": error}}, {}) if forced else by_length(path, body, number)
+
+    reward = judge(serve(answer), score=[1, 10], judge={"schema": True})
+
+    assert reward(["p"] * 3, STEPS) == pytest.approx([1 / 9, 2 / 9, 3 / 9])
+    assert "does not take response_format: the form of the reply is asked for in words" in capsys.readouterr().err
+    assert reward.spent()["n_failed"] == 0
+
+
+def test_a_server_that_counts_nothing_is_charged_the_most_that_it_could_cost(serve, judge):
+    reply = {"choices": [{"message": {"content": '{"score": 7}'}, "finish_reason": "stop"}]}
+    options = {"budget_tokens": 1000, "concurrency": 1, "max_tokens": 90}
+    server = serve(lambda *_: (200, reply, {}))
+    reward = judge(server, score=[1, 10], judge=options)
+
+    with pytest.raises(Incomplete, match="budget of 1000 tokens"):
+        for n in range(40):
+            reward(["p"], [f"Reply {n}."])
+    assert reward.judge.spent.tokens_out == 90 * len(server)
 
 
 SICK = {
@@ -340,6 +444,28 @@ def test_the_judge_sees_the_reply_without_its_thinking(serve, judge):
         ({"score": [1, 10], "judge": {"concurrency": 0}}, "concurrency cannot be 0"),
         ({"score": [1, 10], "judge": {"budget": "much"}}, "budget cannot be 'much'"),
         ({"score": [1, 10], "show": "goal"}, "show must be a list of columns"),
+        ({"score": [1, float("inf")]}, "score must be the two ends of a scale"),
+        ({"criteria": [{"ask": "x", "weight": float("nan")}]}, "the weight nan; give a number other than 0"),
+        ({"criteria": [{"ask": "x", "name": True}]}, "the name True; give a word in quotation marks"),
+        ({"criteria": [{"ask": "x", "name": 'a"b'}]}, "give a word in quotation marks"),
+        ({"pairwise": "yes"}, "pairwise must be true, got 'yes'"),
+        ({"score": [1, 10], "opponents": 2}, "opponents is for pairwise: true"),
+        ({"score": [1, 10], "show": ["goal", "reply"]}, "show names 'reply', which .* anyway"),
+        ({"row_criteria": " "}, "row_criteria must be text"),
+        ({"score": [1, 10], "name": ""}, "name must be text"),
+        ({"score": [1, 10], None: 2}, "unknown key None"),
+        ({"score": [1, 10], "judge": {"timeout": float("inf")}}, "timeout cannot be inf"),
+        ({"score": [1, 10], "judge": {"endpoint": "localhost:8000", "model": "j"}}, "is no address: give http://"),
+        ({"score": [1, 10], "judge": {"endpoint": "http://h/v1"}}, "no model; give the name that .* knows it by"),
+        (
+            {"score": [1, 10], "judge": {"endpoint": "http://h/v1", "model": "j", "budget": 3}},
+            "budget 3 cannot be kept: no price is known of j at .*give price_in and price_out under judge:",
+        ),
+        (
+            {"score": [1, 10], "judge": {"endpoint": "http://h/v1", "model": "j", "api_key_env": "NO_SUCH_KEY_HERE"}},
+            "NO_SUCH_KEY_HERE: this environment variable is not set",
+        ),
+        ({"score": [1, 10], "judge": {"model": "demo", "budget": 3}}, "budget is for a server.*budget_tokens"),
         ({"score": [1, 10]}, "no judge; give endpoint .*or model"),
         (["x"], "a rubric is a mapping"),
     ],

@@ -243,8 +243,8 @@ class Judge:
         except ValueError:
             tokens_in = tokens_out = None
         if tokens_in is None or tokens_out is None:
-            tokens_in, tokens_out = most[1] - self.rubric.judge.max_tokens, 0
-            money = most[0]
+            tokens_out = self.rubric.judge.max_tokens
+            tokens_in, money = most[1] - tokens_out, most[0]
         else:
             money = self.prices.of(tokens_in, tokens_out)
         self.spent.tokens_in += tokens_in
@@ -291,22 +291,37 @@ class Judge:
 
         plain = replace(PROFILES["boxed"], template_options={})
         prompts = [render_prompt(self.engine.tokenizer, plain, messages_of(self.rubric, q)) for q in questions]
-        keys = [f"{self.rubric.name}@{question.draw}" for question in questions]
         params = replace(self._params(), logprobs=with_stated)
+        limit = self.engine.context_length
+        fits = [i for i, p in enumerate(prompts) if limit is None or len(p.token_ids) + params.max_new_tokens <= limit]
+        for i in sorted(set(range(len(prompts))).difference(fits)):
+            self._note_here(None, f"{len(prompts[i].token_ids)} tokens to judge, with the reply more than its {limit}")
+        self._check_budget_here(sum(len(prompts[i].token_ids) + params.max_new_tokens for i in fits))
         with during(JUDGING):
-            drawn = self.engine.generate(prompts, params, keys=keys)
-        for i, (completion,) in enumerate(drawn):
+            drawn = self.engine.generate(
+                [prompts[i] for i in fits], params, keys=[f"{self.rubric.name}@{questions[i].draw}" for i in fits]
+            )
+        for i, (completion,) in zip(fits, drawn, strict=True):
             said = verdict(completion.text, self.rubric, questions[i].criteria)
             if said is not None:
                 tokens = token_texts(self.engine.tokenizer, completion) if completion.logprobs else []
                 verdicts[i] = StatedVerdict(said, stated(tokens, completion.logprobs or (), said))
-            with self._lock:
-                self.spent.n_asked += 1
-                self.spent.tokens_in += len(prompts[i].token_ids)
-                self.spent.tokens_out += completion.n_tokens or 0
-                if said is None:
-                    self.spent.n_failed += 1
-                    self.last_failure = f"no verdict of the rubric's form in the reply: {completion.text[:80]!r}"
+            why = f"no verdict of the rubric's form in the reply: {completion.text[:80]!r}"
+            self._note_here(said, why, len(prompts[i].token_ids), completion.n_tokens or 0)
+
+    def _note_here(self, said: Any, why: str, tokens_in: int = 0, tokens_out: int = 0) -> None:
+        with self._lock:
+            self.spent.n_asked += 1
+            self.spent.tokens_in += tokens_in
+            self.spent.tokens_out += tokens_out
+            if said is None:
+                self.spent.n_failed += 1
+                self.last_failure = why
+
+    def _check_budget_here(self, tokens: int) -> None:
+        budget, spent = self.rubric.judge.budget_tokens, self.spent.tokens_in + self.spent.tokens_out
+        if budget is not None and spent + tokens > budget / (processes.count() * self.sharers):
+            raise self._over(f"budget of {budget} tokens", f"{spent}", "budget_tokens")
 
 
 def messages_of(rubric: Rubric, question: Question) -> list[Message]:
@@ -322,6 +337,23 @@ def cache_path() -> Path:
 
 
 def check_judge(rubric: Rubric) -> None:
-    """Raise ToolError for a rubric that names no judge."""
-    if rubric.judge.endpoint is None and rubric.judge.model is None:
+    """Raise ToolError for a rubric whose judge cannot be asked, before anything is paid for: none is named, its address
+    or its key cannot be used, its budget cannot be kept, or it is no model here."""
+    options = rubric.judge
+    if options.endpoint is None and options.model is None:
         raise ToolError(f"{rubric.name}: no judge; give endpoint (a server), or model (loaded here), under judge:")
+    if options.endpoint is None:
+        if options.budget is not None:
+            raise ToolError(f"{rubric.name}: budget is for a server; a model here costs tokens: give budget_tokens")
+        return
+    judge = Judge(rubric)
+    shown = judge.server.shown
+    if not options.model:
+        raise ToolError(f"{rubric.name}: no model; give the name that {shown} knows it by, under judge:")
+    try:
+        _ = judge.prices
+    except ToolError as error:
+        raise ToolError(
+            f"{rubric.name}: budget {options.budget:g} cannot be kept: no price is known of {options.model} at "
+            f"{shown}; give price_in and price_out under judge:"
+        ) from error

@@ -38,6 +38,11 @@ _LEFT_OUT: Mapping[str, str] = {
     "stop": "replies are cut here instead",
     "stop_token_ids": "what ends a reply is left to it",
 }
+_OF_JUDGES: Mapping[str, str] = {
+    "response_format": "the form of the reply is asked for in words alone",
+    "logprobs": "replies come without probabilities",
+}
+"""What else `may_drop` may name."""
 _COMPLAINT = re.compile(
     r"unsupported|not supported|n.t support|unknown|unrecogni[sz]ed|unexpected|extra|"
     r"not (permitted|allowed|implemented|available|support)|forbidden|invalid|cannot find|must be|should be|"
@@ -54,6 +59,12 @@ _SYSTEM_ROLE = re.compile(
     r"\broles?\W+(\w+\W+){0,4}(system|developer)\b",
     re.IGNORECASE,
 )
+_FORM = re.compile(
+    r"json.?schema|json.?mode|structured.?(output|generation|decoding)|(guided|constrained).?(json|decoding|generation)|"
+    r"grammar",
+    re.IGNORECASE,
+)
+"""Words for a form that a server cannot force."""
 _NOT = re.compile(r"\bnot\b|n.t\b|unsupported|unexpected|invalid|unknown|\bonly\b|disallow|forbid", re.IGNORECASE)
 _TURNS_ONLY = re.compile(
     r"(only|expected|should be|must be|one of)\W+(one of\W+)?user\W+(\w+\W+)?(model|assistant)|"
@@ -139,7 +150,7 @@ class Habits:
 
 
 def _why(name: str) -> str:
-    return _LEFT_OUT.get(name, "its own value counts there")
+    return (_LEFT_OUT | _OF_JUDGES).get(name, "its own value counts there")
 
 
 def _has_system(body: Mapping[str, Any]) -> bool:
@@ -158,6 +169,8 @@ def _refused(sent: Mapping[str, Any], failure: Failure) -> list[str]:
 
 
 def _named(failure: Failure) -> Iterator[str]:
+    if _FORM.search(failure.message):
+        yield "response_format"
     if not _COMPLAINT.search(failure.message):
         return
     yield from failure.names

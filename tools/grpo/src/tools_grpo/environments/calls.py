@@ -15,12 +15,12 @@ import ast
 import dataclasses
 import json
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tools_shared.errors import ToolError, brief
+from tools_shared.files.literals import ERRORS, literal, parsed
 from tools_shared.prompts import Profile, render_prompt
 from tools_shared.prompts.chat_template import TemplateRefusedError, render
 from tools_shared.records import Message
@@ -32,7 +32,6 @@ OPEN, CLOSE = "<tool_call>", "</tool_call>"
 ANSWER, ANSWERED = "<tool_response>", "</tool_response>"
 _BLOCK = re.compile(rf"{OPEN}(.*?)(?:{CLOSE}|\Z)", re.DOTALL)
 _SHORT = re.compile(r"([A-Za-z_]\w*)\s*\(")
-_WORDS = {"true": True, "false": False, "null": None}
 _PLAIN = {"type", "description"}
 LONGEST = 100_000
 """Characters of a call that are read."""
@@ -69,18 +68,16 @@ def _short(written: str, names: Mapping[str, Sequence[str]]) -> Wanted:
     """A call as `name(1, "two", key=[3])`, its arguments literals of Python or JSON."""
     name = _SHORT.match(written)[1]  # type: ignore[index]
     try:
-        with warnings.catch_warnings(action="ignore"):  # about the escapes in a model's strings
-            call = ast.parse(written[:LONGEST], mode="eval").body
+        call = parsed(written[:LONGEST])
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
             raise ValueError("more than one call")
         if any(one.arg is None for one in call.keywords):
             raise ValueError("** is no argument")
-        by_place = [_literal(one) for one in call.args]
-        by_name = {one.arg: _literal(one.value) for one in call.keywords}
-    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        return Wanted(
-            name, {}, f"the call is not {name}(argument, ...) with literals ({brief(str(error), 80, quoted=False)})"
-        )
+        by_place = [literal(one) for one in call.args]
+        by_name = {one.arg: literal(one.value) for one in call.keywords}
+    except ERRORS as error:
+        why = brief(str(error), 80, quoted=False)
+        return Wanted(name, {}, f"the call is not {name}(argument, ...) with literals ({why})")
     places = names.get(name, [])
     if len(by_place) > len(places) and name in names:
         return Wanted(name, {}, f"{len(by_place)} arguments, {name} takes {len(places)}")
@@ -88,19 +85,6 @@ def _short(written: str, names: Mapping[str, Sequence[str]]) -> Wanted:
     if twice := next((key for key in by_name if key in arguments), None):
         return Wanted(name, {}, f"the argument {brief(twice)} is given twice")
     return Wanted(name, arguments | by_name)
-
-
-def _literal(node: ast.expr) -> Any:
-    return ast.literal_eval(_Words().visit(node))
-
-
-class _Words(ast.NodeTransformer):
-    """JSON's words as Python's."""
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        if node.id not in _WORDS:
-            raise ValueError(f"{brief(node.id)} is no literal; put text in quotes")
-        return ast.copy_location(ast.Constant(_WORDS[node.id]), node)
 
 
 def _json(written: str) -> Wanted:
