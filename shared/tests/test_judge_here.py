@@ -6,6 +6,7 @@ import math
 import pytest
 import yaml
 
+from tools_shared.errors import Incomplete
 from tools_shared.judging import Judge, Question, load_rubric
 from tools_shared.judging.agreement import agreement_line, keep_agreement
 from tools_shared.judging.stated import read_logprobs, stated
@@ -48,6 +49,24 @@ def test_the_demo_model_judges_here_and_its_failures_are_counted(tmp_path):
     assert judge.spent.n_asked == 2
     assert judge.spent.n_failed == sum(verdict is None for verdict in verdicts)
     assert judge.n_unanswered == 0
+
+
+def test_what_is_too_long_for_a_judge_here_fails_alone_and_its_tokens_have_a_budget(tmp_path):
+    path = tmp_path / "r.yaml"
+    options = {"model": "demo", "max_tokens": 8, "max_failed": 1, "budget_tokens": 500}
+    path.write_text(yaml.safe_dump({"score": [0, 10], "judge": options}))
+    judge = Judge(load_rubric(path))
+
+    judge.ask([Question({"prompt": "2 + 2", "reply": "4 " * 6000})])
+
+    assert (judge.spent.n_asked, judge.spent.n_failed, judge.spent.tokens_in) == (1, 1, 0)
+    assert "tokens to judge, with the reply more than its 4096" in judge.last_failure
+    with pytest.raises(
+        Incomplete, match="budget of 500 tokens does not cover the next judgement .*raise budget_tokens"
+    ):
+        for n in range(20):
+            judge.ask([Question({"prompt": "2 + 2", "reply": f"{n}"})])
+    assert 0 < judge.spent.tokens_in + judge.spent.tokens_out <= 500
 
 
 def test_the_agreement_of_a_run_is_in_the_run_and_holds_for_its_words_only(tmp_path):
