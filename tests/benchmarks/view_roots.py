@@ -3,13 +3,16 @@
     python tests/benchmarks/view_roots.py [N_RUNS] [N_REPLIES]
 
 Makes the root in a temporary folder (0.6 GB by default), builds the index once, and then starts the command again three
-times: seconds from the start of the process to the first answer that lists all runs, and to one page of replies, one
-search and one comparison; the highest memory of the process (VmHWM). Beside them the start of `tools-bench --help`.
+times: seconds, and seconds of processor time, from the start of the process to the first answer that lists all runs;
+seconds of one page of replies, one search and one comparison; the highest memory of the process (VmHWM). Beside them
+the start of `tools-bench --help`, and its processor time.
 """
 
 import json
+import os
 import random
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -28,6 +31,7 @@ def make_root(root: Path, n_runs: int, n_replies: int) -> None:
     """Runs as `tools-bench run` leaves them: a manifest, results and the per-example CSV."""
     rng = random.Random(0)
     words = "the sum of both is then taken from what was there before, so that we find what is left of it".split()
+    texts = [" ".join(rng.choices(words, k=80)) for _ in range(100)]
     for number in range(n_runs):
         folder = root / f"group-{number // 100:02d}" / f"run-{number:04d}"
         (folder / "debug").mkdir(parents=True)
@@ -38,7 +42,7 @@ def make_root(root: Path, n_runs: int, n_replies: int) -> None:
             for i in range(n_replies):
                 is_right = rng.random() < 0.4 + number / n_runs / 4
                 right += is_right
-                text = " ".join(rng.choices(words, k=80)) + f".\n<SOLUTION>{i if is_right else i + 1}</SOLUTION>"
+                text = f"{texts[i % 100]}.\n<SOLUTION>{i if is_right else i + 1}</SOLUTION>"
                 outcome = "correct" if is_right else "wrong"
                 question = f"A dam holds {i} litres and {number % 7} more come. How many are there?"
                 writer.row(
@@ -83,6 +87,11 @@ class Viewer:
         assert len(told["runs"]) == min(50, n_runs)
         return time.monotonic() - self.began
 
+    def processor(self) -> float:
+        """Seconds of processor time so far, on all threads."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def memory(self) -> float:
         """The highest memory so far, in MiB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -91,6 +100,12 @@ class Viewer:
     def end(self) -> None:
         self.process.terminate()
         self.process.wait()
+
+
+def children() -> float:
+    """Seconds of processor time of the processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
@@ -105,11 +120,13 @@ def main() -> None:
         print(f"{n_runs} runs, {n_runs * n_replies} replies, index {size:.0f} MiB")
         found: dict[str, list[float]] = {}
         for _ in range(3):
-            began = time.monotonic()
+            began, before = time.monotonic(), children()
             subprocess.run([*COMMAND, "--help"], stdout=subprocess.DEVNULL, check=True)
             found.setdefault("tools-bench --help", []).append(time.monotonic() - began)
+            found.setdefault("its processor time", []).append(children() - before)
             viewer = Viewer(root)
             found.setdefault("open", []).append(viewer.listed(n_runs))
+            found.setdefault("processor time", []).append(viewer.processor())
             one, other = (run["id"] for run in viewer.ask("runs?limit=2")["runs"])
             for name, path in (
                 ("list, sorted", "runs?sort=score&limit=50&offset=400"),

@@ -1,10 +1,12 @@
 """`tools-bench view`: runs, replies and flips over HTTP, the index that they come from, and what is refused."""
 
+import contextlib
 import csv
 import io
 import json
 import shutil
 import signal
+import socket
 import sqlite3
 
 import pytest
@@ -51,6 +53,7 @@ def test_runs_replies_and_flips(root):
         assert [run["name"] for run in view.ask("runs", sort="score", order="rising")["runs"]] == ["b/tuned", "a/base"]
         assert [run["name"] for run in view.ask("runs", search="TUNED bench")["runs"]] == ["b/tuned"]
         assert view.ask("runs", kind="sft")["total"] == 0
+        assert view.ask("runs", search="ÉTÉ")["total"] == 0
         assert [run["name"] for run in view.ask("runs", limit=1, offset=1, sort="name", order="rising")["runs"]] == [
             "b/tuned"
         ]
@@ -109,6 +112,14 @@ def test_what_is_refused(root):
         _, headers, _ = view.get("/api/runs")
         tag = {"If-None-Match": headers["ETag"]}
         assert view.get("/api/runs", **tag)[0] == 304
+        assert len(view.ask("runs")["runs"]) == 2
+
+
+def test_clients_that_say_nothing_keep_nobody_out(root):
+    with viewer(root) as view, contextlib.ExitStack() as stack:
+        view.settled(2)
+        for _ in range(300):
+            stack.enter_context(socket.create_connection(("127.0.0.1", view.port))).sendall(b"GET / HTTP/1.1\r\nHost: ")
         assert len(view.ask("runs")["runs"]) == 2
 
 
@@ -361,3 +372,32 @@ def test_the_end_of_a_large_file_of_samples(tmp_path):
     assert (rows[-1]["id"], is_whole) == (8999, False)
     assert len(rows) < 5000
     assert tail(tmp_path / "none") == ([], True)
+
+
+@pytest.mark.slow
+def test_a_real_training_run_as_it_grows_stops_and_is_resumed(trainer, tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    words = ["--max-steps", 6, "--num-generations", 4, "--no-eval", "--train-samples", 64]
+    with viewer(root) as view:
+        training = trainer("grpo").stopped_at(0, root / "first", *words, number=0)  # not stopped: only begun
+        try:
+            told = view.wait("drafts", lambda told: told["drafts"] and (told["drafts"][0]["step"] or 0) >= 2)
+            (draft,) = told["drafts"]
+            assert (draft["name"], draft["kind"], draft["is_running"], draft["n_steps"]) == ("first", "grpo", True, 6)
+            assert {"loss", "reward", "zero_variance_share", "completion_length"} <= set(draft["latest"])
+            grown = view.wait(f"drafts/{draft['id']}", lambda told: (told["step"] or 0) >= 3)
+            assert grown["seconds_left"] >= 0
+            assert len(grown["curves"]["columns"]["loss"]["step"]) >= 3
+            assert grown["samples"]["rows"][0]["text"]
+            assert view.ask(f"drafts/{draft['id']}", step=0)["samples"]["step"] == 0
+        finally:
+            training.kill()
+            training.wait()
+        assert view.ask("drafts")["drafts"][0]["is_running"] is False
+        assert trainer("grpo").run(*words, "--output-dir", root / "first").returncode == 0
+        runs = view.settled(1)
+        assert view.ask("drafts")["drafts"] == []
+        run = view.ask(f"runs/{runs['first']['id']}")
+        assert run["curves"]["columns"]["loss"]["step"] == [1, 2, 3, 4, 5, 6]
+        assert view.ask(f"runs/{run['id']}/samples")["step"] == 5

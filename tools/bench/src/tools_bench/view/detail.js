@@ -43,12 +43,13 @@ function metric(value) {
   if (typeof value.mean === "number") return `${figure(value.mean)} [${figure(value.low)}, ${figure(value.high)}], n=${value.n}`;
   return JSON.stringify(value);
 }
-async function showRollouts() {
+const showRollouts = newest(async (isLast) => {
   const step = at("rollout-step").value;
   const samples = await ask(`runs/${choice.run}/samples`, step === "" ? {} : { step });
+  if (!isLast()) return;
   at("rollouts").hidden = samples.step === null;
   if (samples.step !== null) samplesIn(at("rollout-samples"), at("rollouts-of"), samples);
-}
+});
 
 const showReplies = newest(async (isLast) => {
   const box = at("reply-list"), after = pages.replies[pages.replies.length - 1];

@@ -61,11 +61,12 @@ def list_runs(index: Index, wanted: Wanted) -> dict[str, Any]:
         words.append("kind = ?")
         values.append(wanted.kind)
     for word in wanted.search.split()[:8]:
-        words.append("instr(lower(name || ' ' || kind || ' ' || model || ' ' || test), ?) > 0")
+        words.append("instr(lowered(name || ' ' || kind || ' ' || model || ' ' || test), ?) > 0")
         values.append(word.lower())
     where = " AND ".join(words)
     order = f"{SORTS[wanted.sort]} {'DESC' if wanted.is_falling else 'ASC'} NULLS LAST, name"
     with reading(index.path) as connection:
+        connection.create_function("lowered", 1, str.lower, deterministic=True)  # SQLite's own knows ASCII alone
         # The words of these statements are this module's; what was asked for comes as values.
         (total,) = connection.execute(f"SELECT count(*) FROM runs WHERE {where}", values).fetchone()  # noqa: S608
         page = f"SELECT {', '.join(SHOWN)} FROM runs WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608

@@ -7,6 +7,7 @@ is looked at from time to time by a thread of its own, so that an answer waits f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import ipaddress
@@ -41,6 +42,8 @@ SECONDS = 30.0
 THREADS = 4
 MOST_AT_ONCE = 32
 """Requests that are answered or wait at a time; more are refused (503)."""
+MOST_CONNECTIONS = 256
+"""Open connections; with more of them the oldest are closed, so that a new client is always heard."""
 MOST_BYTES = 1024
 """Of a request's body, which none needs."""
 GRACE = 2.0
@@ -102,9 +105,19 @@ async def _run(api: ViewApi, config: ViewConfig, token: str | None, watcher: thr
             asked_to_stop, loop = asyncio.Event(), asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, asked_to_stop.set)
-            await asked_to_stop.wait()
+            while not asked_to_stop.is_set():
+                _close_oldest(runner)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(asked_to_stop.wait(), timeout=0.5)
         finally:
             await runner.cleanup()
+
+
+def _close_oldest(runner: web.AppRunner) -> None:
+    connections = runner.server.connections if runner.server is not None else []
+    for connection in connections[:-MOST_CONNECTIONS]:
+        if connection.transport is not None:
+            connection.transport.abort()
 
 
 def _address(host: str, port: int, token: str | None) -> str:

@@ -46,13 +46,21 @@ async function ask(path, given = {}) {
 function failed(box, error) {
   box.replaceChildren(element("p", { class: "problem" }, String(error.message || error)));
 }
-// Only the answer to the last question counts: an earlier one may come later.
+// Only the answer to the last question counts: an earlier one may come later, and its failure says nothing.
 function newest(act) {
   let number = 0;
   return async (...words) => {
     const mine = (number += 1);
-    await act(() => mine === number, ...words);
+    try {
+      await act(() => mine === number, ...words);
+    } catch (error) {
+      if (mine === number) problem(error);
+    }
   };
+}
+function problem(error) {
+  at("summary").textContent = error instanceof TypeError ? "The server does not answer; is tools-bench view still running?" : error.message;
+  at("summary").className = "problem";
 }
 
 const choice = { run: null, baseline: null, draft: null, sort: "finished", order: "falling", offset: 0 };
@@ -177,8 +185,7 @@ async function look() {
       await showDrafts();
     }
   } catch (error) {
-    at("summary").textContent = error instanceof TypeError ? "The server does not answer; is tools-bench view still running?" : error.message;
-    at("summary").className = "problem";
+    problem(error);
   }
   setTimeout(look, PAUSE);
 }
