@@ -61,8 +61,11 @@ def test_a_resumed_run_a_torn_line_and_values_that_are_not_finite(tmp_path):
 def test_nothing_logged_and_more_columns_than_a_page_shows(tmp_path):
     (tmp_path / "empty").mkdir()
     assert read_curves(tmp_path / "empty") is None
-    found = read_curves(logged(tmp_path / "wide", [{"step": 1, **{f"part_{i:02d}": i for i in range(30)}}]))
-    assert (len(found["columns"]), found["left_out"]) == (MOST_COLUMNS, 30 - MOST_COLUMNS)
+    parts = {f"part_{i:02d}": i for i in range(30)}
+    rows = [{"step": 1, **parts}, {"step": 2, **parts, "part_29": 0, "rewards/style/mean": 1}]
+    found = read_curves(logged(tmp_path / "wide", rows))
+    assert (len(found["columns"]), found["left_out"]) == (MOST_COLUMNS, 31 - MOST_COLUMNS)
+    assert list(found["columns"])[:3] == ["rewards/style/mean", "part_00", "part_01"]
 
 
 @settings(deadline=None)

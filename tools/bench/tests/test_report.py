@@ -2,6 +2,7 @@
 
 import html.parser
 import json
+import re
 import shutil
 import subprocess
 
@@ -65,6 +66,12 @@ def test_one_file_with_nothing_from_elsewhere(page):
     assert not {"img", "link", "iframe"} & set(tags)
     assert all(not attrs.get("src") for _, attrs in parser.found)
     assert "A &lt;b&gt;title&lt;/b&gt;" in page.read_text()
+
+
+def test_a_section_is_called_the_same_everywhere(page):
+    text = page.read_text()
+    linked = re.findall(r'<a href="#(\w+)">([^<]+)</a>', text)
+    assert linked == re.findall(r'<section id="(\w+)"><h2>([^<]+)</h2>', text)
 
 
 def test_the_data_in_it(page):

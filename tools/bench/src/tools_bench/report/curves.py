@@ -61,10 +61,12 @@ def read_curves(run_dir: Path, most: int = MOST_POINTS) -> dict[str, Any] | None
 
 
 def named(keys: Iterable[str]) -> dict[str, str]:
-    """Keys of `metrics.jsonl`, without those that say where a step is, and the name of each one's curve, in order."""
-    drawn = [key for key in keys if key not in _COUNTERS]
+    """Keys of `metrics.jsonl`, without those that say where a step is, and the name of each one's curve: first
+    those that have a place, then parts of the reward and evaluations, then others."""
     places = {key: place for place, key in enumerate(_FIRST)}
-    return {key: _FIRST.get(key, key) for key in sorted(drawn, key=lambda key: (places.get(key, len(places)), key))}
+    drawn = [key for key in keys if key not in _COUNTERS]
+    drawn.sort(key=lambda key: (places.get(key, len(places)), not key.startswith(("rewards/", "eval_")), key))
+    return {key: _FIRST.get(key, key) for key in drawn}
 
 
 def _points(values: Mapping[int, float], most: int) -> dict[str, list[Any]]:

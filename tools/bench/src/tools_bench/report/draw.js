@@ -1,7 +1,14 @@
 // Everything that comes from a run is put on the page as a text node or an attribute, never as markup.
 const data = JSON.parse(document.getElementById("data").textContent);
 const scored = data.runs.filter((run) => run.examples.length || Object.keys(run.metrics).length);
-const narrow = window.matchMedia("(max-width: 760px)").matches; // drawings are scaled: fewer units keep their letters legible
+const slim = window.matchMedia("(max-width: 760px)");
+let narrow = slim.matches; // drawings are scaled: fewer units keep their letters legible
+slim.addEventListener("change", () => {
+  narrow = slim.matches;
+  for (const box of document.querySelectorAll("#differences .body, #budget .body")) box.replaceChildren();
+  differences();
+  budget();
+});
 const percent = (value) => (100 * value).toFixed(1);
 const signed = (value) => (value < 0 ? "\u2212" : "+") + Math.abs(100 * value).toFixed(1);
 
