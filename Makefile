@@ -312,7 +312,7 @@ $(TINKER_VENV)/.installed: constraints.txt $(patsubst %,%/pyproject.toml,shared 
 	$(TINKER_VENV)/client/bin/uv venv -q --clear --python $(TINKER_PYTHON) $(TINKER_VENV)/server
 	printf "%s; sys_platform == 'never'\n" peft torch datasets > $(TINKER_VENV)/overrides.txt
 	$(TINKER_VENV)/client/bin/uv pip install -q --python $(TINKER_VENV)/server/bin/python --override $(TINKER_VENV)/overrides.txt \
-	    'skyrl[tinker,jax]==0.4.0' aiohttp psutil
+	    --constraint tests/tinker_server/constraints.txt 'skyrl[tinker,jax]==0.4.0' aiohttp psutil
 	cp tests/tinker_server/peft.py tests/tinker_server/torch.py $$($(TINKER_VENV)/server/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 	$(TINKER_VENV)/client/bin/uv pip install -q --python $(TINKER_VENV)/client/bin/python $${PIP_FIND_LINKS:+--find-links "$$PIP_FIND_LINKS"} \
 	    --constraint constraints.txt \
