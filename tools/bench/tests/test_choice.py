@@ -43,6 +43,12 @@ def bench(*words):
         ({"option_a": "iron", "option_b": "zinc", "answer": "B"}, "zinc"),
         ({"endings": ["it fell", "it rose"], "label": "1"}, "it rose"),
         ({"choices": [3, 4, 5], "answer": 1}, "4"),
+        ({"choices": ["2", "3", "1", "0"], "answer": 0}, "2"),
+        ({"choices": {"text": ["2", "4", "1"], "label": ["1", "2", "3"]}, "answerKey": "1"}, "2"),
+        ({"choices": {"text": ["AB", "A", "B"], "label": ["A", "B", "C"]}, "answerKey": "B"}, "A"),
+        ({"options": ["iron", "zinc", "tin", "", None], "answer": "C"}, "tin"),
+        ({"options": [f"{n} kg" for n in range(10)], "answer": "J"}, "9 kg"),
+        ({"options": ["iron", "iron", "zinc"], "answer": 2}, "zinc"),
     ],
 )
 def test_the_layouts_of_rows(row, right):
@@ -58,6 +64,13 @@ def test_the_layouts_of_rows(row, right):
         ({"choices": [1, 0], "answer": 0}, "and the text of another"),
         ({"choices": ["iron", "iron"], "answer": 0}, "stands there twice"),
         ({"choices": ["iron"], "answer": 0}, "1 options"),
+        ({"choices": ["iron", "", "zinc"], "answer": 0}, "option B is empty"),
+        ({"choices": ["iron", None, "zinc"], "answer": 0}, "option B is empty"),
+        (
+            {"choices": {"text": ["iron", "tin", " "], "label": ["A", "B", "C"]}, "answerKey": "C"},
+            "right option is empty",
+        ),
+        ({"choices": ["AB", "A", "B"], "answer": "B"}, "and the text of another"),
         ({"choices": METALS}, "nothing says which option is right"),
         ({"choices": METALS, "answer": None}, "nothing says which option is right"),
         ({"choices": METALS, "answer": True}, "no letter, number or text"),

@@ -57,13 +57,22 @@ def options_of(data: Mapping[str, Any], answer_key: str | None = None) -> Option
         raise ValueError(
             f"no options in the row ({', '.join(LISTS)}, fields A, B, C ..., or a right and wrong answers)"
         )
-    texts, labels, right = found
-    texts = _without_letters([str(text).strip() for text in texts])
+    given, labels, right = found
+    while given and (given[-1] is None or not str(given[-1]).strip()):  # filled up to as many as the longest row has
+        given = given[:-1]
+    texts = _without_letters([str(text).strip() for text in given])
+    if "" in texts or None in given:
+        raise ValueError(f"option {LETTERS[texts.index('') if '' in texts else given.index(None)]} is empty")
     if not 2 <= len(texts) <= len(LETTERS):
         raise ValueError(f"{len(texts)} options; there have to be 2 to {len(LETTERS)}")
-    right = right if right is not None else _place(_given(data, answer_key), texts, labels)
-    if not texts[right] or texts.count(texts[right]) > 1:
-        raise ValueError("the right option is empty or stands there twice")
+    if right is None:
+        said = _given(data, answer_key)
+        is_number = type(said) is int and 0 <= said < len(texts) and all(isinstance(text, str) for text in given)
+        right = said if is_number and not labels else _place(said, texts, labels)
+    if right >= len(texts):
+        raise ValueError("the right option is empty")
+    if texts.count(texts[right]) > 1:
+        raise ValueError("the right option stands there twice")
     return texts, right
 
 
@@ -103,7 +112,7 @@ def _laid_out(data: Mapping[str, Any]) -> tuple[list[Any], list[str] | None, int
             return list(value["text"]), [str(label) for label in value.get("label", ())] or None, None
         if isinstance(value, Mapping) and value and all(isinstance(text, str) for text in value.values()):
             return list(value.values()), [str(label) for label in value], None
-        if (texts := as_list(value)) and all(isinstance(text, str | int | float) for text in texts):
+        if (texts := as_list(value)) and all(text is None or isinstance(text, str | int | float) for text in texts):
             return texts, None, None
         if texts and all(isinstance(one, Mapping) and "text" in one for one in texts):
             return [one["text"] for one in texts], [str(one.get("label", i)) for i, one in enumerate(texts)], None
@@ -147,8 +156,8 @@ def _given(data: Mapping[str, Any], key: str | None) -> Any:
 
 
 def _place(given: Any, texts: Sequence[str], labels: Sequence[str] | None) -> int:
-    """Where the right option stands: by its label, its letter, its number from 0, or its text; ValueError where these
-    are at odds."""
+    """Where the right option stands: by the row's own label, its letter, its number from 0, or its text; ValueError
+    where these are at odds (a label of the row is that of one option, whatever the texts are)."""
     if isinstance(given, list | tuple) and len(given) == 1:
         given = given[0]
     if isinstance(given, bool) or not isinstance(given, str | int | float) or given != given:
@@ -156,10 +165,10 @@ def _place(given: Any, texts: Sequence[str], labels: Sequence[str] | None) -> in
     if isinstance(given, float) and given.is_integer():
         given = int(given)
     said = str(given).strip()
+    if labels and [label.upper() for label in labels].count(said.upper()) == 1:
+        return [label.upper() for label in labels].index(said.upper())
     found = {texts.index(said)} if said in texts else set()
-    if labels and said.upper() in [label.upper() for label in labels]:
-        found.add([label.upper() for label in labels].index(said.upper()))
-    elif said.lstrip("-").isdecimal():
+    if said.lstrip("-").isdecimal():
         found |= {int(said)} if 0 <= int(said) < len(texts) else set()
     elif len(bare := said.strip("(). ").upper()) == 1 and bare in LETTERS[: len(texts)]:
         found.add(LETTERS.index(bare))
