@@ -94,6 +94,26 @@ def test_shared_beginnings_and_options_of_all_lengths_change_no_score(engine, mo
         assert found[id(one)] == pytest.approx(whole_pass(engine, one), abs=1e-4)
 
 
+def test_what_is_shared_is_read_once(engine):
+    """Tokens that pass through the model: the examples once, each question once, its options but for their ends."""
+    seen = []
+    hook = engine.model.get_input_embeddings().register_forward_hook(lambda _, args, out: seen.append(args[0].numel()))
+    lengths = {}
+    for n in (2, 12):
+        asked = [
+            Reading(ITEMS[0], f"{SHOWN}Question: What is {i} + 1?\nAnswer:", (" 4", " 5 or so"), "texts")
+            for i in range(n)
+        ]
+        scores_of(engine, asked)
+        lengths[n] = sum(seen)
+        seen.clear()
+    hook.remove()
+    n_shown = len(engine.tokenizer(SHOWN)["input_ids"])
+    whole = len(engine.tokenizer(asked[0].context + asked[0].continuations[1])["input_ids"])
+    assert lengths[2] <= 2 * (whole + 4)  # two are too few for a beginning of their own
+    assert lengths[12] <= n_shown + 12 * (whole - n_shown + 8)
+
+
 def test_a_model_with_a_window_reads_every_option_behind_its_context(engine):
     from transformers import AutoModelForCausalLM, MistralConfig
 
