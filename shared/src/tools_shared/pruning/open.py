@@ -30,6 +30,11 @@ def open_watcher(
 
 
 def _check_reader(scorer: Scorer, ref: ModelRef) -> None:
+    if scorer.facts.read_at == "end":
+        raise ToolError(
+            f"{scorer.path}: reads the end of the reasoning alone, and a rule stops a trace before it; train it with "
+            "--read-at steps"
+        )
     wanted, found = str(scorer.facts.reader["reader_sha256"]), reader_sha256(ref)
     if wanted != found:
         raise ToolError(

@@ -28,7 +28,8 @@ WEIGHTS, FACTS = "scorer.safetensors", "scorer.json"
 NAMED = "scorer:"
 LAST = "last"
 """Subfolder of a checkpoint with the weights of the last epoch; those of the best stand in the checkpoint itself."""
-Features = Literal["last", "layer_mean", "concat"]
+Features = Literal["last", "middle", "layer_mean", "concat"]
+ReadAt = Literal["steps", "end"]
 Aggregate = Literal["mean", "last", "min", "ema"]
 EMA_WEIGHT = 0.3
 """Weight of the newest step in the exponential moving average."""
@@ -41,7 +42,8 @@ class ScorerFacts:
 
     `reader` says which model's hidden states it reads: model, reader_sha256, norm, delimiter, layers and profile, as in
     the manifest of the hidden states. `widths` are those of the hidden layers; none for a linear scorer. `features` is
-    how the kept layers become one vector. `n_knots` is 0 unless the calibration is isotonic.
+    how the kept layers become one vector; `read_at` "end": the scorer reads the end of the reasoning alone, not each
+    step's. `n_knots` is 0 unless the calibration is isotonic.
     """
 
     config_name: str
@@ -50,6 +52,7 @@ class ScorerFacts:
     reader: Mapping[str, Any]
     widths: tuple[int, ...] = (512,)
     features: Features = "last"
+    read_at: ReadAt = "steps"
     n_knots: int = 0
     calibration: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -117,6 +120,8 @@ def select_features(states: torch.Tensor, features: Features) -> torch.Tensor:
     """[n, n_layers, hidden] to [n, input_size] in the stored number format."""
     if features == "last":
         return states[:, -1]
+    if features == "middle":
+        return states[:, (states.shape[1] - 1) // 2]
     return states.float().mean(1) if features == "layer_mean" else states.flatten(1)
 
 
@@ -172,6 +177,10 @@ class Scorer:
                     raise ToolError("a hidden state is NaN or infinite; read the trace with --dtype bf16 or fp32")
                 found += probabilities.tolist()
         return found
+
+    def read_rows(self, begin: int, end: int) -> slice:
+        """Which of a trace's rows `begin` to `end` it reads: all, or the last one."""
+        return slice(max(begin, end - 1) if self.facts.read_at == "end" else begin, end)
 
     def check_reader(self, reader: Mapping[str, Any], where: str, fields: Sequence[str]) -> None:
         """Raise ToolError naming each field in which the states at `where` differ from those of the training."""

@@ -87,6 +87,7 @@ class TextScorer:
         text = reasoning(response.text, self.profile, prompt, whole=True)
         token_ids, ends = encode(self.tokenizer, text)
         marks = step_tokens(text, ends, self._delimiter)
+        marks = marks[self.scorer.read_rows(0, len(marks))]
         if not marks:
             raise UnusableError("no step ends in the reasoning")
         n_prompt = len(prompt.token_ids)

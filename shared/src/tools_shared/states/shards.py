@@ -101,7 +101,8 @@ class TraceInfo:
 
     `group` names the questions that near-duplicates put together (the question's own id where no file said so);
     splits never cut through a group. `is_correct` is None where no ground truth was known. `mean_logprob` is the
-    sampler's mean token log-probability, where it was kept.
+    sampler's mean token log-probability, where it was kept. `step_labels` says of each row whether its step is right,
+    where the data label steps and not only answers.
     """
 
     trace_id: str
@@ -114,14 +115,16 @@ class TraceInfo:
     extracted_answer: str | None = None
     ground_truth: str | None = None
     mean_logprob: float | None = None
+    step_labels: tuple[bool, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {k: v for k, v in dataclasses.asdict(self).items() if v is not None or k == "is_correct"}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], where: str) -> TraceInfo:
+        labels = data.get("step_labels")
         try:
-            return cls(**data)
+            return cls(**{**data, "step_labels": None if labels is None else tuple(labels)})
         except TypeError as error:
             raise ToolError(f"{where}: not a trace of this format ({error}); extract this shard again") from error
 

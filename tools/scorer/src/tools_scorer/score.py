@@ -67,9 +67,9 @@ def _of_states(folder: str, scorer_spec: str) -> Iterator[dict[str, Any]]:
         probabilities, bounds = scorer.probabilities(shard.states()), shard.row_pointers.tolist()
         positions = shard.positions.tolist()
         for i, trace in enumerate(shard.traces()):
-            begin, end = bounds[i], bounds[i + 1]
-            steps = probabilities[begin:end]
-            ends = [position + 1 - trace.prompt_len for position in positions[begin:end]]
+            rows = scorer.read_rows(bounds[i], bounds[i + 1])
+            steps = probabilities[rows]
+            ends = [position + 1 - trace.prompt_len for position in positions[rows]]
             row = {"trace_id": trace.trace_id, "question_id": trace.question_id, "is_correct": trace.is_correct}
             yield row | _scores(summarize(steps) if steps else None, steps, ends, None if steps else "no step")
 

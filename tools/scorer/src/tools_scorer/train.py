@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_scorer.config.scorer import Recipe, TrainConfig, recipe
+from tools_scorer.evaluation.verdict import show
 from tools_scorer.states.folder import Hidden
 from tools_scorer.states.known_files import open_states
 from tools_scorer.training.calibration import fit_isotonic, fit_line, fold_line, fold_scale, with_knots
 from tools_scorer.training.fit import STATE, Fitted, fit, into_one, read_progress
 from tools_scorer.training.formats import check_exportable, export
+from tools_scorer.training.readouts import FILE as READOUTS
+from tools_scorer.training.readouts import Readout, candidates, measured
 from tools_scorer.training.rows import Feed, RowSet, Scale, check_learnable, choose_rows, standardisation
 from tools_shared.cli import Invocation
 from tools_shared.config import digest
 from tools_shared.console import say
 from tools_shared.errors import ToolError
+from tools_shared.files import write_json
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
-from tools_shared.scorers.scorer import LAST, ScorerFacts, load_scorer, save_scorer
+from tools_shared.scorers.scorer import LAST, Scorer, ScorerFacts, load_scorer, save_scorer
 from tools_shared.states.shards import READER_FIELDS, StatesManifest
 
 if TYPE_CHECKING:
@@ -46,13 +50,16 @@ def train(config: TrainConfig, invocation: Invocation) -> Manifest:
     hidden = open_states(config.data, output_dir)
     if done:
         return check_unchanged(done, hidden)
+    if config.select and "step-pt" in config.export:
+        raise ToolError("--export step-pt holds one read-out alone; leave out --select, or export onnx")
     for format_ in config.export:
         check_exportable(_facts(hidden.manifest, settings, {}, int(settings.calibration == "isotonic")), format_)
     hidden.verify()
-    rows, validation = _rows(hidden, config.seed, config.step_sample_ratio, settings)
+    _rows(hidden, config, settings)
     with draft(output_dir, config, invocation, "scorer") as run:
         run.add_input("hidden", str(hidden.path), hidden_sha256(hidden), n_traces=hidden.n_traces, n_rows=hidden.n_rows)
-        metrics = _train_into(run, config, settings, rows, validation)
+        chosen = _select(run, config, settings, hidden) if config.select else None
+        metrics = _train_into(run, config, chosen.recipe if chosen else settings, hidden) | _told(chosen)
         shutil.rmtree(run.path / WORK, ignore_errors=True)
         return run.finish(metrics, seed=config.seed, keep_checkpoints=True)
 
@@ -70,27 +77,64 @@ def check_unchanged(done: Manifest, hidden: Hidden) -> Manifest:
     return done
 
 
-def _rows(hidden: Hidden, seed: int, step_sample_ratio: float, settings: Recipe) -> tuple[RowSet, RowSet]:
-    rows = choose_rows(hidden, "train", settings.features, step_sample_ratio, settings.weighting, seed=seed)
-    validation = choose_rows(hidden, "calibration", settings.features, 1.0, settings.weighting)
+def _rows(hidden: Hidden, config: TrainConfig, settings: Recipe) -> tuple[RowSet, RowSet]:
+    how = {"weighting": settings.weighting, "seed": config.seed, "read_at": settings.read_at}
+    rows = choose_rows(hidden, "train", settings.features, config.step_sample_ratio, **how)
+    validation = choose_rows(hidden, "calibration", settings.features, 1.0, **how)
     check_learnable(rows, "train")
     check_learnable(validation, "calibration")
-    say(
-        f"training on {len(rows)} steps of {rows.n_questions} questions, "
-        f"calibrating on {len(validation)} of {validation.n_questions}"
-    )
     return rows, validation
 
 
-def _train_into(
-    run: Draft, config: TrainConfig, settings: Recipe, rows: RowSet, validation: RowSet
-) -> Mapping[str, Any]:
+def _fit(
+    run: Draft, config: TrainConfig, settings: Recipe, hidden: Hidden, log: Callable[[dict[str, Any]], None]
+) -> tuple[Fitted, RowSet, RowSet, Scale]:
+    """Train one read-out; what a killed run needs is in the draft under the read-out's name."""
+    rows, validation = _rows(hidden, config, settings)
     scale = standardisation(rows)
     dtype = _dtype(config.dtype)
     feeds = [Feed(part, scale, dtype, config.memory_mb) for part in (rows, validation)]
+    return fit(*feeds, settings, config.seed, _work(run, settings), log), rows, validation, scale
+
+
+def _work(run: Draft, settings: Recipe) -> Path:
+    return run.path / WORK / digest(dataclasses.asdict(settings))[:16]
+
+
+def _select(run: Draft, config: TrainConfig, settings: Recipe, hidden: Hidden) -> Readout:
+    """Train every read-out, compare them on the calibration questions, write their table; returns the best."""
+    found = []
+    for recipe_ in candidates(settings, len(hidden.manifest.layers)):
+        fitted, _, validation, scale = _fit(run, config, recipe_, hidden, lambda _: None)
+        module, facts = finish_module(fitted.best, scale, validation, recipe_)
+        found.append(measured(recipe_, Scorer(facts, module, run.path), hidden, config.seed))
+        say(f"{found[-1].name}: within-question AUROC {show(found[-1].within)}")
+    best = max(found, key=lambda readout: readout.within.estimate)  # the first of equals is the simplest
+    write_json(run.path / READOUTS, [readout.to_json() for readout in found])
+    say(
+        f"best of {len(found)} read-outs on {best.within.n} calibration questions: {best.name}; evaluate it on the "
+        "test questions, which chose nothing"
+    )
+    return best
+
+
+def _told(chosen: Readout | None) -> dict[str, Any]:
+    """What the manifest says of the choice."""
+    if chosen is None:
+        return {}
+    return {"readout": chosen.name, "calibration_within_auroc": dataclasses.asdict(chosen.within)}
+
+
+def _train_into(run: Draft, config: TrainConfig, settings: Recipe, hidden: Hidden) -> dict[str, Any]:
     if run.resumed:
-        run.rewind(_epochs_done(run))
-    fitted = fit(*feeds, settings, config.seed, run.path / WORK, run.log)
+        run.rewind(0 if config.select else _epochs_done(run, settings))
+    fitted, rows, validation, scale = _fit(run, config, settings, hidden, run.log)
+    for entry in fitted.progress.history if config.select else ():  # it was trained before it was chosen
+        run.log(entry)
+    say(
+        f"trained on {len(rows)} steps of {rows.n_questions} questions, "
+        f"calibrated on {len(validation)} of {validation.n_questions}"
+    )
     folder = run.path / "checkpoints" / settings.name
     for name, module, epoch in (
         ("", fitted.best, fitted.progress.best_epoch),
@@ -111,8 +155,8 @@ def _train_into(
     return _metrics(fitted, rows, validation)
 
 
-def _epochs_done(run: Draft) -> int:
-    path = run.path / WORK / STATE
+def _epochs_done(run: Draft, settings: Recipe) -> int:
+    path = _work(run, settings) / STATE
     return read_progress(path).epoch if path.exists() else 0
 
 
@@ -144,6 +188,7 @@ def _facts(manifest: StatesManifest, settings: Recipe, calibration: Mapping[str,
         reader=reader,
         widths=settings.hidden,
         features=settings.features,
+        read_at=settings.read_at,
         n_knots=n_knots,
         calibration=calibration,
     )

@@ -14,7 +14,7 @@ from tools_shared.errors import ToolError
 from tools_shared.files import yaml_text
 from tools_shared.files.outputs import OverwriteConfig
 from tools_shared.runs import RunConfig
-from tools_shared.scorers.scorer import Features
+from tools_shared.scorers.scorer import Features, ReadAt
 
 CONFIGS = Path(__file__).parent / "recipes"
 _OF_RECIPE = "Default: that of --config-name."
@@ -36,6 +36,7 @@ class Recipe:
     patience: int
     calibration: Literal["temperature", "isotonic", "none"]
     features: Features
+    read_at: ReadAt = "steps"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class TrainConfig(RunConfig):
         "step_sample_ratio",
         "config_name",
         "loss",
+        "select",
         "learning_rate",
         "batch_size",
         "epochs",
@@ -93,8 +95,21 @@ class TrainConfig(RunConfig):
     calibration: Literal["temperature", "isotonic", "none"] | None = option(
         None, f"How to calibrate the probabilities, on the calibration split. {_OF_RECIPE}"
     )
-    features: Literal["last", "layer_mean", "concat"] | None = option(
-        None, f"Input of several recorded layers: the last, their mean, or all. {_OF_RECIPE}", panel="Model"
+    features: Literal["last", "middle", "layer_mean", "concat"] | None = option(
+        None,
+        f"Input of several recorded layers: the last, the middle one, their mean, or all. {_OF_RECIPE}",
+        panel="Model",
+    )
+    read_at: Literal["steps", "end"] | None = option(
+        None,
+        f"steps: the state at each step's end; end: only that where the reasoning ends. {_OF_RECIPE}",
+        panel="Model",
+    )
+    select: bool = option(
+        False,
+        "Train every read-out (layers, steps or end, linear or not, both losses) and keep the one with the best AUROC "
+        "within a question on the calibration questions.",
+        panel="Model",
     )
     dtype: Literal["auto", "fp32", "bf16"] = option(
         "auto",
@@ -212,11 +227,11 @@ def recipe(config: TrainConfig) -> Recipe:
 def _read(path: Path) -> dict[str, Any]:
     values = yaml_text.load(path)
     names = {f.name for f in dataclasses.fields(Recipe)} - {"name"}
-    if not isinstance(values, Mapping) or set(values) != names:
-        given = set(values) if isinstance(values, Mapping) else set()
-        wrong = sorted(given - names) or sorted(names - given)
-        raise ToolError(f"{path}: settings have the keys {', '.join(sorted(names))}; see {', '.join(map(str, wrong))}")
-    return dict(values)
+    optional = {f.name: f.default for f in dataclasses.fields(Recipe) if f.default is not dataclasses.MISSING}
+    given = set(values) if isinstance(values, Mapping) else set()
+    if wrong := sorted(map(str, given - names)) or sorted(names - given - set(optional)):
+        raise ToolError(f"{path}: settings have the keys {', '.join(sorted(names))}; see {', '.join(wrong)}")
+    return optional | dict(values)
 
 
 def _widths(text: str) -> tuple[int, ...]:

@@ -54,11 +54,11 @@ def judge(hidden: Hidden, scorer: Scorer, split: str) -> list[JudgedTrace]:
         probabilities, bounds = scorer.probabilities(shard.states()), shard.row_pointers.tolist()
         positions = shard.positions.tolist()
         for i, info in enumerate(shard.traces()):
-            begin, end = bounds[i], bounds[i + 1]
-            if end == begin or info.is_correct is None or split not in ("all", info.split):
+            rows = scorer.read_rows(bounds[i], bounds[i + 1])
+            if rows.start == rows.stop or info.is_correct is None or split not in ("all", info.split):
                 continue
-            ends = tuple(position + 1 - info.prompt_len for position in positions[begin:end])
-            steps = tuple(probabilities[begin:end])
+            ends = tuple(position + 1 - info.prompt_len for position in positions[rows])
+            steps = tuple(probabilities[rows])
             found.append(JudgedTrace(info, ends, steps, summarize(steps)))
     if not found:
         raise ToolError(

@@ -117,6 +117,9 @@ def _trace(line: bytes, where: str) -> Trace:
     rising = all(a < b for a, b in itertools.pairwise(marks))
     if not (marks and rising and 1 <= prompt_len <= marks[0] and marks[-1] < len(token_ids)):
         raise ToolError(f"{where}: extracted_position must rise from {prompt_len} to below {len(token_ids)}")
+    labels = row.get("step_labels")
+    if labels is not None and not (len(labels) == len(marks) and all(type(label) is bool for label in labels)):
+        raise ToolError(f"{where}: step_labels must be true or false for each of its {len(marks)} steps")
     info = TraceInfo(
         trace_id=row["trace_id"],
         question_id=row["question_id"],
@@ -128,5 +131,6 @@ def _trace(line: bytes, where: str) -> Trace:
         extracted_answer=row.get("extracted_answer"),
         ground_truth=row.get("ground_truth"),
         mean_logprob=row.get("mean_logprob"),
+        step_labels=row.get("step_labels"),
     )
     return Trace(info, token_ids, (prompt_len - 1, *marks), row)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tools_scorer.states.folder import Hidden
 from tools_shared.errors import ToolError
-from tools_shared.scorers.scorer import Features, select_features
+from tools_shared.scorers.scorer import Features, ReadAt, select_features
 from tools_shared.states.shards import Split, TraceInfo
 
 if TYPE_CHECKING:
@@ -75,11 +75,19 @@ class RowSet:
 
 
 def choose_rows(
-    hidden: Hidden, split: Split, features: Features, ratio: float = 1.0, weighting: str = "step", seed: int = 0
+    hidden: Hidden,
+    split: Split,
+    features: Features,
+    ratio: float = 1.0,
+    weighting: str = "step",
+    seed: int = 0,
+    read_at: ReadAt = "steps",
 ) -> RowSet:
-    """The labelled rows of a split; of each trace a share `ratio`, one row at least, sampled by seed and trace.
+    """The labelled rows of a split; of each trace a share `ratio`, one row at least, sampled by seed and trace, or the
+    last one with `read_at` "end".
 
-    With `weighting` "trace" the rows of a trace weigh as much together as those of any other.
+    A row's label is its step's own where the trace has such, else the trace's. With `weighting` "trace" the rows of a
+    trace weigh as much together as those of any other.
     """
     import numpy as np
 
@@ -92,10 +100,11 @@ def choose_rows(
             n = pointers[i + 1] - pointers[i]
             if trace.split != split or trace.is_correct is None or not n:
                 continue
-            places = _sampled(n, ratio, seed, trace) + pointers[i]
+            steps = np.array([n - 1]) if read_at == "end" else _sampled(n, ratio, seed, trace)
             question = numbers.setdefault(trace.question_id, len(numbers))
-            weight = 1 / len(places) if weighting == "trace" else 1.0
-            mine.append(tuple(_repeat(places, number, trace.is_correct, weight, question)))
+            weight = 1 / len(steps) if weighting == "trace" else 1.0
+            label = trace.is_correct if trace.step_labels is None else np.array(trace.step_labels)[steps]
+            mine.append(tuple(_repeat(steps + pointers[i], number, label, weight, question)))
         if mine:
             parts.append(_joined(mine))
     if not parts:
@@ -111,7 +120,10 @@ def _joined(parts: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
-def _repeat(places: np.ndarray, shard: int, label: bool, weight: float, question: int) -> Iterator[np.ndarray]:
+def _repeat(
+    places: np.ndarray, shard: int, label: bool | np.ndarray, weight: float, question: int
+) -> Iterator[np.ndarray]:
+    """`label` is one for all rows, or [n]."""
     import numpy as np
 
     n = len(places)
