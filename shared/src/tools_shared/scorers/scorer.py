@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 WEIGHTS, FACTS = "scorer.safetensors", "scorer.json"
-NAMED = "scorer:"
+NAMED, MODEL = "scorer:", "model:"
+"""What a scorer's name may begin with: a run of `tools-scorer train`, and a whole model (`scorers/models.py`)."""
 LAST = "last"
 """Subfolder of a checkpoint with the weights of the last epoch; those of the best stand in the checkpoint itself."""
 Features = Literal["last", "middle", "layer_mean", "concat"]
@@ -207,6 +208,8 @@ def save_scorer(folder: Path, facts: ScorerFacts, module: torch.nn.Module) -> No
 def find_scorer(spec: str | Path) -> Path:
     """The checkpoint folder that a run directory of `tools-scorer train`, or a checkpoint folder, names; either may be
     written `scorer:PATH`, as among rewards."""
+    if str(spec).startswith(MODEL):
+        raise ToolError(f"{spec}: only a scorer of hidden states works here; give a run of tools-scorer train")
     path = Path(str(spec).removeprefix(NAMED))
     if (path / FACTS).exists():
         return path

@@ -10,35 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tools_shared.errors import ToolError, UnusableError
+from tools_shared.files import sha256_file
 from tools_shared.models import Loaded, load, resolve
 from tools_shared.prompts import DEFAULT_PROFILE, PROFILES, Profile, render_question
-from tools_shared.scorers.scorer import Scorer, TraceScore, load_scorer, summarize
+from tools_shared.scorers.models import ModelScorer, open_model_scorer
+from tools_shared.scorers.responses import Scored, TextResponse
+from tools_shared.scorers.scorer import MODEL, WEIGHTS, Scorer, find_scorer, load_scorer, summarize
 from tools_shared.states.reader import StateReader, reader_sha256
 from tools_shared.states.steps import encode, reasoning, step_tokens
 
 if TYPE_CHECKING:
     import torch
-
-
-@dataclass(frozen=True)
-class TextResponse:
-    """A response to a question, as text."""
-
-    question: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A response's steps: probability and where each ends (tokens of the response up to there).
-
-    `score` is None where nothing of the response can be judged; `reason` then says why.
-    """
-
-    score: TraceScore | None
-    steps: tuple[float, ...] = ()
-    ends: tuple[int, ...] = ()
-    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,8 +80,33 @@ class TextScorer:
 
 def open_text_scorer(
     spec: str, model_name: str | None = None, device: str = "auto", max_batch_tokens: int = 4096
+) -> TextScorer | ModelScorer:
+    """Load what scores text: a run of `tools-scorer train` or its checkpoint folder (`scorer:` may stand before it)
+    with the model that it reads with (`model_name`, where that has moved), or `model:PATH`.
+
+    Raises ToolError when either is missing, or the weights are not those that read for the training.
+    """
+    if spec.startswith(MODEL):
+        return open_model_scorer(spec, device, max_batch_tokens)
+    return open_probe(spec, model_name, device, max_batch_tokens)
+
+
+def scorer_weights(spec: str) -> tuple[str, str]:
+    """What `open_text_scorer` would load, without loading it: path and sha256 of the weights.
+
+    Raises ToolError where there is nothing of that name.
+    """
+    if spec.startswith(MODEL):
+        ref = resolve(spec.removeprefix(MODEL))
+        return str(ref.adapter or ref.weights), reader_sha256(ref)
+    path = find_scorer(spec) / WEIGHTS
+    return str(path), sha256_file(path)
+
+
+def open_probe(
+    spec: str, model_name: str | None = None, device: str = "auto", max_batch_tokens: int = 4096
 ) -> TextScorer:
-    """Load a scorer and the model that it reads with (`model_name`, where that has moved).
+    """Load a scorer of hidden states and the model that it reads with (`model_name`, where that has moved).
 
     Raises ToolError when either is missing, or the weights are not those that read for the training.
     """

@@ -60,7 +60,7 @@ class EvaluateConfig(EvalConfig, EngineConfig, PruneConfig, RunConfig):
     )
     scorer: str | None = option(
         None,
-        "Add weighted vote and best-of-k by this run of tools-scorer train, over --samples.",
+        "Add weighted vote and best-of-k by this run of tools-scorer train, or model:PATH, over --samples.",
         panel="Evaluation",
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,11 @@ from tools_scorer.evaluation.metrics import (
     roc,
     within_auroc,
 )
+from tools_scorer.evaluation.power import power
 from tools_scorer.evaluation.replay import memory_budgets, thresholds
-from tools_scorer.evaluation.results import FRACTIONS, AtPosition, Compared, Results
+from tools_scorer.evaluation.results import FRACTIONS, AtPosition, Compared, Results, StepAurocs
 from tools_scorer.evaluation.selection import selections
+from tools_scorer.evaluation.texts import text_baselines
 from tools_scorer.evaluation.verdict import verdict
 from tools_scorer.states.folder import Hidden, open_hidden
 from tools_scorer.train import check_unchanged, hidden_sha256
@@ -56,6 +58,8 @@ def evaluate(config: ScorerEvaluateConfig, invocation: Invocation) -> Manifest:
     scorer.check_reader(hidden.manifest.to_json(), str(hidden.path), READER_FIELDS)
     hidden.verify()
     traces = judge(hidden, scorer, config.split)
+    table = columns(traces)
+    say(power(table.labels, table.questions).sentence())
     results = measure(hidden, scorer, traces, config)
     with draft(output_dir, config, invocation, "scorer_eval") as run:
         _note_scorer(run, config.scorer, scorer)
@@ -113,7 +117,9 @@ def measure(hidden: Hidden, scorer: Scorer, traces: Sequence[JudgedTrace], confi
         calibration=_calibration(table, scores, raw, traces, before),
         by_fraction=[_at(traces, f, True, options) for f in FRACTIONS],
         by_tokens=[_at(traces, n, False, options) for n in TOKENS if n <= np.median([t.n_tokens for t in traces]) * 2],
-        compared=[_compare(b, table, scores, options) for b in baselines(hidden, traces)],
+        compared=[_compare(b, table, scores, options) for b in _baselines(hidden, traces, config)],
+        power=power(table.labels, table.questions),
+        steps=_step_aurocs(traces, options),
         selected=selections(questions, config.aggregate, config.max_k, config.seed, config.resamples),
         stopped=thresholds(*picking),
         dropped=memory_budgets(*picking),
@@ -125,6 +131,27 @@ def measure(hidden: Hidden, scorer: Scorer, traces: Sequence[JudgedTrace], confi
             "trajectories": _trajectories(traces),
         },
     )
+
+
+def _baselines(hidden: Hidden, traces: Sequence[JudgedTrace], config: ScorerEvaluateConfig) -> Iterator[Baseline]:
+    yield from baselines(hidden, traces)
+    if config.traces is not None:
+        yield from text_baselines(hidden, config.traces, config.scorer_model, traces, config.aggregate)
+
+
+def _step_aurocs(traces: Sequence[JudgedTrace], options: Mapping[str, int]) -> StepAurocs | None:
+    """None unless two questions have labelled steps, and steps of both kinds."""
+    import numpy as np
+
+    known = [t for t in traces if t.info.step_labels is not None and len(t.info.step_labels) == len(t.steps)]
+    labels = np.array([float(label) for t in known for label in t.info.step_labels or ()])
+    groups = [t.info.group for t in known for _ in t.steps]
+    if len(set(groups)) < 2 or labels.sum() in (0, len(labels)):
+        return None
+    scores = np.array([p for t in known for p in t.steps])
+    numbers = np.array([i for i, t in enumerate(known) for _ in t.steps])
+    within = within_auroc(labels, scores, numbers, groups, **options)
+    return StepAurocs(pooled_auroc(labels, scores, groups, **options), within)
 
 
 def _calibration(

@@ -19,7 +19,7 @@ from tools_shared.console import say
 from tools_shared.engines.http.address import read_api_key
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.scorers.scorer import Scorer, load_scorer, summarize
-from tools_shared.scorers.text import Scored, TextResponse, TextScorer, open_text_scorer
+from tools_shared.scorers.text import Scored, TextResponse, TextScorer, open_probe
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -81,7 +81,7 @@ def application(config: ServeConfig) -> Starlette:
 
     if config.scorer is None:
         raise ToolError("--scorer is missing: name a run of tools-scorer train")
-    reader = open_text_scorer(config.scorer, config.model, config.device) if config.text else None
+    reader = open_probe(config.scorer, config.model, config.device) if config.text else None
     scorer = reader.scorer if reader else load_scorer(config.scorer)
     answering = _Answering(scorer, reader, config)
 

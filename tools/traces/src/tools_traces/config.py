@@ -49,7 +49,8 @@ class OutputConfig(RunConfig):
     )
     token_ids: bool = option(False, "Write each response's tokens into its row.")
     scorer: str | None = option(
-        None, "Score verified traces with this run of tools-scorer train; --min-score leaves out the lowest."
+        None,
+        "Score verified traces with this run of tools-scorer train, or model:PATH; --min-score drops the lowest.",
     )
     min_score: float | None = option(
         None, "Leave out traces whose mean step probability is lower (with --scorer).", minimum=0, maximum=1

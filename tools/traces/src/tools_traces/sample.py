@@ -30,6 +30,7 @@ from tools_shared.rewards import Reward
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
 from tools_shared.scorers.scorer import find_scorer
+from tools_shared.scorers.text import scorer_weights
 from tools_shared.states.reader import reader_sha256
 from tools_traces.attempts.grading import accepter, grader, load_accepted
 from tools_traces.attempts.journal import FILE, Attempt, AttemptJournal
@@ -58,7 +59,7 @@ def sample(config: TracesConfig, invocation: Invocation) -> Manifest | None:
     ref = resolve(config.model)
     profile = choose_profile(ref, config.profile)
     if config.scorer is not None:
-        find_scorer(config.scorer)
+        scorer_weights(config.scorer)
     if config.prune_rules is not None and config.prune_rules.scorer is not None:
         find_scorer(config.prune_rules.scorer)
     if config.record_hidden:

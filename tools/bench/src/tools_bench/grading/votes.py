@@ -12,7 +12,7 @@ from tools_shared.answers.voting import best_scored, elected, number_answers
 from tools_shared.console import progress
 from tools_shared.engines import Completion, Engine, SamplingParams
 from tools_shared.evaluation import Graded, grade
-from tools_shared.files import sha256_file, write_jsonl
+from tools_shared.files import write_jsonl
 from tools_shared.prompts import Profile, Prompt, render_question
 from tools_shared.records import Problem
 from tools_shared.runs import Draft, read_manifest
@@ -62,12 +62,11 @@ def _open_scorer(run: Draft, spec: str | None):
     """A function from graded completions to scores, None without a scorer; noted among the run's inputs."""
     if spec is None:
         return None
-    from tools_shared.scorers.scorer import WEIGHTS
-    from tools_shared.scorers.text import TextResponse, open_text_scorer
+    from tools_shared.scorers.text import TextResponse, open_text_scorer, scorer_weights
 
     reader = open_text_scorer(spec)
     parent = read_manifest(spec).sha256 if (Path(spec) / MANIFEST).exists() else None
-    run.add_input("scorer", spec, sha256_file(reader.scorer.path / WEIGHTS), run_sha256=parent)
+    run.add_input("scorer", spec, scorer_weights(spec)[1], run_sha256=parent)
 
     def scores_of(graded: Sequence[Sequence[Graded]], prompts: Sequence[Prompt], profile: Profile) -> list[list[float]]:
         flat = [

@@ -134,7 +134,9 @@ class ReadingConfig(Config):
     TOOL: ClassVar[str] = "scorer"
     PANEL: ClassVar[str] = "Model"
 
-    scorer: str | None = option(None, "Run of `tools-scorer train`, or its checkpoint folder.")
+    scorer: str | None = option(
+        None, "Run of `tools-scorer train`, or its checkpoint folder; model:PATH is a whole model, for text."
+    )
     model: str | None = option(
         None, "Backbone that encodes text. Default: the one the scorer was trained with.", aliases=("model_name",)
     )
@@ -170,11 +172,27 @@ class ScorerEvaluateConfig(RunConfig):
 
     scorer: str | None = option(None, "Run of `tools-scorer train`, or its checkpoint folder.", panel="Model")
     data: str | None = option(None, "Folder of hidden states.", aliases=("train_dir",), panel="Data")
+    traces: str | None = option(
+        None,
+        "The .jsonl of `tools-scorer preprocess` that the states were extracted from: adds a baseline on the text alone.",
+        panel="Data",
+    )
+    scorer_model: tuple[str, ...] = option(
+        (),
+        "Compare with this model on the same traces: a reward model, a process reward model, or a language model (its "
+        "mean log-probability); folder or hub id. Repeatable; needs --traces.",
+        panel="Model",
+    )
     split: Literal["train", "calibration", "test", "all"] = option("test", "Split to evaluate on.", panel="Data")
     aggregate: Literal["mean", "last", "min", "ema"] = option("mean", "How step scores become the trace score.")
     max_k: int = option(16, "Most traces per question in the selection curves.", minimum=1)
     resamples: int = option(2000, "Bootstrap resamples per interval.", minimum=100)
     seed: int = option(0, "Seed of resamples and subsets.", minimum=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scorer_model and self.traces is None:
+            raise ToolError("--scorer-model reads text; name the file of `tools-scorer preprocess` with --traces too")
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def prompt_probe(hidden: Hidden, traces: Sequence[JudgedTrace]) -> np.ndarray | 
     if len(rates) < 2 or rates.mean() in (0, 1) or not states.std(0).any():
         return None
     mean, std = states.mean(0), states.std(0).clamp_min(1e-6)
-    weights = _logistic((states - mean) / std, rates)
+    weights = logistic((states - mean) / std, rates)
     wanted = {t.info.trace_id for t in traces}
     found: dict[str, float] = {}
     for shard in hidden.shards:
@@ -120,7 +120,7 @@ def _training_prompts(hidden: Hidden) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.stack(list(states.values())), torch.tensor([right / n for right, n in counts.values()])
 
 
-def _logistic(x: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def logistic(x: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Weights [d + 1] of a ridge logistic regression, the last for the constant."""
     import torch
     from torch.nn import functional

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tools_scorer.evaluation.power import Power
 from tools_scorer.evaluation.replay import ReplayPoint
 from tools_scorer.evaluation.selection import Selection
 from tools_shared.stats import Interval
@@ -34,6 +35,14 @@ class Compared:
 
 
 @dataclass(frozen=True)
+class StepAurocs:
+    """Where the data label steps: AUROC of the steps' probabilities, over all of them and within a trace."""
+
+    pooled: Interval
+    within: Interval | None
+
+
+@dataclass(frozen=True)
 class Results:
     """All that is reported. Curves are pairs of lists."""
 
@@ -52,6 +61,8 @@ class Results:
     by_fraction: list[AtPosition]
     by_tokens: list[AtPosition]
     compared: list[Compared]
+    power: Power
+    steps: StepAurocs | None
     selected: list[Selection]
     stopped: list[ReplayPoint]
     dropped: list[ReplayPoint]

@@ -28,7 +28,8 @@ def show(interval: Interval) -> str:
 def verdict(results: Results) -> list[str]:
     """First what the questions allow it to say, then whether the scorer reads the trace, then what votes gain by it."""
     known = [KNOWN_QUESTIONS[results.split]] if results.split in KNOWN_QUESTIONS else []
-    return known + _few(results) + _within(results) + (_vote_verdict(results) if results.within is not None else [])
+    votes = _vote_verdict(results) if results.within is not None else []
+    return known + _few(results) + _within(results) + _steps(results) + votes
 
 
 def _few(results: Results) -> list[str]:
@@ -58,11 +59,19 @@ def _within(results: Results) -> list[str]:
         said = [f"Within a question the scorer prefers wrong traces: {place}; do not use it."]
     else:
         said = [f"The scorer does not tell right traces from wrong ones of the same question: {place} includes 0.5."]
+        said.append(results.power.sentence())
     lost = [c for c in results.compared if c.difference is not None and c.difference.low <= 0]
     lost += [c for c in results.compared if c.difference is None and c.pooled.estimate >= results.pooled.estimate]
     if lost:
         said.append(f"It does not beat {_and([_loss(c) for c in lost])}.")
     return said
+
+
+def _steps(results: Results) -> list[str]:
+    if results.steps is None:
+        return []
+    within = f"{show(results.steps.within)} within a trace" if results.steps.within else "none within a trace"
+    return [f"Of labelled steps, right ones score above wrong ones with AUROC {show(results.steps.pooled)}, {within}."]
 
 
 def _loss(compared: Compared) -> str:

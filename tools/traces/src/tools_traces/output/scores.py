@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tools_shared.files import sha256_file
 from tools_shared.records import Problem
 from tools_shared.runs import Draft, read_manifest
 from tools_shared.runs.read import MANIFEST
-from tools_shared.scorers.scorer import WEIGHTS, find_scorer
 from tools_traces.attempts.journal import Attempt, Key
 
 
@@ -22,9 +20,9 @@ def score_verified(
     """
     if spec is None:
         return {}
-    from tools_shared.scorers.text import TextResponse, open_text_scorer
+    from tools_shared.scorers.text import TextResponse, open_text_scorer, scorer_weights
 
-    sha256 = sha256_file(find_scorer(spec) / WEIGHTS)
+    _, sha256 = scorer_weights(spec)
     parent = read_manifest(spec).sha256 if (Path(spec) / MANIFEST).exists() else None
     run.add_input("scorer", spec, sha256, run_sha256=parent)
     questions = {problem.id: problem.question for problem in problems}
