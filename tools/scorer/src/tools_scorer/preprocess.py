@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tools_scorer.config.states import PreprocessConfig
 from tools_scorer.traces.attempts import AttemptKeys, TraceAttempt, read_attempts
 from tools_scorer.traces.groups import read_groups
+from tools_scorer.traces.stepwise import LabelledSteps
 from tools_scorer.traces.thinking import fitting_profile, remedy
 from tools_shared.answers import equal_many, readable
 from tools_shared.cli import Invocation
@@ -28,6 +29,7 @@ from tools_shared.states.reader import tokenizer_sha256
 from tools_shared.states.splits import question_key, split_of
 from tools_shared.states.steps import (
     NoThinkingError,
+    boundary_tokens,
     encode,
     parse_delimiter,
     reasoning,
@@ -135,6 +137,8 @@ class _Maker:
 
     def _row(self, attempt: TraceAttempt, is_correct: bool | None) -> dict[str, Any]:
         config, prompt = self.config, self._prompt(attempt.question)
+        if attempt.steps is not None:
+            return self._labelled_row(attempt, attempt.steps, prompt)
         if attempt.answer is None and config.unanswered == "reject":
             raise UnusableError("no extracted answer (--unanswered wrong keeps it as a wrong one)")
         text = self._reasoning(attempt.response, prompt)
@@ -145,18 +149,40 @@ class _Maker:
                 f"no step ends in the reasoning (delimiter {config.delimiter!r}); choose another --delimiter, or let "
                 "--last-token end one"
             )
-        group = self._group(attempt.question)
-        n_prompt = len(prompt.token_ids)
-        row = {
+        row = self._made(attempt, prompt, text, token_ids, [ends[mark] for mark in marks], marks)
+        row["is_correct"] = is_correct
+        return row | ({"mean_logprob": attempt.mean_logprob} if attempt.mean_logprob is not None else {})
+
+    def _labelled_row(self, attempt: TraceAttempt, steps: LabelledSteps, prompt: Prompt) -> dict[str, Any]:
+        """Of process-reward data: its own steps, its own labels; right where all of them are."""
+        text, char_ends = steps.joined(parse_delimiter(self.config.delimiter))
+        token_ids, ends = encode(self.tokenizer, text)
+        marks = boundary_tokens(ends, char_ends)
+        if len(marks) != len(steps.labels):
+            raise UnusableError(f"{len(steps.labels)} steps end in {len(marks)} tokens; join steps that are this short")
+        row = self._made(attempt, prompt, text, token_ids, [ends[mark] for mark in marks], marks)
+        return row | {"is_correct": all(steps.labels), "step_labels": list(steps.labels)}
+
+    def _made(
+        self,
+        attempt: TraceAttempt,
+        prompt: Prompt,
+        text: str,
+        token_ids: Sequence[int],
+        char_ends: Sequence[int],
+        marks: Sequence[int],
+    ) -> dict[str, Any]:
+        config, group, n_prompt = self.config, self._group(attempt.question), len(prompt.token_ids)
+        return {
             "prompt": prompt.text,
             "question": attempt.question,
             "ground_truth": attempt.ground_truth,
             "extracted_answer": attempt.answer,
             "full_text": attempt.response,
             "forward_text": text,
-            "segmented_text_list": _segments(prompt.text, text, [ends[mark] for mark in marks]),
+            "segmented_text_list": _segments(prompt.text, text, char_ends),
             "extracted_position": [n_prompt + mark for mark in marks],
-            "is_correct": is_correct,
+            "is_correct": None,
             "question_id": attempt.question_id,
             "trace_id": self._name(attempt),
             "prompt_len": n_prompt,
@@ -164,7 +190,6 @@ class _Maker:
             "group": group,
             "split": split_of(group, config.seed, config.calibration_share, config.test_share),
         }
-        return row | ({"mean_logprob": attempt.mean_logprob} if attempt.mean_logprob is not None else {})
 
     def _reasoning(self, response: str, prompt: Prompt) -> str:
         try:

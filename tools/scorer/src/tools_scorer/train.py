@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_scorer.config.scorer import Recipe, TrainConfig, recipe
+from tools_scorer.config.states import ExtractConfig, PreprocessConfig
 from tools_scorer.evaluation.verdict import show
+from tools_scorer.extract import extract
+from tools_scorer.preprocess import preprocess
 from tools_scorer.states.folder import Hidden
 from tools_scorer.states.known_files import open_states
 from tools_scorer.training.calibration import fit_isotonic, fit_line, fold_line, fold_scale, with_knots
@@ -47,7 +50,7 @@ def train(config: TrainConfig, invocation: Invocation) -> Manifest:
     settings = recipe(config)
     output_dir = Path(config.output_dir or default_output_dir("scorer"))
     done = finished(output_dir, config)
-    hidden = open_states(config.data, output_dir)
+    hidden = _states(config, output_dir, invocation)
     if done:
         return check_unchanged(done, hidden)
     if config.select and "step-pt" in config.export:
@@ -62,6 +65,32 @@ def train(config: TrainConfig, invocation: Invocation) -> Manifest:
         metrics = _train_into(run, config, chosen.recipe if chosen else settings, hidden) | _told(chosen)
         shutil.rmtree(run.path / WORK, ignore_errors=True)
         return run.finish(metrics, seed=config.seed, keep_checkpoints=True)
+
+
+def _states(config: TrainConfig, output_dir: Path, invocation: Invocation) -> Hidden:
+    """The hidden states of `--data`. Of rows they are made now, in OUT-data and OUT-hidden beside the run; what is
+    finished there is used again."""
+    if Path(config.data).is_dir():
+        return open_states(config.data, output_dir)
+    if config.model is None:
+        raise ToolError(
+            f"{config.data}: no folder of hidden states; where it is rows, name the model that reads them with --model"
+        )
+    made = output_dir.with_name(f"{output_dir.name}-data")
+    rows = preprocess(PreprocessConfig(data=config.data, model=config.model, output_dir=str(made)), invocation)
+    folder = output_dir.with_name(f"{output_dir.name}-hidden")
+    file = str(rows.path / rows.metrics["file"])
+    layers = _spread(config.model) if config.select else "-1"
+    return extract(ExtractConfig(data=file, model=config.model, layers=layers, output_dir=str(folder)))
+
+
+def _spread(model: str) -> str:
+    """A third of the way, two thirds, and the last layer."""
+    from tools_shared.models import resolve
+    from tools_shared.models.load import load_config
+
+    n = load_config(resolve(model)).get_text_config().num_hidden_layers
+    return f"{n // 3},{2 * n // 3},{n}"
 
 
 def hidden_sha256(hidden: Hidden) -> str:

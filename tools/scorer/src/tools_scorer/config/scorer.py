@@ -64,9 +64,13 @@ class TrainConfig(RunConfig):
 
     data: str | None = option(
         None,
-        "Folder of hidden states that `tools-scorer extract` wrote, or of .pt files in the layout of STEP.",
+        "Folder of hidden states that `tools-scorer extract` wrote, or of .pt files in the layout of STEP; with --model "
+        "also rows: attempts, or process-reward data (prompt, completions, labels).",
         aliases=("train_dir",),
         panel="Data",
+    )
+    model: str | None = option(
+        None, "Backbone that reads --data where it is rows: hub id, folder, run directory, or 'demo'.", panel="Model"
     )
     config_name: str = option(
         "qwen3_4b_default",
@@ -174,7 +178,7 @@ class ScorerEvaluateConfig(RunConfig):
     data: str | None = option(None, "Folder of hidden states.", aliases=("train_dir",), panel="Data")
     traces: str | None = option(
         None,
-        "The .jsonl of `tools-scorer preprocess` that the states were extracted from: adds a baseline on the text alone.",
+        "The .jsonl of `tools-scorer preprocess` that the states are of: adds a baseline on the text alone.",
         panel="Data",
     )
     scorer_model: tuple[str, ...] = option(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tools_scorer.traces.stepwise import LabelledSteps, is_stepwise, labelled_steps
 from tools_shared.answers import answer_anywhere, gold_answer
 from tools_shared.errors import UnusableError
 from tools_shared.prompts import Profile
@@ -29,7 +30,7 @@ class TraceAttempt:
     """One response to a question, not yet taken apart.
 
     `answer` is None when the row says that there is none; `token_ids` are the response's, as they were sampled,
-    without an opening tag that the prompt wrote.
+    without an opening tag that the prompt wrote; `steps` are those of process-reward data.
     """
 
     question: str
@@ -41,6 +42,7 @@ class TraceAttempt:
     token_ids: tuple[int, ...] | None
     mean_logprob: float | None
     origin: Origin
+    steps: LabelledSteps | None = None
 
 
 def read_attempts(
@@ -51,12 +53,22 @@ def read_attempts(
         if isinstance(row, Rejected):
             yield row
             continue
-        for key in keys.response:
+        stepwise = is_stepwise(row.data)
+        for key in ("completions",) if stepwise else keys.response:
             try:
-                yield _attempt(row, key, keys, profile, labelled)
+                yield _stepwise(row) if stepwise else _attempt(row, key, keys, profile, labelled)
             except UnusableError as error:
                 raw = json.dumps(row.data, ensure_ascii=False, default=str)[:200]
                 yield Rejected(row.origin, str(error), raw)
+
+
+def _stepwise(row: Row) -> TraceAttempt:
+    found = labelled_steps(row.data)
+    question_id = str(row.data.get("question_id") or text_id(found.question))
+    text = "\n".join(found.steps)
+    return TraceAttempt(
+        found.question, text, None, None, question_id, _name(row.data, ""), None, None, row.origin, found
+    )
 
 
 def _attempt(row: Row, key: str, keys: AttemptKeys, profile: Profile, labelled: bool) -> TraceAttempt:
