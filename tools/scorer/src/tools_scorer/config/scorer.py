@@ -64,8 +64,8 @@ class TrainConfig(RunConfig):
 
     data: str | None = option(
         None,
-        "Folder of hidden states that `tools-scorer extract` wrote, or of .pt files in the layout of STEP; with --model "
-        "also rows: attempts, or process-reward data (prompt, completions, labels).",
+        "Folder of hidden states that `tools-scorer extract` wrote, or of .pt files in the layout of STEP; with "
+        "--model also rows: attempts, or process-reward data (prompt, completions, labels).",
         aliases=("train_dir",),
         panel="Data",
     )
