@@ -1,4 +1,5 @@
-"""`scorer:RUN?at=WHERE`: what a run of `tools-scorer train` thinks of a completion's steps, as a reward.
+"""`scorer:RUN?at=WHERE`: what a run of `tools-scorer train` thinks of a completion's steps, as a reward; in place of RUN
+`model:PATH` asks a whole model, such as a process reward model.
 
 A probe is trained on what a model writes before it is paid for pleasing the probe. What it then learns may please it
 without being right, so it is to be weighed against a reward that sees the answer (`verified`), and watched.
@@ -14,12 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tools_shared.console import say
 from tools_shared.errors import ToolError
-from tools_shared.files import sha256_file
 from tools_shared.prompts import Profile
 from tools_shared.rewards.hacking import HackingWatch
 from tools_shared.rewards.inputs import Completion, completion_text
 from tools_shared.rewards.named import Reward, Scores
-from tools_shared.scorers.scorer import WEIGHTS, TraceScore, find_scorer
+from tools_shared.scorers.scorer import TraceScore
 
 if TYPE_CHECKING:
     from tools_shared.scorers.text import TextScorer
@@ -47,7 +47,9 @@ class ScorerReward(Reward):
         name, _, at = option.partition("=")
         if asks and (name != "at" or at not in PLACES):
             raise ToolError(f"--reward scorer:{text}: '?{option}' is unknown; write ?at=WHERE with {', '.join(PLACES)}")
-        find_scorer(source)
+        from tools_shared.scorers.text import scorer_weights
+
+        scorer_weights(source)
         return cls(f"scorer:{text}", weight, source, at or "mean", profile)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -78,8 +80,9 @@ class ScorerReward(Reward):
         return self._watch.signs()
 
     def inputs(self) -> list[tuple[str, str, str]]:
-        path = find_scorer(self.source) / WEIGHTS
-        return [("scorer", str(path), sha256_file(path))]
+        from tools_shared.scorers.text import scorer_weights
+
+        return [("scorer", *scorer_weights(self.source))]
 
     def attach(self, folder: Path) -> None:
         """Say what such a reward is worth."""
