@@ -1,5 +1,6 @@
-"""`scorer:RUN?at=WHERE`: what a run of `tools-scorer train` thinks of a completion's steps, as a reward; in place of RUN
-`model:PATH` asks a whole model, such as a process reward model.
+"""`scorer:RUN?at=WHERE`: what a run of `tools-scorer train` thinks of a completion's steps, as a reward.
+
+In place of RUN, `model:PATH` asks a whole model, such as a process reward model.
 
 A probe is trained on what a model writes before it is paid for pleasing the probe. What it then learns may please it
 without being right, so it is to be weighed against a reward that sees the answer (`verified`), and watched.
