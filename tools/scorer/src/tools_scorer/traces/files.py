@@ -131,6 +131,6 @@ def _trace(line: bytes, where: str) -> Trace:
         extracted_answer=row.get("extracted_answer"),
         ground_truth=row.get("ground_truth"),
         mean_logprob=row.get("mean_logprob"),
-        step_labels=row.get("step_labels"),
+        step_labels=None if labels is None else tuple(labels),
     )
     return Trace(info, token_ids, (prompt_len - 1, *marks), row)
