@@ -58,7 +58,7 @@ def test_a_signal_that_exists_only_within_a_question_is_found_by_pairs(tmp_path,
     data = labelled(make_hidden, tmp_path / "h", n_questions=160)
     _, results = results_of(tmp_path, data, loss="pairwise")
     assert results["within"]["low"] > 0.9
-    assert results["pooled"]["high"] < 0.75, "the question's offset drowns it where questions are mixed"
+    assert results["pooled"]["high"] < results["within"]["low"] - 0.1, "offsets drown it where questions are mixed"
 
 
 def test_read_outs_are_compared_on_calibration_questions_and_one_is_kept(tmp_path, make_hidden, capsys):
