@@ -306,7 +306,7 @@ tinker-env: $(TINKER_VENV)/.installed ## Make .venv-tinker: a Tinker-compatible 
 
 # Of PEFT and torch the server needs what tests/tinker_server/ has: 0.8 GB instead of 7.
 # The server takes one minor version of the client, the service only new ones: client/ has the server's, newest/ the other.
-$(TINKER_VENV)/.installed: constraints.txt $(patsubst %,%/pyproject.toml,shared tools/sft tools/grpo tools/bench)
+$(TINKER_VENV)/.installed: constraints.txt $(wildcard tests/tinker_server/*) $(patsubst %,%/pyproject.toml,shared tools/sft tools/grpo tools/bench)
 	$(PYTHON) -m venv $(TINKER_VENV)/client
 	$(TINKER_VENV)/client/bin/python -m pip install -q uv==0.13.8
 	$(TINKER_VENV)/client/bin/uv venv -q --clear --python $(TINKER_PYTHON) $(TINKER_VENV)/server
