@@ -114,7 +114,8 @@ def main() -> None:
         root = Path(folder) / "root"
         make_root(root, n_runs, n_replies)
         first = Viewer(root)
-        print(f"index built in {first.listed(n_runs):.1f} s, {first.memory():.0f} MiB at most")
+        took = first.listed(n_runs)
+        print(f"index built in {took:.1f} s ({first.processor():.1f} s of processor), {first.memory():.0f} MiB at most")
         first.end()
         size = (root / ".tools-bench-view.sqlite").stat().st_size / 2**20
         print(f"{n_runs} runs, {n_runs * n_replies} replies, index {size:.0f} MiB")

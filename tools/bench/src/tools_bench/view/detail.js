@@ -112,7 +112,7 @@ const compare = newest(async (isLast) => {
 function difference(found) {
   const points = (value) => (value < 0 ? "\u2212" : "+") + Math.abs(100 * value).toFixed(1);
   const p = found.p < 0.001 ? "< 0.001" : `= ${found.p.toFixed(3)}`;
-  return `${found.lost} lost and ${found.gained} gained of ${found.n} questions that both were asked (first replies): ${points(found.difference)} points [${points(found.low)}, ${points(found.high)}], McNemar p ${p}. Right means right in every metric that decides for its kind.`;
+  return `${found.lost} lost and ${found.gained} gained of ${found.n} questions that both were asked (first replies): ${points(found.difference)} points [${points(found.low)}, ${points(found.high)}], McNemar p ${p}. Right is strict for an evaluation's problems, format included, and for a benchmark's samples every metric that decides for their kind.`;
 }
 at("show").oninput = () => { pages.replies = [-1]; showReplies(); };
 at("reply-search").oninput = later(() => { pages.replies = [-1]; showReplies(); }, 400);

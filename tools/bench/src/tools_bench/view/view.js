@@ -2,7 +2,7 @@
 const PAUSE = 2000, ROWS = 50, REPLIES = 10, DASH = "\u2013";
 const at = (id) => document.getElementById(id);
 const percent = (value) => (100 * value).toFixed(1);
-const figure = (value) => (typeof value !== "number" ? String(value ?? DASH) : Math.abs(value) >= 1e5 || (value && Math.abs(value) < 1e-3) ? value.toExponential(2) : Number(value.toPrecision(4)).toLocaleString("en"));
+const figure = (value) => (typeof value !== "number" ? String(value ?? DASH) : Math.abs(value) >= 1e5 || (value && Math.abs(value) < 1e-3) ? value.toExponential(2) : value.toLocaleString("en", { maximumSignificantDigits: 4 }));
 
 function element(name, attributes, ...children) {
   const made = document.createElement(name);
