@@ -6,8 +6,8 @@ import pytest
 import torch
 from datasets import Dataset
 
-from tools_grpo.losses.packing import CHECKED, plant, rows_of, why_not
 from tools_grpo.losses.shared_prefix import SharedPrefixTrainer, without_noise
+from tools_shared.training.packing import CHECKED, plant, rows_of, why_not
 
 LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
 SIZES = {
@@ -202,7 +202,7 @@ def test_the_pack_holds_each_prompt_once_and_no_padding():
 
 
 def test_a_mask_over_the_budget_is_cut_into_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("tools_grpo.losses.packing.MASK_ELEMENTS", 1)
+    monkeypatch.setattr("tools_shared.training.packing.MASK_ELEMENTS", 1)
     _, frugal = assert_as_stock(lambda: tiny("llama"), tmp_path, batch())
     assert frugal.shares_prompts
 

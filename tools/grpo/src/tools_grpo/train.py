@@ -8,8 +8,8 @@ One step, for a reader of TRL's GRPOTrainer, with the file of each part:
 3. TRL calls the rewards of `tools_shared.rewards` and takes from each its group's mean: the advantages.
 4. `ledgers.rollouts` writes every completion with its rewards and advantage before it is trained on; `ledgers.prompts`
    counts how often each problem was solved.
-5. `losses.shared_prefix` computes log-probabilities, each prompt read once a group (`losses.packing`), and gives them
-   to TRL's own loss; `losses.importance_sampling` weights what another engine sampled.
+5. `losses.shared_prefix` computes log-probabilities, each prompt read once a group (`tools_shared.training.packing`),
+   and gives them to TRL's own loss; `losses.importance_sampling` weights what another engine sampled.
 6. The optimiser steps, `--updates-per-rollout` times on the same rollouts; `tools_shared.training` logs, guards
    against runs that learn nothing, and seals checkpoints.
 """

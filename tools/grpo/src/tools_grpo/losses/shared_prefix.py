@@ -19,8 +19,8 @@ from trl import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 from tools_grpo.losses.importance_sampling import corrected, over_processes, refuse_another_model
-from tools_grpo.losses.packing import PackedRow, forward_options, plant, rows_of, share_prompts, why_not
 from tools_shared.console import say
+from tools_shared.training.packing import PackedRow, forward_options, plant, rows_of, share_prompts, why_not
 
 __all__ = ["SharedPrefixTrainer", "TrlConfig", "without_noise"]
 NOISE = 1e-3
@@ -129,7 +129,7 @@ class SharedPrefixTrainer(GRPOTrainer):
         # With nothing to compute, one token still goes through: every process of a run has to take part in each pass.
         tree = plant(rows or [PackedRow(0, (0,), (0,))], ids.device)
         with self.accelerator.autocast():
-            outputs = model(**forward_options(tree))
+            outputs = model(**forward_options(tree), fused_lm_head=True)
         found, entropy = outputs.log_probs[0], outputs.entropy
         logps = found.new_zeros(len(ids), n_new) if self.known is None else self.known.to(found.dtype)
         mean = entropy[0].detach().mean() if rows and entropy is not None else found.new_tensor(torch.nan)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 def expected_memory(config: GrpoConfig, ref: ModelRef, prompts: Sequence[Prompt]) -> Memory | None:
     """Reckoned with completions of full length; without vLLM's, see `vllm_memory`."""
-    from tools_grpo.losses.packing import shares
     from tools_grpo.rollouts.policy import rollout_dtype
     from tools_shared.models.load import load_config
     from tools_shared.training.memory import estimate, expected
+    from tools_shared.training.packing import shares
 
     if config.backend != "local":
         return None
@@ -30,7 +30,7 @@ def expected_memory(config: GrpoConfig, ref: ModelRef, prompts: Sequence[Prompt]
     def reckon() -> Memory:
         copied = rollout_dtype(ref, config) if config.engine == "transformers" else None
         scored = config.batch_size * config.max_completion_length
-        # What groups share is read once where the architecture allows it (`losses.packing`).
+        # What groups share is read once where the architecture allows it (`tools_shared.training.packing`).
         n_prompts = -(-config.batch_size // config.num_generations) if shares(load_config(ref)) else config.batch_size
         n_tokens = n_prompts * (longest - config.max_completion_length) + scored
         memory = estimate(ref, config, 1, n_tokens, checkpointing, sampled, sampled_in=copied, n_scored=scored)

@@ -1,10 +1,11 @@
-"""Packing: a forward pass in which the completions of a group share one copy of their prompt.
+"""Packing: a forward pass in which the rows of a group share one copy of the tokens that they begin with.
 
-A padded batch computes the prompt once for every completion, and padding besides. Here all tokens stand in one row:
+A padded batch computes a prompt once for every completion, and padding besides. Here all tokens stand in one row:
 of each group the prompt without its last token (the prefix), then for each completion the prompt's last token and
-all of the completion but its last. So token j of a segment predicts token j of its completion, and nothing is computed
-that predicts nothing. Positions begin again with each completion. Linear layers see no padding; attention takes the
-segments of a group beside each other, as rows that share their prefix, and is padded to the longest of them.
+all of the completion but its last. So token j of a segment predicts token j of its completion. For GRPO a group is a
+question's samples; for SFT it is any rows that begin alike, and their "completion" is all that follows. Positions begin
+again with each completion. Linear layers see no padding; attention takes the segments of a group beside each other, as
+rows that share their prefix, and is padded to the longest of them.
 """
 
 from __future__ import annotations
@@ -34,11 +35,18 @@ MASK_ELEMENTS = 1 << 24
 
 @dataclass(frozen=True)
 class PackedRow:
-    """One completion of a batch: its number there, its prompt and its own tokens."""
+    """One completion of a batch: its number there, its prompt and its own tokens; `learned` says which of those are
+    predicted (None: all)."""
 
     index: int
     prompt: tuple[int, ...]
     completion: tuple[int, ...]
+    learned: tuple[bool, ...] | None = None
+
+    @property
+    def places(self) -> list[int]:
+        """Which of its own tokens are predicted."""
+        return [j for j in range(len(self.completion)) if self.learned is None or self.learned[j]]
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,38 @@ def why_not(config: PreTrainedConfig) -> str | None:
     return None
 
 
+Row = tuple[int, Sequence[int], Sequence[bool]]
+"""A row of a batch: its number there, its tokens, and which of them are learned."""
+
+
+def alike(rows: Sequence[Row]) -> list[PackedRow]:
+    """Rows in groups that begin alike, up to the first learned token; what follows the last one is left out.
+
+    A row joins the group before it, in the order of their tokens, where no fewer tokens are then saved.
+    """
+    groups: list[tuple[int, list[Row]]] = []
+    for row in sorted((row for row in rows if any(row[2][1:])), key=lambda row: tuple(row[1])):
+        most = list(row[2]).index(True, 1)
+        if groups:
+            n_before, members = groups[-1]
+            n_with = _n_alike(members[0][1], row[1], min(n_before, most))
+            if n_with and len(members) * n_with >= (len(members) - 1) * n_before:
+                groups[-1] = (n_with, [*members, row])
+                continue
+        groups.append((most, [row]))
+    return [_cut(row, n) for n, members in groups for row in members]
+
+
+def _n_alike(one: Sequence[int], other: Sequence[int], most: int) -> int:
+    return next((i for i in range(most) if one[i] != other[i]), most)
+
+
+def _cut(row: Row, n: int) -> PackedRow:
+    index, ids, learned = row
+    end = max(i for i, one in enumerate(learned) if one) + 1
+    return PackedRow(index, tuple(ids[:n]), tuple(ids[n:end]), tuple(map(bool, learned[n:end])))
+
+
 def rows_of(ids: torch.Tensor, mask: torch.Tensor, n_new: int, live: torch.Tensor | None = None) -> list[PackedRow]:
     """The completions of a padded batch, `ids` and `mask` (B, P + C) with C = `n_new`; those not `live` (B,) and those
     whose tokens are all masked are left out."""
@@ -124,13 +164,15 @@ def plant(rows: Sequence[PackedRow], device: torch.device) -> Tree:
             positions += range(last, last + len(row.completion))
         groups.append((prefix, segments))
     blocks = tuple(_block(part, device) for part in _parts(groups))
+    segments = [one for _, members in groups for one in members]
+    predicted = [(row, one, j) for row, one in zip(rows, segments, strict=True) for j in row.places]
     return Tree(
         tokens=torch.tensor([tokens], device=device),
         positions=torch.tensor([positions], device=device),
-        scored=torch.tensor([i for _, segments in groups for one in segments for i in one], device=device),
-        labels=torch.tensor([[token for row in rows for token in row.completion]], device=device),
-        rows=torch.tensor([row.index for row in rows for _ in row.completion], device=device),
-        columns=torch.tensor([j for row in rows for j in range(len(row.completion))], device=device),
+        scored=torch.tensor([one[j] for _, one, j in predicted], device=device),
+        labels=torch.tensor([[row.completion[j] for row, _, j in predicted]], device=device),
+        rows=torch.tensor([row.index for row, _, _ in predicted], device=device),
+        columns=torch.tensor([j for _, _, j in predicted], device=device),
         blocks=blocks,
         outputs=_outputs(groups, blocks, len(tokens), device),
     )
@@ -251,6 +293,5 @@ def forward_options(tree: Tree) -> dict[str, Any]:
         "position_ids": tree.positions,
         "attention_mask": no_mask,
         "shift_labels": tree.labels,
-        "fused_lm_head": True,
         "tree": tree,
     }
