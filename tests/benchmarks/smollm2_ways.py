@@ -102,7 +102,9 @@ def stock_sft(args, loaded, examples):
     }
     torch.manual_seed(0)
     args = copy.deepcopy(args)
-    loaded.model.get_base_model().base_model._forward_hooks.clear()  # of the trainer whose arguments these are
+    # of the trainer whose arguments these are
+    loaded.model.get_base_model().base_model._forward_hooks.clear()
+    loaded.model.get_base_model().gradient_checkpointing_disable()
     return without_printer(
         SFTTrainer(
             model=loaded.model, args=args, train_dataset=Dataset.from_dict(rows), processing_class=loaded.tokenizer

@@ -134,6 +134,12 @@ def _cut(row: Row, n: int) -> PackedRow:
     return PackedRow(index, tuple(ids[:n]), tuple(ids[n:end]), tuple(map(bool, learned[n:end])))
 
 
+def n_tokens(rows: Sequence[PackedRow]) -> int:
+    """How many tokens `plant` makes of rows."""
+    groups = {row.prompt: len(row.prompt) - 1 for row in rows}
+    return sum(groups.values()) + sum(len(row.completion) for row in rows)
+
+
 def rows_of(ids: torch.Tensor, mask: torch.Tensor, n_new: int, live: torch.Tensor | None = None) -> list[PackedRow]:
     """The completions of a padded batch, `ids` and `mask` (B, P + C) with C = `n_new`; those not `live` (B,) and those
     whose tokens are all masked are left out."""

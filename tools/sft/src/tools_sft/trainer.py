@@ -12,6 +12,7 @@ from trl.kernels import chunked_logprob
 
 from tools_sft.config import CPU_TILE
 from tools_shared.training.packing import PackedRow, Tree, alike, forward_options, plant, share_prompts, why_not
+from tools_shared.training.recompute import keep_products
 from tools_shared.training.schedule import Scheduled
 
 
@@ -32,6 +33,8 @@ class SftTrainer(Scheduled, SFTTrainer):
         self.packs = why_not(self.model.config) is None and not self.aux_loss_enabled and not _drops_out(self.model)
         if self.packs:
             share_prompts(inner)
+        if not self.args.gradient_checkpointing:
+            keep_products(inner)
         if self.args.device.type == "cpu":
             chunked_logprob.TOKEN_CHUNK_SIZE = CPU_TILE
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,9 +12,12 @@ from tools_sft.data.encoding import Encoded, rows_of
 from tools_shared.devices import pick_device
 from tools_shared.models import ModelRef, resolve
 from tools_shared.models.load import load_config
+from tools_shared.prompts import Example
 
 if TYPE_CHECKING:
     from tools_shared.training.memory import Memory
+
+BATCHES = 64
 
 
 def expected_memory(config: SftConfig, ref: ModelRef, encoded: Encoded) -> Memory | None:
@@ -26,15 +31,29 @@ def expected_memory(config: SftConfig, ref: ModelRef, encoded: Encoded) -> Memor
 def _reckoned(config: SftConfig, ref: ModelRef, encoded: Encoded) -> Memory:
     from tools_shared.training.memory import estimate
 
-    longest = max(
-        sum(len(example.token_ids) for example in row)
-        for row in rows_of(encoded.examples, config.max_length, config.packing)
-    )
+    n_tokens = _most_tokens(config, ref, rows_of(encoded.examples, config.max_length, config.packing))
     # Distillation compares whole distributions; see `SftTrainer` for the tiles.
     tile = None if config.teacher else CPU_TILE if pick_device(config.device) == "cpu" else 4096
     checkpointing = config.gradient_checkpointing
-    memory = estimate(ref, config, config.batch_size, longest, checkpointing, head_tokens=tile).spread(config)
-    return with_teacher(memory, config, config.batch_size * longest) if config.teacher else memory
+    memory = estimate(ref, config, 1, n_tokens, checkpointing, head_tokens=tile, products=True).spread(config)
+    return with_teacher(memory, config, n_tokens) if config.teacher else memory
+
+
+def _most_tokens(config: SftConfig, ref: ModelRef, rows: Sequence[Sequence[Example]]) -> int:
+    """Tokens that the layers see of the largest of BATCHES batches drawn at random, as training draws them."""
+    from tools_shared.training.packing import alike, n_tokens, shares
+
+    draw = random.Random(config.seed)
+    packs = shares(load_config(ref)) and not config.lora_dropout and not config.teacher
+    most = 0
+    for _ in range(BATCHES):
+        batch = draw.sample(rows, min(config.batch_size, len(rows)))
+        if packs:
+            size = n_tokens(alike([(0, e.token_ids, e.loss_mask) for row in batch for e in row]))
+        else:
+            size = len(batch) * max(sum(len(example.token_ids) for example in row) for row in batch)
+        most = max(most, size)
+    return most
 
 
 def with_teacher(memory: Memory, config: SftConfig, n_tokens: int) -> Memory:
