@@ -46,6 +46,10 @@ function inParts(box, items, size, make) {
   show();
   return more;
 }
+// A name that may be broken after its underscores, and is copied without anything added.
+function breakable(name) {
+  return name.split(/(?<=_)/).flatMap((part, i) => (i ? [element("wbr"), part] : [part]));
+}
 function kindOf(run) {
   return run.name.split("/").pop() === run.kind ? [] : [element("br"), element("small", { class: "note" }, run.kind)];
 }
@@ -69,13 +73,13 @@ function leaderboard() {
     const order = by === null ? (a, b) => a.name.localeCompare(b.name, "en", { numeric: true }) : (a, b) => a.metrics[by].estimate - b.metrics[by].estimate;
     known.sort((a, b) => (rising ? 1 : -1) * order(a, b));
     const heading = [null, ...names].map((name) => {
-      const button = element("button", { title: (data.metrics[name] || {}).what || "" }, (name || "run").replaceAll("_", "_\u200b") + (name === by ? (rising ? " \u2191" : " \u2193") : ""));
+      const button = element("button", { title: (data.metrics[name] || {}).what || "" }, ...breakable(name || "run"), name === by ? (rising ? " \u2191" : " \u2193") : "");
       button.onclick = () => { rising = by === name ? !rising : name === null; by = name; show(); focused(name); };
       return element("th", { scope: "col", "aria-sort": name !== by ? "none" : rising ? "ascending" : "descending" }, button);
     });
     heading.splice(1, 0, element("th", { scope: "col" }, "test set"));
     const body = element("tbody");
-    const more = inParts(body, [...known, ...unknown], 200, (run) => element("tr", {}, element("th", { scope: "row" }, run.name, ...kindOf(run)),
+    const more = inParts(body, [...known, ...unknown], 200, (run) => element("tr", {}, element("th", { scope: "row" }, ...breakable(run.name), ...kindOf(run)),
       element("td", {}, element("small", {}, run.test || "\u2013")), ...names.map((name) => cell(run.metrics[name], best.get(`${name} ${run.test}`)))));
     box.replaceChildren(element("table", {}, element("thead", {}, element("tr", {}, ...heading)), body), more,
       element("p", { class: "note" }, "Estimate in percent, 95 % interval, number of items. Failed requests count as the worst answer. Bold: best of its column among runs on the same test set, which says nothing about chance; see the differences below."));
