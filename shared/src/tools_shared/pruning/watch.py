@@ -70,7 +70,8 @@ class Watcher:
     ) -> None:
         self.rules, self.tokenizer, self.profile = rules, tokenizer, profile
         self.n_samples, self.token_bytes, self.scorer = n_samples, token_bytes, scorer
-        self.ends = StepEnds(tokenizer, profile, scorer.facts.reader["delimiter"]) if scorer else None
+        delimiter = scorer.facts.reader["delimiter"] if scorer is not None and rules.by_state else None
+        self.ends = None if delimiter is None else StepEnds(tokenizer, profile, delimiter)
         self.budget = None if rules.budget is None else rules.budget // token_bytes
         self.n_warm_up = rules.n_warm_up(n_samples)
         self.running: list[RunningTrace] = []
