@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Question:
+class _Question:
     """What is known of a question: the answers and lowest confidences of its traces that have ended."""
 
     answers: dict[int, str | None] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class RunningTrace:
     """One running trace: its tokens, the scores of its ended steps, and its confidence."""
 
     draw: Draw
-    question: Question
+    question: _Question
     confidence: GroupConfidence
     tokens: list[int] = field(default_factory=list)
     steps: list[tuple[int, float]] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Watcher:
         self.budget = None if rules.budget is None else rules.budget // token_bytes
         self.n_warm_up = rules.n_warm_up(n_samples)
         self.running: list[RunningTrace] = []
-        self.questions: dict[str, Question] = {}
+        self.questions: dict[str, _Question] = {}
         self._waiting: deque[Draw] = deque()
         self._suspects: set[RunningTrace] = set()
         self._prompts: dict[str, tuple[int, int]] = {}
@@ -238,7 +238,7 @@ class Watcher:
             if question.is_settled:
                 self._suspect(question)
 
-    def _suspect(self, question: Question) -> None:
+    def _suspect(self, question: _Question) -> None:
         """What is known of a question has changed: its running traces may have to go."""
         self._suspects.update(trace for trace in self.running if trace.question is question)
 
@@ -252,8 +252,8 @@ class Watcher:
         confidence = trace.confidence.told if self.rules.by_confidence else None
         return {"steps": tuple(trace.steps) if self.rules.by_state else None, "confidence": confidence}
 
-    def _question(self, key: str) -> Question:
-        return self.questions.setdefault(key, Question())
+    def _question(self, key: str) -> _Question:
+        return self.questions.setdefault(key, _Question())
 
 
 def _counts(numbers: Iterable[Hashable | None]) -> list[int]:
