@@ -7,7 +7,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from tools_bench.agreements.baselines import best_length
+from tools_bench.agreements.baselines import best_length, best_threshold, by_the_other_half
 from tools_bench.agreements.confusion import balanced_accuracy, confusion, interval, kappa
 from tools_bench.cli import main
 from tools_shared.judging import load_rubric
@@ -269,3 +269,22 @@ def test_the_best_length_is_the_best_of_all():
 
         every = [score(lambda n, k=k, up=up: (n >= k) == up) for k in range(14) for up in (True, False)]
         assert score(best_length(labels, lengths)) == pytest.approx(max(every))
+
+
+def test_a_threshold_is_the_best_of_all_and_is_chosen_on_the_other_half():
+    drawn = random.Random(8)
+    labels = [drawn.random() < 0.3 for _ in range(60)]
+    values = [round(0.8 + 0.1 * label + 0.1 * drawn.random(), 2) for label in labels]
+
+    def share(limit):
+        right = [(label, (value >= limit) == label) for label, value in zip(labels, values, strict=True)]
+        return sum(sum(ok for one, ok in right if one is k) / labels.count(k) for k in (True, False)) / 2
+
+    assert share(best_threshold(labels, values)) == max(map(share, values))
+    groups = [f"knot {i // 2}" for i in range(60)]
+    said, (first, second) = by_the_other_half(labels, values, groups)
+    assert 0.8 < min(first, second) <= max(first, second) < 1
+    assert {a >= b for a, b in zip(values, [first] * 60, strict=True)} == {True, False}
+    changed = [not label if group == "knot 3" else label for label, group in zip(labels, groups, strict=True)]
+    assert by_the_other_half(changed, values, groups)[0][6:8] == said[6:8]  # its own labels do not decide
+    assert by_the_other_half([True] * 60, values, groups) is None

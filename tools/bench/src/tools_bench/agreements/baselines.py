@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,3 +46,34 @@ def best_length(labels: Sequence[bool], lengths: Sequence[int]) -> LengthRule:
             below[pairs[i][1]] += 1
             i += 1
     return rule
+
+
+def best_threshold(labels: Sequence[bool], values: Sequence[float]) -> float:
+    """The least value that is a yes, so that balanced accuracy on these labels (both occur) is highest: the middle
+    between two values, of equal ones the lowest."""
+    import numpy as np
+
+    order = np.argsort(np.asarray(values, dtype=np.float64), kind="stable")
+    value, yes = np.asarray(values, dtype=np.float64)[order], np.asarray(labels, dtype=np.float64)[order]
+    yes_below = np.concatenate([[0.0], np.cumsum(yes)[:-1]])
+    no_below = np.arange(len(yes)) - yes_below
+    share = (1 - yes_below / yes.sum() + no_below / (len(yes) - yes.sum())) / 2
+    starts = np.concatenate([[True], value[1:] != value[:-1]])
+    best = int(np.argmax(np.where(starts, share, -1.0)))
+    return float(value[best] if best == 0 else (value[best - 1] + value[best]) / 2)
+
+
+def by_the_other_half(
+    labels: Sequence[bool], values: Sequence[float], groups: Sequence[str]
+) -> tuple[list[bool], tuple[float, float]] | None:
+    """A yes where the value reaches the threshold that is best on the other half of the groups, which are halved by
+    their hashes, and the two thresholds; None where a half lacks one of the labels."""
+    half = [hashlib.sha256(group.encode("utf-8", "replace")).digest()[0] % 2 for group in groups]
+    limits = []
+    for mine in (0, 1):
+        other = [(label, value) for label, value, h in zip(labels, values, half, strict=True) if h != mine]
+        if len({label for label, _ in other}) < 2:
+            return None
+        limits.append(best_threshold([label for label, _ in other], [value for _, value in other]))
+    said = [value >= limits[h] for value, h in zip(values, half, strict=True)]
+    return said, (limits[0], limits[1])

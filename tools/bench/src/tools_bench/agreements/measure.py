@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from tools_bench.agreements.baselines import best_length, majority
+from tools_bench.agreements.baselines import best_length, by_the_other_half, majority
 from tools_bench.agreements.confusion import balanced_accuracy, confusion, difference, interval, kappa
 from tools_shared.judging.bias import rank_correlation
 from tools_shared.judging.judge import StatedVerdict
@@ -78,6 +78,7 @@ def measure(
         **_rates(counts, labels, said, groups),
         **_calibration(rows, labels, scale),
         **({} if scale is None else _distances(rows, scale)),
+        **(_with_threshold(rows, labels) if scale is None else {}),
     }
     return figures | {"baselines": _baselines(rows, train, labels, counts, middle)}
 
@@ -136,6 +137,23 @@ def _calibration(
         "calibration_error": asdict(error),
         "base_rate_brier": brier(truth, truth.mean()),
     }
+
+
+def _with_threshold(rows: Sequence[LabelAndVerdict], labels: Sequence[bool]) -> dict[str, Any]:
+    """What the judge's probabilities are worth with another threshold than its own: one that is chosen on the other
+    half of the groups. A reply without a probability disagrees with its label."""
+    known = [i for i, row in enumerate(rows) if row.probability is not None]
+    groups = [row.group for row in rows]
+    found = by_the_other_half(
+        [labels[i] for i in known], [rows[i].probability or 0.0 for i in known], [groups[i] for i in known]
+    )
+    if found is None:
+        return {}
+    said = [not label for label in labels]
+    for i, yes in zip(known, found[0], strict=True):
+        said[i] = yes
+    rates = _rates(confusion(labels, said, groups), labels, said, groups)
+    return {"with_threshold": {"thresholds": list(found[1]), **rates}}
 
 
 def _distances(rows: Sequence[LabelAndVerdict], scale: tuple[float, float]) -> dict[str, Any]:

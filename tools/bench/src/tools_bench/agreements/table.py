@@ -12,6 +12,9 @@ def rows_of(criteria: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ..
     for name, figures in criteria.items():
         n = f"{figures['n']} ({figures['n_yes']} yes) in {figures['n_groups']} groups"
         yield (name, "judge", *_cells(figures), n)
+        if at := figures.get("with_threshold"):
+            first, second = at["thresholds"]
+            yield ("", f"judge, yes from {first:.3f} or {second:.3f} (chosen on the other half)", *_cells(at), "")
         for rater, theirs in figures["baselines"].items():
             yield ("", f"{rater}: {theirs['rule']}", *_cells(theirs), "")
 
