@@ -44,8 +44,8 @@ class JudgedTrace:
         return sum(seen) / len(seen) if seen else None
 
 
-def judge(hidden: Hidden, scorer: Scorer, split: str) -> list[JudgedTrace]:
-    """Score the labelled traces of a split; answers of each question are grouped by the grader's equality.
+def judge(hidden: Hidden, scorer: Scorer, split: str, grouped: bool = True) -> list[JudgedTrace]:
+    """Score the labelled traces of a split; answers of each question are `grouped` by the grader's equality.
 
     Raises ToolError naming the folder when the split holds none.
     """
@@ -64,7 +64,7 @@ def judge(hidden: Hidden, scorer: Scorer, split: str) -> list[JudgedTrace]:
         raise ToolError(
             f"{hidden.path}: no labelled trace in the {split} split; extract more, or choose another --split"
         )
-    return [trace for group in by_question(found) for trace in with_answers(group)]
+    return [trace for group in by_question(found) for trace in (with_answers(group) if grouped else group)]
 
 
 def by_question(traces: Sequence[JudgedTrace]) -> list[list[JudgedTrace]]:

@@ -60,7 +60,7 @@ def measured(recipe: Recipe, scorer: Scorer, hidden: Hidden, seed: int) -> Reado
     """Raises ToolError when the calibration questions cannot tell read-outs apart."""
     import numpy as np
 
-    traces = judge(hidden, scorer, "calibration")
+    traces = judge(hidden, scorer, "calibration", grouped=False)
     table = columns(traces)
     scores = np.array([trace.score.mean for trace in traces])
     within = within_auroc(table.labels, scores, table.questions, table.groups, seed=seed)
