@@ -2,7 +2,7 @@
 
     python tests/benchmarks/view_roots.py [N_RUNS] [N_REPLIES]
 
-Makes the root in a temporary folder (0.6 GB by default), builds the index once, and then starts the command again three
+Makes the root in a temporary folder (0.5 GB by default), builds the index once, and then starts the command again three
 times: seconds, and seconds of processor time, from the start of the process to the first answer that lists all runs;
 seconds of one page of replies, one search and one comparison; the highest memory of the process (VmHWM). Beside them
 the start of `tools-bench --help`, and its processor time.

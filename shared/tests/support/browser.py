@@ -172,7 +172,7 @@ def browser() -> Iterator[Browser]:
     command = [CHROMIUM, f"--user-data-dir={profile}", *FLAGS]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            with connect(_address(profile), max_size=None, proxy=None) as socket:
+            with connect(_address(profile), max_size=None, proxy=None, ping_interval=None) as socket:
                 yield Browser(socket)
         finally:
             process.terminate()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,7 @@ from tools_bench.view.serve import is_this_machine
 from tools_bench.view.stored import read_replies, stored_replies
 from tools_shared.errors import ToolError
 from tools_shared.files import csv_cells
+from tools_shared.files.locks import locked
 
 
 @pytest.fixture
@@ -372,6 +374,17 @@ def test_the_end_of_a_large_file_of_samples(tmp_path):
     assert (rows[-1]["id"], is_whole) == (8999, False)
     assert len(rows) < 5000
     assert tail(tmp_path / "none") == ([], True)
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="this system does not tell its locks")
+def test_a_draft_is_running_while_a_process_holds_its_lock(tmp_path):
+    (tmp_path / "x.partial").mkdir()
+    (tmp_path / "x.partial/draft.json").write_text("{}")
+    (place,) = find_places(tmp_path)
+    assert place.is_written() is False
+    with locked(tmp_path / "x.partial/.lock", "busy", keep=True):
+        assert place.is_written() is True
+    assert place.is_written() is False
 
 
 @pytest.mark.slow
