@@ -23,6 +23,7 @@ from tools_shared.rewards.named import Reward, Scores
 from tools_shared.scorers.scorer import TraceScore
 
 if TYPE_CHECKING:
+    from tools_shared.scorers.models import ModelScorer
     from tools_shared.scorers.text import TextScorer
 
 PLACES = tuple(place.name for place in fields(TraceScore))
@@ -57,7 +58,7 @@ class ScorerReward(Reward):
         return ScorerReward, (self.name, self.weight, self.source, self.at, self.profile)
 
     @cached_property
-    def _reader(self) -> TextScorer:
+    def _reader(self) -> TextScorer | ModelScorer:
         from tools_shared.scorers.text import open_text_scorer
 
         return open_text_scorer(self.source)
@@ -67,7 +68,7 @@ class ScorerReward(Reward):
         return HackingWatch(self.name, self.profile)
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Completion], **columns: Any) -> Scores:
-        from tools_shared.scorers.text import TextResponse
+        from tools_shared.scorers.responses import TextResponse
 
         questions = columns.get("question") or [str(prompt) for prompt in prompts]
         texts = [completion_text(completion) for completion in completions]

@@ -75,7 +75,8 @@ class ModelScorer:
         """The model's numbers of each response, by its place; longest first, so that a lack of memory shows at once."""
         import torch
 
-        order, found = list(made), {}
+        order = list(made)
+        found: dict[int, list[float]] = {}
         for batch in batches([len(made[i].token_ids) for i in order], self._budget):
             some = [made[order[at]] for at in batch]
             with torch.inference_mode():

@@ -150,7 +150,7 @@ class Habits:
 
 
 def _why(name: str) -> str:
-    return (_LEFT_OUT | _OF_JUDGES).get(name, "its own value counts there")
+    return {**_LEFT_OUT, **_OF_JUDGES}.get(name, "its own value counts there")
 
 
 def _has_system(body: Mapping[str, Any]) -> bool:
