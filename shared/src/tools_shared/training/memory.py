@@ -12,7 +12,7 @@ the vocabulary:
 `a` counts what autograd keeps of one token in one layer: both normalisations (input and result), queries and keys
 before and after the rotation, values, the attention's result, and gate, its SiLU, up and their product. It leaves out
 the attention matrix, which SDPA and flash attention never store. Of SFT a layer keeps matrix products and attention
-alone (`training.recompute`), 3 h + 2 q + 2 k + 2 I, and one layer at a time the rest; with gradient checkpointing h.
+alone (`tools_sft.trainer`), 3 h + 2 q + 2 k + 2 I, and one layer at a time the rest; with gradient checkpointing h.
 16 N V is the logits, the shifted copy, their log-softmax and its gradient; TRL's head makes them in tiles of M tokens
 (4,096; 256 for SFT on a CPU) and 32,768 words. Not counted: Python and the libraries (some 0.5 GiB), the CUDA context,
 fragments.
