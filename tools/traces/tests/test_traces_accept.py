@@ -7,6 +7,8 @@ import yaml
 from click.testing import CliRunner
 
 from tools_shared.errors import ToolError
+from tools_shared.prompts import PROFILES
+from tools_traces.attempts.grading import load_accepted
 from tools_traces.cli import main
 from tools_traces.config import TracesConfig
 
@@ -60,6 +62,13 @@ def test_a_function_of_the_rows_columns(tmp_path):
     assert [row["prompt"] for row in kept] == ["1 + 1", "2 + 1"]
     rejected = (tmp_path / "run" / "rejected.jsonl").read_text()
     assert "no column \\\"level\\\", which the reward 'likes' wants" in rejected
+
+
+def test_a_rubric_that_compares_replies_accepts_none_alone(tmp_path):
+    rubric = tmp_path / "r.yaml"
+    rubric.write_text(yaml.safe_dump({"pairwise": True, "judge": {"model": "demo"}}))
+    with pytest.raises(ToolError, match="compares replies of a group.*score or criteria"):
+        load_accepted(TracesConfig(data="rows.jsonl", accept=f"judge:{rubric}>=0.5"), PROFILES["boxed"])
 
 
 @pytest.mark.parametrize("given", ["verified", "verified>=much", ">=1", "verified>1"])

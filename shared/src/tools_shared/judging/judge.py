@@ -348,12 +348,10 @@ def check_judge(rubric: Rubric) -> None:
         return
     judge = Judge(rubric)
     shown = judge.server.shown
-    if not options.model:
-        raise ToolError(f"{rubric.name}: no model; give the name that {shown} knows it by, under judge:")
     try:
         _ = judge.prices
     except ToolError as error:
         raise ToolError(
-            f"{rubric.name}: budget {options.budget:g} cannot be kept: no price is known of {options.model} at "
-            f"{shown}; give price_in and price_out under judge:"
+            f"{rubric.name}: budget {options.budget:g} cannot be kept: no price is known at {shown}; "
+            f"give price_in and price_out under judge:"
         ) from error

@@ -81,6 +81,10 @@ class JudgeReward(Reward):
     def has_budget(self) -> bool:
         return self.rubric.judge.budget is not None or self.rubric.judge.budget_tokens is not None
 
+    @property
+    def is_relative(self) -> bool:
+        return self.rubric.kind == "pairwise"
+
     def check_row(self, columns: Mapping[str, Any]) -> None:
         for name in self.rubric.columns:
             if columns.get(name) is None:

@@ -42,6 +42,11 @@ class Reward:
         """Whether what it may cost is limited."""
         return False
 
+    @property
+    def is_relative(self) -> bool:
+        """Whether a completion is compared with the others of its group, so that one alone has no score."""
+        return False
+
     def check_row(self, columns: Mapping[str, Any]) -> None:
         """Raise UnusableError, naming the column, for a row without what this reward wants."""
 

@@ -67,4 +67,9 @@ def load_accepted(config: TracesConfig, profile: Profile) -> Reward | None:
     rewards = load_rewards([config.acceptance[0]], profile, length_limit=config.max_new_tokens)
     if len(rewards) != 1:
         raise ToolError(f"--accept {config.accept}: is {len(rewards)} rewards; name one of them")
+    if rewards[0].is_relative:
+        raise ToolError(
+            f"--accept {config.accept}: compares replies of a group, and one alone has none to be compared "
+            "with; take a rubric with score or criteria"
+        )
     return rewards[0]
