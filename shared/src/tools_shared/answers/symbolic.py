@@ -26,7 +26,8 @@ DEADLINE_S = 5.0
 """Processor time that one comparison may take; the kernel counts whole seconds, so up to one more."""
 PATIENCE = 12.0
 """Seconds of waiting for each of the deadline's: for a worker that does not come to its turn, or hangs."""
-START_S = 60.0
+START_S = 600.0
+"""Starting takes a second, and minutes on an overloaded machine; a worker that dies is noticed at once."""
 MEMORY_BYTES = 1 << 30
 MAX_SYMBOLIC = 500
 MAX_DEPTH = 15
