@@ -60,7 +60,7 @@ def test_what_is_too_long_for_a_judge_here_fails_alone_and_its_tokens_have_a_bud
     judge.ask([Question({"prompt": "2 + 2", "reply": "4 " * 6000})])
 
     assert (judge.spent.n_asked, judge.spent.n_failed, judge.spent.tokens_in) == (1, 1, 0)
-    assert "tokens to judge, with the reply more than its 4096" in judge.last_failure
+    assert "does not fit into the judge's context of 4096" in judge.last_failure
     with pytest.raises(
         Incomplete, match="budget of 500 tokens does not cover the next judgement .*raise budget_tokens"
     ):

@@ -1,11 +1,15 @@
 """All five steps on text, with the demo model as the reader; and what is read of text again is what was trained on."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from tools_scorer.cli import main
+from tools_shared.errors import ToolError
+from tools_shared.scorers.text import TextResponse, open_text_scorer
 from tools_shared.sources import read_problems
 
 
@@ -98,6 +102,23 @@ def test_text_is_scored_over_http(trained):
     assert (half.status_code, "surrogate" in half.json()["error"]) == (400, True)
     long = client.post("/score", json={"traces": [{"question": "a", "response": "b c " * 300}]})
     assert (long.status_code, "more than 200" in long.json()["error"]) == (413, True)
+
+
+def test_a_scorer_finds_its_backbone_from_any_folder_and_after_both_have_moved(trained, tmp_path, monkeypatch):
+    from tools_shared.demo import model_path
+
+    shutil.copytree(model_path(), tmp_path / "here" / "backbone")
+    monkeypatch.chdir(tmp_path / "here")
+    run("extract", "--model", "backbone", "--data", trained / "data" / "t.jsonl", "--output-dir", "states")
+    run("train", "--data", "states", "--config-name", "demo", "--output-dir", "runs/scorer")
+    monkeypatch.chdir(tmp_path)
+    Path("here").rename("there")
+    reply = TextResponse("What is 7 + 5?", "Seven and five are twelve.\n\nThat is 12.\n\nDone.")
+    assert open_text_scorer("there/runs/scorer").score([reply])[0].score
+    Path("there/backbone").rename("there/elsewhere")
+    with pytest.raises(ToolError, match=r"backbone, is not at .*there/backbone any more"):
+        open_text_scorer("there/runs/scorer")
+    assert open_text_scorer("there/runs/scorer", "there/elsewhere").score([reply])[0].score
 
 
 def test_help_is_quick_and_needs_no_torch():

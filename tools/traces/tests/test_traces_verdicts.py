@@ -7,7 +7,7 @@ import yaml
 from click.testing import CliRunner
 
 from tools_shared.judging import Question, load_rubric
-from tools_shared.judging.judge import messages_of
+from tools_shared.judging.questions import messages_of
 from tools_shared.prompts import PROFILES, load_profile, question_messages
 from tools_shared.rewards import check_rewards, check_row, load_rewards
 from tools_shared.sources import read_examples, read_problems

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 FEWEST = 8
-"""So many pairs of values at least before a correlation is given."""
+"""Fewest pairs of values that a correlation is given for."""
 
 
 @dataclass(frozen=True)

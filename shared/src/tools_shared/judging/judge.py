@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_shared import processes
-from tools_shared.costs.meter import during, note
+from tools_shared.costs.meter import note
 from tools_shared.costs.prices import BYTES_PER_TOKEN, Prices
 from tools_shared.costs.spending import prices_for
 from tools_shared.errors import Incomplete, ToolError
 from tools_shared.files import write_json
-from tools_shared.judging.rubric import Criterion, Rubric
-from tools_shared.judging.stated import read_logprobs, stated, token_texts
-from tools_shared.judging.verdicts import verdict
-from tools_shared.records import Message
+from tools_shared.judging.questions import JUDGING, Question, messages_of
+from tools_shared.judging.rubric import Rubric
+from tools_shared.judging.spent import Spent
+from tools_shared.judging.stated import StatedVerdict, read_logprobs, stated
+from tools_shared.judging.verdicts import no_verdict, verdict
 
 if TYPE_CHECKING:
     from tools_shared.engines import Engine, SamplingParams
@@ -29,51 +30,10 @@ if TYPE_CHECKING:
     from tools_shared.engines.http.exchange import Server
     from tools_shared.engines.http.reply_cache import ReplyCache
     from tools_shared.engines.http.transport import Reply
+    from tools_shared.judging.here import JudgedHere
 
-LONGEST_REPLY = 20_000
-"""Characters of a reply that a judge is shown."""
-JUDGING = "judging"
 FEWEST = 10
-"""So many failures at least before their share can stop a run."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What one judgement is about: what the judge sees, by name, and the criteria that hold for it. `draw` tells
-    repetitions apart."""
-
-    shown: Mapping[str, Any]
-    criteria: tuple[Criterion, ...] = ()
-    draw: int = 0
-
-
-@dataclass(frozen=True)
-class StatedVerdict:
-    """What the judge said: `{"score": float}`, `{criterion: bool}` or `{"better": "A"}`. `stated` are the probabilities
-    of yes that its own tokens have, by criterion, where they are known."""
-
-    said: dict[str, Any]
-    stated: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass
-class Spent:
-    """What judging has cost so far: `n_asked` requests that were answered by the judge (`n_cached` more were known
-    already), of them `n_failed` without a verdict; tokens as the server counted them, and money."""
-
-    n_asked: int = 0
-    n_cached: int = 0
-    n_failed: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    money: float = 0.0
-
-    def add(self, more: Spent) -> None:
-        for name, value in vars(more).items():
-            setattr(self, name, getattr(self, name) + value)
-
-    def minus(self, before: Spent) -> dict[str, float]:
-        return {name: getattr(self, name) - getattr(before, name) for name in vars(self)}
+"""Fewest failures whose share can stop a run."""
 
 
 @dataclass
@@ -265,7 +225,7 @@ class Judge:
             text = api.read(reply.data).text
         except ValueError as error:
             return str(error)
-        return f"no verdict of the rubric's form in the reply: {text[:80]!r}"
+        return no_verdict(text)
 
     def _check_failures(self) -> None:
         now = self.spent.minus(self.before)
@@ -287,47 +247,27 @@ class Judge:
         return open_engine(resolve(self.rubric.judge.model or ""), LocalEngineConfig())
 
     def _here(self, questions: Sequence[Question], verdicts: list[StatedVerdict | None], with_stated: bool) -> None:
-        from tools_shared.prompts import PROFILES, render_prompt
+        from tools_shared.judging.here import judged
 
-        plain = replace(PROFILES["boxed"], template_options={})
-        prompts = [render_prompt(self.engine.tokenizer, plain, messages_of(self.rubric, q)) for q in questions]
         params = replace(self._params(), logprobs=with_stated)
-        limit = self.engine.context_length
-        fits = [i for i, p in enumerate(prompts) if limit is None or len(p.token_ids) + params.max_new_tokens <= limit]
-        for i in sorted(set(range(len(prompts))).difference(fits)):
-            self._note_here(None, f"{len(prompts[i].token_ids)} tokens to judge, with the reply more than its {limit}")
-        self._check_budget_here(sum(len(prompts[i].token_ids) + params.max_new_tokens for i in fits))
-        with during(JUDGING):
-            drawn = self.engine.generate(
-                [prompts[i] for i in fits], params, keys=[f"{self.rubric.name}@{questions[i].draw}" for i in fits]
-            )
-        for i, (completion,) in zip(fits, drawn, strict=True):
-            said = verdict(completion.text, self.rubric, questions[i].criteria)
-            if said is not None:
-                tokens = token_texts(self.engine.tokenizer, completion) if completion.logprobs else []
-                verdicts[i] = StatedVerdict(said, stated(tokens, completion.logprobs or (), said))
-            why = f"no verdict of the rubric's form in the reply: {completion.text[:80]!r}"
-            self._note_here(said, why, len(prompts[i].token_ids), completion.n_tokens or 0)
+        told = judged(self.engine, self.rubric, questions, params, self._check_budget_here)
+        for i, one in enumerate(told):
+            verdicts[i] = one.verdict
+            self._note_here(one)
 
-    def _note_here(self, said: Any, why: str, tokens_in: int = 0, tokens_out: int = 0) -> None:
+    def _note_here(self, told: JudgedHere) -> None:
         with self._lock:
             self.spent.n_asked += 1
-            self.spent.tokens_in += tokens_in
-            self.spent.tokens_out += tokens_out
-            if said is None:
+            self.spent.tokens_in += told.tokens_in
+            self.spent.tokens_out += told.tokens_out
+            if told.verdict is None:
                 self.spent.n_failed += 1
-                self.last_failure = why
+                self.last_failure = told.why
 
     def _check_budget_here(self, tokens: int) -> None:
         budget, spent = self.rubric.judge.budget_tokens, self.spent.tokens_in + self.spent.tokens_out
         if budget is not None and spent + tokens > budget / (processes.count() * self.sharers):
             raise self._over(f"budget of {budget} tokens", f"{spent}", "budget_tokens")
-
-
-def messages_of(rubric: Rubric, question: Question) -> list[Message]:
-    """What the judge is asked: the rubric, and what it judges as JSON, so that no reply can end its own quotation."""
-    shown = json.dumps(question.shown, ensure_ascii=False, indent=1, default=str)
-    return [Message("system", rubric.system(question.criteria)), Message("user", shown)]
 
 
 def cache_path() -> Path:
@@ -337,8 +277,8 @@ def cache_path() -> Path:
 
 
 def check_judge(rubric: Rubric) -> None:
-    """Raise ToolError for a rubric whose judge cannot be asked, before anything is paid for: none is named, its address
-    or its key cannot be used, its budget cannot be kept, or it is no model here."""
+    """Raise ToolError, before anything is paid for, for a rubric whose judge cannot be asked: it names none, an address
+    or a key that cannot be used, or a budget that cannot be kept (in money for a model here, or without a price)."""
     options = rubric.judge
     if options.endpoint is None and options.model is None:
         raise ToolError(f"{rubric.name}: no judge; give endpoint (a server), or model (loaded here), under judge:")

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from tools_shared.config import Config, option
 from tools_shared.errors import ToolError, UnusableError
-from tools_shared.judging.judge import LONGEST_REPLY, Question
+from tools_shared.judging.questions import LONGEST_REPLY, Question
 from tools_shared.judging.rubric import Rubric
 from tools_shared.judging.verdicts import WORDS, number
 from tools_shared.records import Origin, Rejected, Row, text_id

@@ -210,8 +210,7 @@ def criteria_of(value: Any, where: str) -> tuple[Criterion, ...]:
         weight = given.get("weight", given.get("points", 1))
         if not isinstance(ask, str) or not ask.strip():
             raise ToolError(f"{where}: number {number} has no ask; say what is to be answered with yes or no")
-        right = isinstance(weight, int | float) and not isinstance(weight, bool) and math.isfinite(weight)
-        if not right or not weight:
+        if not _is_number(weight) or not weight:
             raise ToolError(f"{where}: number {number} has the weight {brief(weight)}; give a number other than 0")
         name = given.get("name", f"c{number}")
         if not isinstance(name, str) or not name.strip() or any(sign in name for sign in '"\\\n'):
@@ -234,8 +233,9 @@ def _listed(text: str) -> Any:
 
 
 def _check_keys(content: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    for unknown in (key for key in content if key not in known):
-        raise ToolError(f"{where}: unknown key {brief(unknown)}{nearest(brief(unknown, quoted=False), known)}")
+    unknown = [key for key in content if key not in known]
+    if unknown:
+        raise ToolError(f"{where}: unknown key {brief(unknown[0])}{nearest(brief(unknown[0], quoted=False), known)}")
 
 
 def _text(content: Mapping[str, Any], key: str, where: str, default: str) -> str:
@@ -247,13 +247,17 @@ def _text(content: Mapping[str, Any], key: str, where: str, default: str) -> str
 
 def _scale(value: Any, where: str) -> tuple[float, float]:
     numbers = value if isinstance(value, list) else []
-    if (
-        len(numbers) != 2
-        or not all(type(n) in (int, float) and math.isfinite(n) for n in numbers)
-        or not numbers[0] < numbers[1]
-    ):
+    if len(numbers) != 2 or not all(map(_is_number, numbers)) or not numbers[0] < numbers[1]:
         raise ToolError(f"{where}: score must be the two ends of a scale, such as [1, 10], got {brief(value)}")
     return float(numbers[0]), float(numbers[1])
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a value is a finite number, true and false left out."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def _options(value: Any, where: str) -> JudgeOptions:
@@ -278,9 +282,7 @@ def _check_option(key: str, value: Any, where: str) -> None:
     elif kind.startswith("str"):
         right = isinstance(value, str)
     else:
-        number = not isinstance(value, bool) and isinstance(value, (int, float) if kind.startswith("float") else int)
-        right = (
-            number and math.isfinite(value) and value >= _LEAST.get(key, 0) and not (key == "max_failed" and value > 1)
-        )
+        number = _is_number(value) and (kind.startswith("float") or isinstance(value, int))
+        right = number and value >= _LEAST.get(key, 0) and not (key == "max_failed" and value > 1)
     if not right:
         raise ToolError(f"{where}: {key} cannot be {brief(value)}")

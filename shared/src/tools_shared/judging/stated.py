@@ -5,12 +5,22 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from tools_shared.engines import Completion
+
+
+@dataclass(frozen=True)
+class StatedVerdict:
+    """What the judge said: `{"score": float}`, `{criterion: bool}` or `{"better": "A"}`. `stated` are the probabilities
+    of yes that its own tokens have, by criterion, where they are known."""
+
+    said: dict[str, Any]
+    stated: Mapping[str, float] = field(default_factory=dict)
 
 
 def stated(tokens: Sequence[str], logprobs: Sequence[float], said: Mapping[str, Any]) -> dict[str, float]:

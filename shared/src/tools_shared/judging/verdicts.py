@@ -25,9 +25,9 @@ WORDS = {
 """Words in quotation marks that judges write for JSON's true and false, also where a rubric is not in English."""
 TIES = ("TIE", "EQUAL", "DRAW", "BOTH", "NEITHER", "SAME")
 MOST_OBJECTS = 200
-"""So many braces of a reply are tried as the beginning of a verdict."""
+"""How many braces of a reply are tried as the beginning of a verdict."""
 LONGEST = 20_000
-"""Characters of an object that is not quite JSON."""
+"""Characters of an object that is not quite JSON; a longer one is not read."""
 _FINAL = "<|channel|>final<|message|>"
 _DECODER = json.JSONDecoder()
 _FLAT = re.compile(r"\{[^{}]*\}")
@@ -37,19 +37,24 @@ _REPLY = re.compile(r"^(?:REPLY|RESPONSE|ANSWER)\s+")
 
 
 def visible(text: str) -> str:
-    """What a reader sees: without the reasoning before it, and nothing of reasoning that was not ended."""
+    """What a reader sees of a reply: what comes after its reasoning, or before it where the reasoning does not end."""
     text = text.rpartition(_FINAL)[2]
     tags = written_block(text)
     if tags is None:
         return text
-    before, _, after = text.rpartition(tags[1])
-    return after if before or tags[1] in text else text.partition(tags[0])[0]
+    _, closed, after = text.rpartition(tags[1])
+    return after if closed else text.partition(tags[0])[0]
 
 
 def verdict(text: str, rubric: Rubric, criteria: Sequence[Criterion]) -> dict[str, Any] | None:
     """The verdict in a judge's reply; None where there is none of the rubric's form, or several that differ. A closed
     block of thinking before it is not looked at."""
     return agreed(text, lambda one: _read(one, rubric, criteria))
+
+
+def no_verdict(text: str) -> str:
+    """What is said of a reply without a verdict."""
+    return f"no verdict of the rubric's form in the reply: {text[:80]!r}"
 
 
 def agreed(text: str, read: Callable[[dict[str, Any]], T | None]) -> T | None:

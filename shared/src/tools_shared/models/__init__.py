@@ -4,7 +4,7 @@
 """
 
 from tools_shared.models.load import Loaded, ModelConfig, load, weights_sha256
-from tools_shared.models.resolve import ModelRef, choose_profile, resolve
+from tools_shared.models.resolve import ModelRef, choose_profile, local_path, resolve
 
 __all__ = [
     "Loaded",
@@ -12,6 +12,7 @@ __all__ = [
     "ModelRef",
     "choose_profile",
     "load",
+    "local_path",
     "resolve",
     "weights_sha256",
 ]

@@ -70,6 +70,14 @@ def resolve(spec: str) -> ModelRef:
     return ModelRef(spec, spec, spec)
 
 
+def local_path(spec: str) -> Path | None:
+    """The folder or file here that a model's name means; None for the hub's, for 'demo', and for what is not here."""
+    if spec in ("", "demo"):
+        return None
+    path = Path(spec) if Path(spec).is_dir() else NAMED.get(spec, Path(spec))
+    return path if path.exists() else None
+
+
 def _demo() -> ModelRef:
     from tools_shared.demo import model_path
 

@@ -16,8 +16,10 @@ from tools_shared.console import say
 from tools_shared.errors import ToolError, UnusableError
 from tools_shared.judging.agreement import agreement_line
 from tools_shared.judging.bias import copied, rank_correlation, repetition
-from tools_shared.judging.judge import LONGEST_REPLY, Judge, Question, Spent, check_judge
+from tools_shared.judging.judge import Judge, check_judge
+from tools_shared.judging.questions import LONGEST_REPLY, Question
 from tools_shared.judging.rubric import Criterion, Rubric, criteria_of, load_rubric
+from tools_shared.judging.spent import Spent
 from tools_shared.prompts import Profile
 from tools_shared.rewards.inputs import Completion, completion_text
 from tools_shared.rewards.named import Reward, Scores

@@ -17,9 +17,9 @@ class TextResponse:
 
 @dataclass(frozen=True)
 class Scored:
-    """A response's steps: probability and where each ends (tokens of the response up to there).
+    """A response's steps: the probability of each, and its end (tokens of the response up to there).
 
-    `score` is None where nothing of the response can be judged; `reason` then says why.
+    `score` is None where the response cannot be scored; `reason` then says why.
     """
 
     score: TraceScore | None

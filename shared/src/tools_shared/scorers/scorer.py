@@ -42,9 +42,10 @@ class ScorerFacts:
     """What a scorer expects and how it was made.
 
     `reader` says which model's hidden states it reads: model, reader_sha256, norm, delimiter, layers and profile, as in
-    the manifest of the hidden states. `widths` are those of the hidden layers; none for a linear scorer. `features` is
-    how the kept layers become one vector; `read_at` "end": the scorer reads the end of the reasoning alone, not each
-    step's. `n_knots` is 0 unless the calibration is isotonic.
+    the manifest of the hidden states; `relative` in it is the path from the scorer's folder to a model on this machine.
+    `widths` are those of the hidden layers; none for a linear scorer. `features` is how the kept layers become one
+    vector; `read_at` "end": the scorer reads the end of the reasoning alone, not each step's. `n_knots` is 0 unless the
+    calibration is isotonic.
     """
 
     config_name: str

@@ -5,13 +5,15 @@ Prompts, step ends and layers are those that the scorer was trained with.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_shared.errors import ToolError, UnusableError
 from tools_shared.files import sha256_file
-from tools_shared.models import Loaded, load, resolve
+from tools_shared.models import Loaded, ModelRef, load, local_path, resolve
 from tools_shared.prompts import DEFAULT_PROFILE, PROFILES, Profile, render_question
 from tools_shared.scorers.models import ModelScorer, open_model_scorer
 from tools_shared.scorers.responses import Scored, TextResponse
@@ -112,7 +114,7 @@ def open_probe(
     """
     scorer = load_scorer(spec)
     reader: Mapping[str, Any] = scorer.facts.reader
-    ref = resolve(model_name or reader["model"])
+    ref = resolve(model_name) if model_name else _reader_of(scorer)
     sha256 = reader_sha256(ref)
     if sha256 != reader["reader_sha256"]:
         raise ToolError(
@@ -121,3 +123,22 @@ def open_probe(
         )
     compute = str(reader.get("compute_dtype", "auto"))
     return TextScorer(scorer, load(ref, compute, device), max_batch_tokens)
+
+
+def _reader_of(scorer: Scorer) -> ModelRef:
+    """The model that a scorer reads with: where it was, seen from the scorer, when that was trained, else by its name.
+
+    Raises ToolError for a folder that is at neither place.
+    """
+    name, relative = str(scorer.facts.reader["model"]), scorer.facts.reader.get("relative")
+    if relative is None:
+        return resolve(name)
+    beside = Path(os.path.normpath(scorer.path.resolve() / str(relative)))
+    if beside.exists():
+        return resolve(str(beside))
+    if local_path(name) is None:
+        raise ToolError(
+            f"{scorer.path}: the model that it reads with, {name}, is not at {beside} any more; put it there, or name "
+            "it with --model where the command has that option"
+        )
+    return resolve(name)

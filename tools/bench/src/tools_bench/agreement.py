@@ -17,8 +17,9 @@ from tools_shared.errors import Incomplete, ToolError
 from tools_shared.files import write_json, write_jsonl
 from tools_shared.judging import Judge, Rubric, load_rubric
 from tools_shared.judging.agreement import keep_agreement
-from tools_shared.judging.judge import StatedVerdict, check_judge
+from tools_shared.judging.judge import check_judge
 from tools_shared.judging.labels import Labelled, LabelledRows, read_labelled
+from tools_shared.judging.stated import StatedVerdict
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
 from tools_shared.sources.allowance import settle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ from tools_shared.config import digest
 from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_json
+from tools_shared.models import local_path
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest
 from tools_shared.scorers.scorer import LAST, Scorer, ScorerFacts, load_scorer, save_scorer
@@ -175,7 +177,8 @@ def _train_into(run: Draft, config: TrainConfig, settings: Recipe, hidden: Hidde
             "recipe": dataclasses.asdict(settings),
             "step_sample_ratio": config.step_sample_ratio,
         }
-        save_scorer(folder / name, dataclasses.replace(facts, training=training), calibrated)
+        reader = _placed(facts.reader, run.final / "checkpoints" / settings.name / name)
+        save_scorer(folder / name, dataclasses.replace(facts, reader=reader, training=training), calibrated)
     for format_ in config.export:
         export(load_scorer(folder), format_, folder)
     from tools_scorer.evaluation.plots import plot_training
@@ -221,6 +224,12 @@ def _facts(manifest: StatesManifest, settings: Recipe, calibration: Mapping[str,
         n_knots=n_knots,
         calibration=calibration,
     )
+
+
+def _placed(reader: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """With the way from a scorer's final folder to the model that it reads with, where that is here."""
+    path = local_path(str(reader["model"]))
+    return {**reader, "relative": os.path.relpath(path.resolve(), folder.resolve())} if path else dict(reader)
 
 
 def _logits(module: torch.nn.Module, rows: RowSet) -> np.ndarray:

@@ -202,7 +202,9 @@ class TracesConfig(OutputConfig, PaidConfig, RayConfig, PruneConfig):
                 "`tools-scorer preprocess` and `tools-scorer extract` on the graded attempts"
             )
         if self.emit != "graded" or not self.token_ids:
-            raise ToolError("--record-hidden is of every attempt, as it was drawn; add --emit graded --token-ids")
+            raise ToolError(
+                "--record-hidden keeps the states of every attempt as it was sampled; add --emit graded --token-ids"
+            )
         if self.shard is not None:
             raise ToolError("--record-hidden: merge joins no states; leave --shard out, or extract after the merge")
         if self.prune:

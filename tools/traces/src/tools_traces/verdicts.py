@@ -18,8 +18,8 @@ from tools_shared.cli import Invocation
 from tools_shared.console import say
 from tools_shared.errors import ToolError
 from tools_shared.files import write_jsonl
-from tools_shared.judging.judge import messages_of
 from tools_shared.judging.labels import FIRST_WINS, Labelled, read_labelled
+from tools_shared.judging.questions import messages_of
 from tools_shared.judging.rubric import Rubric, load_rubric
 from tools_shared.runs import Draft, default_output_dir, draft, finished
 from tools_shared.runs.read import Manifest

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from tools_bench.agreements.baselines import best_length, by_the_other_half, majority
 from tools_bench.agreements.confusion import balanced_accuracy, confusion, difference, interval, kappa
 from tools_shared.judging.bias import rank_correlation
-from tools_shared.judging.judge import StatedVerdict
 from tools_shared.judging.labels import FIRST_WINS, Labelled
 from tools_shared.judging.rubric import Rubric
+from tools_shared.judging.stated import StatedVerdict
 from tools_shared.stats import Interval, bounded_mean, wilson
 from tools_shared.stats.auroc import pooled_auroc
 from tools_shared.stats.bootstrap import cluster_index

@@ -73,7 +73,7 @@ class Runner:
         self.left = [one for one in [*self.left, thread] if one.is_alive()]
         if len(self.left) >= MOST_LEFT:
             raise Incomplete(
-                f"{len(self.left)} calls of tools have not returned within --tool-timeout {self.timeout:g}; mend the "
+                f"{len(self.left)} calls of tools have not returned within --tool-timeout {self.timeout:g}; fix the "
                 "tool or raise it, and run the same command"
             )
 

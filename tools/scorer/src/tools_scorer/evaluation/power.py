@@ -1,4 +1,4 @@
-"""What so many questions can show, worked out before any score is looked at."""
+"""What a number of questions can show, worked out before any score is looked at."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     import numpy as np
 
 ASKED = 0.6
-"""The AUROC within a question for which the power is told."""
+"""The AUROC within a question whose power is stated."""
 _Z, _Z80 = 1.959964, 0.841621
 
 
 @dataclass(frozen=True)
 class Power:
     """Of `n` questions with both right and wrong traces: the chance that an AUROC of `auroc` has an interval above 0.5,
-    and the smallest AUROC of which that chance is 80 %."""
+    and the smallest AUROC for which that chance is 80 % (1 where there is none)."""
 
     n: int
     auroc: float
@@ -25,16 +25,19 @@ class Power:
     smallest: float
 
     def sentence(self) -> str:
-        least = f"the smallest seen with a chance of 80 % is {self.smallest:.3f}" if self.smallest < 1 else "none is"
+        if not self.n:
+            return "No question has both right and wrong traces: there is no within-question AUROC to measure."
+        least = f"it takes an AUROC of {self.smallest:.3f}" if self.smallest < 1 else "no AUROC is large enough"
         return (
-            f"{self.n} questions have both right and wrong traces: a within-question AUROC of {self.auroc} would be "
-            f"told from 0.5 with a chance of {100 * self.chance:.0f} %, {least}."
+            f"{self.n} questions have both right and wrong traces: the chance that they distinguish a within-question "
+            f"AUROC of {self.auroc} from 0.5 is {100 * self.chance:.0f} %; for a chance of 80 % {least}."
         )
 
 
 def power(labels: np.ndarray, questions: np.ndarray, auroc: float = ASKED) -> Power:
-    """From each question's numbers of right (m) and wrong (n) traces: the variance of its AUROC is taken as that of a
-    score that knows nothing, (m + n + 1) / (12 m n) (Mann & Whitney 1947), and questions as independent.
+    """From `labels` (traces,), 1 or 0, and `questions` (traces,), the number of each one's question. The variance of a
+    question's AUROC with m right and n wrong traces is taken as that of a score that knows nothing,
+    (m + n + 1) / (12 m n) (Mann & Whitney 1947), and questions as independent.
 
     Where a score is good on some questions and bad on others the true chance is lower.
     """

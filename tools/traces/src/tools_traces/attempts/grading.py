@@ -69,7 +69,7 @@ def load_accepted(config: TracesConfig, profile: Profile) -> Reward | None:
         raise ToolError(f"--accept {config.accept}: is {len(rewards)} rewards; name one of them")
     if rewards[0].is_relative:
         raise ToolError(
-            f"--accept {config.accept}: compares replies of a group, and one alone has none to be compared "
-            "with; take a rubric with score or criteria"
+            f"--accept {config.accept}: compares the replies of a group, and an attempt is graded by itself; take a "
+            "rubric with score or criteria"
         )
     return rewards[0]
