@@ -67,7 +67,7 @@ def test_a_function_of_the_rows_columns(tmp_path):
 def test_a_rubric_that_compares_replies_accepts_none_alone(tmp_path):
     rubric = tmp_path / "r.yaml"
     rubric.write_text(yaml.safe_dump({"pairwise": True, "judge": {"model": "demo"}}))
-    with pytest.raises(ToolError, match="compares replies of a group.*score or criteria"):
+    with pytest.raises(ToolError, match="compares the replies of a group.*score or criteria"):
         load_accepted(TracesConfig(data="rows.jsonl", accept=f"judge:{rubric}>=0.5"), PROFILES["boxed"])
 
 
