@@ -5,11 +5,13 @@ import random
 
 import numpy as np
 import pytest
+from browser import browser, needs_chromium
 from watched import NEVER, PLAIN, make_scorer
 
 from tools_bench.config import EvaluateConfig, SavingsConfig
 from tools_bench.evaluate import run_evaluation
 from tools_bench.savings.curves import draw_curves
+from tools_bench.savings.page import page
 from tools_bench.savings.publish import run_savings
 from tools_bench.savings.replay import at_random, by_agreement, by_confidence, by_step
 from tools_bench.savings.samples import WholeTrace, read_samples
@@ -73,9 +75,9 @@ def test_savings_are_a_run_with_a_page(evaluated, scorer, tmp_path):
     found = json.loads((tmp_path / "out" / "savings.json").read_text())
     assert set(found["rules"]) == {"step", "confidence", "agree"}
     assert len(found["fewer"]) == 8
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert page.count("<svg") == 1
-    assert "majority of 3" in page
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert html.count("<svg") == 1
+    assert "majority of 3" in html
     rows = rows_of(whole)
     assert found["n_tokens"] == sum(row["n_tokens"] for row in rows)
     assert all("pruned" not in row for row in rows)
@@ -130,13 +132,46 @@ def test_random_pruning_stops_as_many_after_the_same_shares():
     assert [stop.is_stopped for stop in lots] != [stop.is_stopped for stop in stops]
 
 
+def attempt(question, sample, answer, verdict, **more):
+    """A line of the journal of tools-traces."""
+    return {
+        "id": question, "sample": sample, "response": f"I get\u2028{answer}\u0085", "reasoning": None, "answer": answer,
+        "verdict": verdict, "verified": False, "finish_reason": "stop", "n_tokens": 20 + sample, "token_ids": None,
+        "score": None, "pruned": None, "steps": None, "confidence": None, **more,
+    }  # fmt: skip
+
+
+def write_lines(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def test_attempts_of_tools_traces_are_samples_too(tmp_path, capsys):
+    """In the order of their numbers, not in that in which they were done; a reply may hold U+2028 and U+0085."""
+    rows = [
+        attempt("tide", 2, "7/2", "correct"), attempt("moon", 1, None, "no_answer"), attempt("tide", 0, "3", "wrong"),
+        attempt("moon", 0, "12", "correct", confidence=[[16, 2.5]]), attempt("tide", 1, "3.5", "correct"),
+        attempt("moon", 2, "9", "wrong"), *(attempt("torn", k, "1", "gold_invalid") for k in range(3)),
+    ]  # fmt: skip
+    write_lines(tmp_path / "attempts.jsonl", rows)
+    tide, moon = read_samples(tmp_path)
+    assert [(trace.answer, trace.is_right, trace.n_tokens) for trace in tide] == [
+        (0, False, 20), (1, True, 21), (1, True, 22)
+    ]  # fmt: skip
+    assert [(trace.answer, trace.is_right) for trace in moon] == [(0, True), (None, False), (1, False)]
+    assert moon[0].confidence == [(16, 2.5)]
+    assert "left out 1 of 3 questions: invalid gold answers" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        ([], "no such file"),
+        ([], "no samples.jsonl and no attempts.jsonl"),
         ([{"id": "a"}], "no 'n_tokens'"),
         ([{"id": "a", "n_tokens": 3, "pruned": {"rule": "step:s<0.5"}}], "stopped by step:s<0.5"),
         ([{"id": "a", "n_tokens": 3, "extracted_answer": "3", "is_correct": True}], "two questions or more"),
+        ([{"id": "a", "n_tokens": 3, "extracted_answer": "3"}], "no 'is_correct'"),
+        (["a"], "not a sample"),
     ],
 )
 def test_samples_that_cannot_be_replayed_are_refused(tmp_path, rows, told):
@@ -144,3 +179,30 @@ def test_samples_that_cannot_be_replayed_are_refused(tmp_path, rows, told):
         (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(ToolError, match=told):
         read_samples(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([attempt("a", 0, "3", "accepted", score=0.9)], ":1: graded by the reward of --accept"),
+        ([attempt("a", 0, None, "pruned", pruned={"rule": "agree:1"})], ":1: stopped by agree:1"),
+        ([attempt("a", 0, "3", "wrong", n_tokens=0)], ":1: no 'n_tokens'"),
+        ([attempt("a", k, "3", "wrong") for k in (0, 1)] + [attempt("b", 0, "4", "correct")], "with --keep all"),
+    ],
+)
+def test_attempts_that_cannot_be_replayed_are_refused(tmp_path, rows, told):
+    write_lines(tmp_path / "attempts.jsonl", rows)
+    with pytest.raises(ToolError, match=told):
+        read_samples(tmp_path)
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_the_whole_table_is_seen_at_1100_pixels(tmp_path):
+    rng = random.Random(2)
+    (tmp_path / "page.html").write_text(page(draw_curves([question(rng, 0.8) for _ in range(8)], seed=0), "Savings"))
+    with browser() as tab:
+        tab.open((tmp_path / "page.html").as_uri())
+        tab.resize(1100)
+        assert tab.texts("th")[-1] == "from random pruning"
+        assert tab.run("(e => e.scrollWidth - e.clientWidth)(document.querySelector('.wide'))") == 0

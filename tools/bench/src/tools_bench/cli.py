@@ -139,6 +139,8 @@ def budget(as_json: bool, **options) -> None:
 def savings(as_json: bool, **options) -> None:
     """Show what --prune would have saved over the samples of RUN: accuracy against tokens, beside fewer samples.
 
+    RUN is one of evaluate --samples K, or of tools-traces --keep all --max-attempts K.
+
     \b
     tools-bench evaluate --samples 16 --prune 'step:artifacts/scorer<0' --prune 'confidence:16<0' --output-dir whole
     tools-bench savings whole --output-dir savings

@@ -123,6 +123,6 @@ def _rates(
 def _row(g: Graded, score: float) -> dict[str, Any]:
     told = {"id": g.problem.id, "response": g.completion.text, "extracted_answer": g.answer, "is_correct": g.correct}
     done = g.completion
-    told |= {"score": round(score, 6), "n_tokens": done.n_tokens}
+    told |= {"verdict": g.verdict, "score": round(score, 6), "n_tokens": done.n_tokens}
     watched = {"pruned": done.pruned and asdict(done.pruned), "steps": done.steps, "confidence": done.confidence}
     return told | {name: value for name, value in watched.items() if value is not None}

@@ -11,13 +11,14 @@ from tools_bench.savings.curves import Curves
 from tools_bench.savings.words import HEAD, table, verdicts
 from tools_shared.files.html import page as shell
 
-STYLE = """main { max-width: 62rem; margin: 0 auto; padding: 1.5rem; }
+STYLE = """main { max-width: 72rem; margin: 0 auto; padding: 1.5rem; }
 .soft { color: var(--soft); }
 .verdict { background: var(--card); border-left: 4px solid var(--accent); padding: .4rem 1rem; }
 figure { margin: 1rem 0; background: #ffffff; border: 1px solid var(--line); }
 figure svg { width: 100%; height: auto; display: block; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .2rem .7rem .2rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th, td { text-align: left; padding: .2rem .6rem .2rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { white-space: normal; vertical-align: bottom; }
 """
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tools_bench.config import SavingsConfig
-from tools_bench.grading.votes import FILE
 from tools_bench.savings.curves import draw_curves
 from tools_bench.savings.page import page
-from tools_bench.savings.samples import read_samples
+from tools_bench.savings.samples import read_samples, samples_file
 from tools_bench.savings.words import as_text, verdicts
 from tools_shared.cli import Invocation
 from tools_shared.console import say
@@ -23,10 +22,10 @@ def run_savings(config: SavingsConfig, invocation: Invocation) -> Manifest:
     if done := finished(output_dir, config):
         say((output_dir / "savings.txt").read_text(encoding="utf-8"))
         return done
-    evaluated, source = read_manifest(config.run), Path(config.run)
-    questions = read_samples(source)
+    sampled, source = read_manifest(config.run), samples_file(Path(config.run))
+    questions = read_samples(source.parent)
     with draft(output_dir, config, invocation, "savings") as run:
-        run.add_input(config.run, str(source / FILE), sha256_file(source / FILE), run_sha256=evaluated.sha256)
+        run.add_input(config.run, str(source), sha256_file(source), run_sha256=sampled.sha256)
         curves = draw_curves(questions, config.seed)
         write_json(run.path / "savings.json", curves.to_json() | {"verdicts": verdicts(curves)})
         for name, text in (("savings.txt", as_text(curves)), ("report.html", page(curves, config.title))):
