@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from tools_shared.errors import ToolError
 from tools_shared.prompts import PROFILES
 from tools_traces.attempts.grading import load_accepted
+from tools_traces.attempts.workers import absolute
 from tools_traces.cli import main
 from tools_traces.config import TracesConfig
 
@@ -75,3 +76,25 @@ def test_a_rubric_that_compares_replies_accepts_none_alone(tmp_path):
 def test_forms_of_accept_that_say_nothing(given):
     with pytest.raises(ToolError, match="--accept .*such as judge:rubric.yaml>=0.7"):
         TracesConfig(accept=given)
+
+
+@pytest.mark.parametrize(
+    ("reward", "whole"),
+    [
+        ("scorer:runs/probe?at=last:0.5", "scorer:{}/runs/probe?at=last:0.5"),
+        ("scorer:model:my-prm?at=min", "scorer:model:{}/my-prm?at=min"),
+        ("model:my-prm:2", "model:{}/my-prm:2"),
+        ("model:smollm2", "model:{}/models/smollm2"),
+        ("judge:odd:name.yaml", "judge:{}/odd:name.yaml"),
+        ("rewards.py:near", "{}/rewards.py:near"),
+        ("scorer:model:Qwen/Qwen3-0.6B", "scorer:model:Qwen/Qwen3-0.6B"),
+        ("model:demo", "model:demo"),
+        ("verified:0.5", "verified:0.5"),
+    ],
+)
+def test_workers_in_another_folder_are_given_whole_paths(tmp_path, monkeypatch, reward, whole):
+    for folder in ("runs/probe", "my-prm", "models/smollm2"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "odd:name.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert absolute(reward) == whole.format(tmp_path)

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools_shared.engines import open_engine
-from tools_shared.models import resolve
+from tools_shared.models import local_path, resolve
 from tools_shared.processes.ray_map import map_parts
 from tools_shared.prompts import Profile, render_question
 from tools_shared.records import Problem
 from tools_shared.rewards import Reward
+from tools_shared.scorers.scorer import MODEL, NAMED
 from tools_traces.attempts.grading import accepter, grader, load_accepted
 from tools_traces.attempts.journal import Attempt, AttemptJournal, Attempts
 from tools_traces.attempts.schedule import Schedule, n_wanted, sampling_params
@@ -94,13 +95,18 @@ def worker_options(config: TracesConfig, profile: Profile, accepted: Reward | No
 
 
 def absolute(reward: str) -> str:
-    """A reward by the whole path of its file, which workers that start in another folder find."""
+    """A reward by the absolute path of its file or model, which workers that start in another folder find too."""
     kind, colon, rest = reward.partition(":")
+    if kind == "scorer" and rest.startswith((MODEL, NAMED)):
+        return f"{kind}:{absolute(rest)}"
     if colon and kind in ("judge", "model", "scorer"):
         # What follows the path: an option of the scorer, and a weight.
         ends = [len(rest), *reversed([match.start() for match in re.finditer(r"[?:]", rest)])]
-        path = next((rest[:end] for end in ends if Path(rest[:end]).exists()), None)
-        return reward if path is None else f"{kind}:{Path(path).resolve()}{rest[len(path) :]}"
+        for end in ends:
+            path = local_path(rest[:end]) if kind == "model" else Path(rest[:end])
+            if path is not None and path.exists():
+                return f"{kind}:{path.resolve()}{rest[end:]}"
+        return reward
     file, colon, function = reward.partition(".py:")
     return f"{Path(file + '.py').resolve()}:{function}" if colon else reward
 
