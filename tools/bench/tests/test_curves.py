@@ -11,7 +11,8 @@ from browser import browser, needs_chromium
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools_bench.report.curves import MOST_COLUMNS, charting, read_curves, thinned
+from tools_bench.report.curves import MOST_COLUMNS, charting, thinned
+from tools_bench.report.history import read_curves
 from tools_shared.files import html
 
 UPLOT = {
@@ -49,13 +50,20 @@ def test_names_order_and_what_is_no_curve(tmp_path):
 
 
 def test_a_resumed_run_a_torn_line_and_values_that_are_not_finite(tmp_path):
-    rows = [{"step": s, "loss": v} for s, v in ((1, 4.0), (2, 9.0), (3, math.nan), (2, 3.0), (4, math.inf), (5, 1.0))]
-    run = logged(tmp_path / "run", rows)
+    losses = [(1, 4.0), (2, 9.0), (3, math.nan), (2, 3.0), (3, math.nan), (4, math.inf), (5, 1.0)]
+    run = logged(tmp_path / "run", [{"step": step, "loss": loss} for step, loss in losses])
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 6, "lo')
     found = read_curves(run)
     assert found["columns"]["loss"] == {"step": [1, 2, 5], "value": [4.0, 3.0, 1.0]}
-    assert found["notes"] == {"loss": "not finite at 2 of 5 steps, first at step 3"}
+    assert found["notes"] == {"loss": "not finite at 2 steps, first at step 3"}
+
+
+def test_a_step_that_is_trained_again_is_no_longer_said_to_be_broken(tmp_path):
+    losses = [(1, 4.0), (2, math.nan), (3, math.nan), (2, 3.0), (3, 1 / 3)]
+    found = read_curves(logged(tmp_path / "run", [{"step": step, "loss": loss} for step, loss in losses]))
+    assert found["columns"]["loss"] == {"step": [1, 2, 3], "value": [4.0, 3.0, 0.333333]}
+    assert found["notes"] == {}
 
 
 def test_nothing_logged_and_more_columns_than_a_page_shows(tmp_path):

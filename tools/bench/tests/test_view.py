@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,9 @@ from hypothesis import strategies as st
 from viewing import HOSTILE, ROWS, bench, make_run, viewer
 
 from tools_bench.grading.results import COLUMNS
+from tools_bench.report.history import Histories, History
 from tools_bench.view.database import NAME, SCHEMA, index_path
 from tools_bench.view.drafts import tail
-from tools_bench.view.history import History
 from tools_bench.view.index import Index
 from tools_bench.view.places import find_places
 from tools_bench.view.questions import ChangedRun, Page, Wanted, flips, list_runs, replies
@@ -347,7 +348,7 @@ def test_a_history_grows_is_torn_and_goes_back(tmp_path):
         file.write('ss": 0.5, "kl": NaN}\nno JSON\n[1]\n' + "[" * 9000 + "\n")
     history.read()
     assert history.curves()["columns"]["loss"]["value"][-1] == 0.5
-    assert history.curves()["notes"] == {"kl": "not finite at 1 steps, first at step 6"}
+    assert history.curves()["notes"] == {"kl": "not finite at step 6"}
     draft = path.with_suffix(".new")
     logged(draft, [{"step": s, "seconds": 1.0 * s, "loss": 9.0} for s in (1, 2)])
     draft.replace(path)  # as a run that resumes from step 2 does
@@ -365,6 +366,18 @@ def test_a_long_history_is_bounded_and_keeps_its_peak(tmp_path):
     assert len(loss["step"]) <= 500
     assert loss["value"][loss["step"].index(7_777)] == 50.0
     assert loss["step"][-1] == 39_999
+
+
+def test_threads_that_ask_at_once_read_each_line_once(tmp_path):
+    """As two open pages do. Reading twice what comes in pieces would lose or repeat some of it."""
+    path = tmp_path / "metrics.jsonl"
+    logged(path, [{"step": s, "loss": float(s), "pad": "x" * 20_000, f"part_{s:03d}": 1.0} for s in range(1, 400)])
+    histories = Histories()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: histories.of(path).curves()["columns"]["loss"], range(16)))
+    whole = {"step": list(range(1, 400)), "value": [float(s) for s in range(1, 400)]}
+    assert all(loss == whole for loss in found)
+    assert histories.of(path).curves()["columns"]["loss"] == whole
 
 
 def test_the_end_of_a_large_file_of_samples(tmp_path):

@@ -1,17 +1,13 @@
-"""A run's history as curves: what the page draws, small enough to be put into it, and the script that draws it.
+"""Which curves of a run's history a page draws, in which order, of how many points, and the script that draws them.
 
 uPlot 1.6.32 (MIT, Leon Sorokin) is inlined as its package has it; `uplot/LICENSE` goes into every page with it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
-
-from tools_shared.runs.read import read_metrics
 
 HERE = Path(__file__).parent
 MOST_POINTS = 500
@@ -37,29 +33,6 @@ _COUNTERS = {"step", "seconds", "epoch", "num_tokens", "step_loss", "step_time"}
 """What says where a step is, or says again what another column says."""
 
 
-def read_curves(run_dir: Path, most: int = MOST_POINTS) -> dict[str, Any] | None:
-    """The history of a run, or of a draft (`NAME.partial`) by now, as `drawCurves` of `curves.js` takes it.
-
-    `columns`: a curve's name -> {"step": [n], "value": [n]}, n at most `most`, steps rising; `notes`: what a curve does
-    not show (values that are not finite). `left_out`: the number of columns beyond MOST_COLUMNS. None where nothing
-    was logged.
-    """
-    series: dict[str, dict[int, float]] = {}
-    for row in read_metrics(run_dir):
-        for key, value in row.items():
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                series.setdefault(key, {})[row["step"]] = value  # a step that was repeated counts as it was last
-    names = named(series)
-    shown = dict(list(names.items())[:MOST_COLUMNS])
-    if not shown:
-        return None
-    return {
-        "columns": {name: _points(series[key], most) for key, name in shown.items()},
-        "notes": {name: note for key, name in shown.items() if (note := _note(series[key]))},
-        "left_out": len(names) - len(shown),
-    }
-
-
 def named(keys: Iterable[str]) -> dict[str, str]:
     """Keys of `metrics.jsonl`, without those that say where a step is, and the name of each one's curve: first
     those that have a place, then parts of the reward and evaluations, then others."""
@@ -67,17 +40,6 @@ def named(keys: Iterable[str]) -> dict[str, str]:
     drawn = [key for key in keys if key not in _COUNTERS]
     drawn.sort(key=lambda key: (places.get(key, len(places)), not key.startswith(("rewards/", "eval_")), key))
     return {key: _FIRST.get(key, key) for key in drawn}
-
-
-def _points(values: Mapping[int, float], most: int) -> dict[str, list[Any]]:
-    finite = [(step, value) for step, value in sorted(values.items()) if math.isfinite(value)]
-    kept = thinned([value for _, value in finite], most)
-    return {"step": [finite[i][0] for i in kept], "value": [float(f"{finite[i][1]:.6g}") for i in kept]}
-
-
-def _note(values: Mapping[int, float]) -> str:
-    broken = [step for step, value in sorted(values.items()) if not math.isfinite(value)]
-    return f"not finite at {len(broken)} of {len(values)} steps, first at step {broken[0]}" if broken else ""
 
 
 def thinned(values: Sequence[float], most: int) -> list[int]:

@@ -13,9 +13,10 @@ from tools_bench.comparison.lineage_cost import cost_behind
 from tools_bench.comparison.verdicts import MetricVerdict, judge
 from tools_bench.config import ReportConfig
 from tools_bench.grading.metrics import METRICS
-from tools_bench.report.curves import MOST_COLUMNS, MOST_POINTS, charting, read_curves
+from tools_bench.report.curves import MOST_COLUMNS, MOST_POINTS, charting
 from tools_bench.report.entries import Entry, find_runs, read_entries
 from tools_bench.report.graph import budgets, lineage
+from tools_bench.report.history import read_curves
 from tools_shared.costs.record import cost_words
 from tools_shared.errors import ToolError
 from tools_shared.files import atomic_write, html

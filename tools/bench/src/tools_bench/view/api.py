@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tools_bench.report.entries import cut
+from tools_bench.report.history import Histories
 from tools_bench.view.drafts import LineCounts, draft_facts, latest_samples
 from tools_bench.view.facts import run_manifest
-from tools_bench.view.history import Histories
 from tools_bench.view.index import Index
 from tools_bench.view.places import Place
 from tools_bench.view.questions import (

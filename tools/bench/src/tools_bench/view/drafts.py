@@ -11,9 +11,9 @@ from typing import Any
 
 from tools_bench.comparison.stored_runs import ITEMS
 from tools_bench.report.entries import cut
+from tools_bench.report.history import History
 from tools_bench.requests.journal import FILE as RESPONSES
 from tools_bench.view.facts import LARGEST, MODELS
-from tools_bench.view.history import History
 from tools_bench.view.places import Place
 from tools_shared.errors import brief
 from tools_shared.runs.replace import STATE

@@ -10,7 +10,7 @@ from typing import Any
 
 from tools_bench.grading.results import FILE as RESULTS
 from tools_bench.report.entries import COMPARISONS
-from tools_bench.view.history import is_finite
+from tools_bench.report.history import is_finite
 from tools_bench.view.places import Place, stamp
 from tools_bench.view.stored import has_replies
 from tools_shared.errors import ToolError, brief

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import threading
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,17 @@ MOST_KEYS = 200
 
 class History:
     """The curves of one file. Each `read` takes up what has been appended since, and begins again where the file has
-    been replaced, as it is in a run that resumes from an earlier step."""
+    been replaced, as it is in a run that resumes from an earlier step. Threads may share one."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = threading.Lock()
         self._begin()
 
     def _begin(self) -> None:
         self._inode, self._offset, self._torn = -1, 0, b""
         self._columns: dict[str, list[tuple[float, float]]] = {}
-        self._broken: dict[str, tuple[int, float]] = {}
+        self._broken: dict[str, list[float]] = {}
         self.last: dict[str, float] = {}
         self._times: list[tuple[float, float]] = []
 
@@ -37,7 +39,7 @@ class History:
         if self.path.is_symlink() or not self.path.is_file():
             return
         try:
-            with self.path.open("rb") as file:
+            with self._lock, self.path.open("rb") as file:
                 found = os.fstat(file.fileno())
                 if found.st_ino != self._inode or found.st_size < self._offset:
                     self._begin()
@@ -65,12 +67,13 @@ class History:
         for key, value in values.items():
             if key not in self._columns and len(self._columns) >= MOST_KEYS:
                 continue
-            points = self._columns.setdefault(key, [])
+            points, broken = self._columns.setdefault(key, []), self._broken.setdefault(key, [])
             while points and points[-1][0] >= step:
                 points.pop()  # a step that is trained again counts as it was last
+            while broken and broken[-1] >= step:
+                broken.pop()
             if not math.isfinite(value):
-                n, first = self._broken.get(key, (0, step))
-                self._broken[key] = n + 1, min(first, step)
+                broken.append(step)
                 continue
             self.last[key] = value
             points.append((step, value))
@@ -84,20 +87,26 @@ class History:
             self._times = []  # another session, which counts from its own beginning
         self._times = [*self._times[-19:], (step, seconds)]
 
-    def curves(self) -> dict[str, Any]:
-        """What `drawCurves` of `curves.js` draws, each curve at most `MOST_POINTS` long; see `read_curves`."""
-        keys = named(self._columns)
-        columns = {}
-        for key, name in list(keys.items())[:MOST_COLUMNS]:
-            points = _fewer(self._columns[key], MOST_POINTS)
-            columns[name] = {"step": [step for step, _ in points], "value": [value for _, value in points]}
-        broken = {keys[key]: found for key, found in self._broken.items() if keys.get(key) in columns}
-        notes = {name: f"not finite at {n} steps, first at step {first:g}" for name, (n, first) in broken.items()}
-        return {"columns": columns, "notes": notes, "left_out": max(0, len(keys) - MOST_COLUMNS)}
+    def curves(self, most: int = MOST_POINTS) -> dict[str, Any]:
+        """What `drawCurves` of `curves.js` takes.
+
+        `columns`: a curve's name -> {"step": [n], "value": [n]}, n at most `most`, steps rising, six digits of each
+        value; `notes`: what a curve does not show (values that are not finite); `left_out`: the number of columns
+        beyond MOST_COLUMNS.
+        """
+        with self._lock:
+            names = named(self._columns)
+            shown = dict(list(names.items())[:MOST_COLUMNS])
+            return {
+                "columns": {name: _drawn(_fewer(self._columns[key], most)) for key, name in shown.items()},
+                "notes": {name: _note(broken) for key, name in shown.items() if (broken := self._broken[key])},
+                "left_out": len(names) - len(shown),
+            }
 
     def latest(self) -> dict[str, float]:
-        """The last value of each curve, under its name."""
-        return {name: self.last[key] for key, name in named(self.last).items()}
+        """The last finite value of each curve, under its name."""
+        last = self.last.copy()
+        return {name: last[key] for key, name in named(last).items()}
 
     def seconds_a_step(self) -> float | None:
         """The pace of the last steps; None before there are two."""
@@ -111,6 +120,16 @@ def _fewer(points: list[tuple[float, float]], most: int) -> list[tuple[float, fl
     return [points[i] for i in thinned([value for _, value in points], most)]
 
 
+def _drawn(points: list[tuple[float, float]]) -> dict[str, list[float]]:
+    return {"step": [step for step, _ in points], "value": [float(f"{value:.6g}") for _, value in points]}
+
+
+def _note(broken: list[float]) -> str:
+    if len(broken) == 1:
+        return f"not finite at step {broken[0]:g}"
+    return f"not finite at {len(broken)} steps, first at step {broken[0]:g}"
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -120,17 +139,27 @@ def is_finite(value: Any) -> bool:
     return _is_number(value) and math.isfinite(value)
 
 
+def read_curves(run_dir: Path, most: int = MOST_POINTS) -> dict[str, Any] | None:
+    """The history of a run, or of a draft (`NAME.partial`) by now, as `History.curves` has it; None where nothing was
+    logged."""
+    history = History(run_dir / "metrics.jsonl")
+    history.read()
+    found = history.curves(most)
+    return found if found["columns"] else None
+
+
 class Histories:
-    """The last few histories that were asked for, so that a growing one is read once."""
+    """The last few histories that were asked for, so that a growing one is read once, whichever thread asks."""
 
     def __init__(self, most: int = 24) -> None:
-        self._most = most
+        self._most, self._lock = most, threading.Lock()
         self._known: OrderedDict[Path, History] = OrderedDict()
 
     def of(self, path: Path) -> History:
-        history = self._known.pop(path, None) or History(path)
-        self._known[path] = history
-        while len(self._known) > self._most:
-            self._known.popitem(last=False)
+        with self._lock:
+            history = self._known.pop(path, None) or History(path)
+            self._known[path] = history
+            while len(self._known) > self._most:
+                self._known.popitem(last=False)
         history.read()
         return history
