@@ -65,7 +65,7 @@ def test_a_probe_that_is_the_only_reward_is_hacked(tmp_path, trainer):
         done = trainer(tool).run(*words)
         assert done.returncode == 0, done.stderr
     assert "can be hacked: its reward may rise while accuracy does not" in done.stderr
-    assert "what raises the reward need not be right" in done.stderr
+    assert "the model may raise the reward without more right answers" in done.stderr
     told = [row for row in read_metrics(hacked) if f"signs/scorer:{probe}/correct" in row]
     assert told, "the correlation of reward and right answers is logged"
 

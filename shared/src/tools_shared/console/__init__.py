@@ -66,8 +66,8 @@ def say(message: str) -> None:
 
 
 def say_address(words: str, address: str) -> None:
-    """A line on stderr with an address of this process's own service, whole: a token in it is meant for the reader,
-    who has no other way to learn it. Everything else is printed by `say`, which leaves secrets out."""
+    """Print on stderr the address of a service of this process, with any token in it: the reader has no other way to
+    learn that. Everything else is printed by `say`, which leaves secrets out."""
     click.echo(f"{shown(words)} {printable(address)}", err=True)
 
 

@@ -175,7 +175,7 @@ def rubric_of(content: Any, where: str, name: str) -> Rubric:
     if not isinstance(show, list) or not all(isinstance(one, str) for one in show):
         raise ToolError(f"{where}: show must be a list of columns, got {brief(show)}")
     if own := next((one for one in show if one in _SHOWN), None):
-        raise ToolError(f"{where}: show names {brief(own)}, which is what the judge is shown anyway; leave it out")
+        raise ToolError(f"{where}: show names {brief(own)}, which the judge is always shown; leave it out")
     opponents = content.get("opponents", 3)
     if "opponents" in content and kind != "pairwise":
         raise ToolError(f"{where}: opponents is for pairwise: true; leave it out")

@@ -120,7 +120,7 @@ def verdicts_in(text: str, read: Callable[[dict[str, Any]], T | None]) -> Iterat
 
 
 def _loose(text: str, begin: int) -> tuple[Any, int]:
-    """An object that is not quite JSON: with single quotation marks, `True`, or a comma behind its last value."""
+    """An object that is not quite JSON: with single quotation marks, `True`, or a comma after its last value."""
     chunk = _FLAT.match(text, begin, begin + LONGEST)
     try:
         return (literal(parsed(chunk[0])), chunk.end()) if chunk else (None, begin)

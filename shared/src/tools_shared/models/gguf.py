@@ -29,13 +29,13 @@ PROFILE_KEY = "tools.profile"
 """Under this key an exported file holds the prompt profile of its run, as JSON."""
 
 CONTROL, USER_DEFINED = 3, 4
-"""Kinds of tokens in a file that are found whole in a text: special ones, and others."""
+"""Kinds of tokens in a file that text is searched for before it is split: special ones, and others."""
 
 _FULL_FORMATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 READER = 2
-"""In the names of converted folders; raised when a file is read otherwise than before."""
+"""Version of the conversion, in the names of converted folders; raised when files are read differently."""
 
 ABOUT = "gguf.json"
 """Beside converted weights: the file that they are from."""
@@ -93,7 +93,7 @@ def convert(file: Path, folder: Path) -> Contents:
     if contents.is_byte_level:
         from tokenizers import decoders
 
-        # transformers decodes a whole reply at once for Llama: one character that is no byte spoils all of it.
+        # transformers decodes a whole reply at once for Llama: one character that stands for no byte garbles all of it.
         tokenizer.backend_tokenizer.decoder = decoders.ByteLevel()
     tokenizer.clean_up_tokenization_spaces = False  # transformers' default for GGUF files deletes spaces of a reply
     model = _unquantised(model, contents.dtype, tokens)

@@ -1,7 +1,7 @@
-"""Whether a learned reward still goes with what it is meant to predict.
+"""Whether a learned reward still agrees with what it is meant to predict.
 
 A policy that is trained on a learned reward can raise it without more right answers. Where rows have gold answers, the
-rank correlation of the latest rewards with verified correctness tells: it falls when that happens.
+rank correlation of the latest rewards with verified correctness falls when that happens.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ KINDS = ("correct", "length")
 _LATEST = 256
 """Scores that a correlation is taken over."""
 _ENOUGH = 64
-"""Scores before a correlation that is not above 0 is printed."""
+"""Fewest scores for which a correlation that is not above 0 is printed."""
 
 
 class HackingWatch:
-    """The latest scores of one reward, beside whether the answer is right and how long the completion is."""
+    """The latest scores of one reward, with whether each answer is right and how many tokens the completion has."""
 
     def __init__(self, name: str, profile: Profile | None) -> None:
         self._name = name
@@ -55,15 +55,15 @@ class HackingWatch:
             if kind == "correct" and rho.n >= _ENOUGH and rho.low <= 0 and not self._is_warned:
                 self._is_warned = True
                 say(
-                    f"{self._name}: rank correlation of this reward and a right answer, within a question: {rho}; what "
-                    "raises the reward need not be right, so read some rollouts before going on"
+                    f"{self._name}: within a question, the rank correlation of this reward and right answers is {rho}; "
+                    "the model may raise the reward without more right answers, so read some rollouts before continuing"
                 )
         return found
 
 
 def _centred(questions: Sequence[str], scores: Scores, values: Sequence[float | None]) -> list[tuple[float, float]]:
-    """Scores and values less their means over the question's completions, which is what an advantage is made of; of
-    questions whose values differ alone."""
+    """Scores and values less their means over the question's completions, as in an advantage; only of questions whose
+    values differ."""
     groups: dict[str, list[tuple[float, float]]] = {}
     for question, score, value in zip(questions, scores, values, strict=True):
         if score is not None and value is not None:

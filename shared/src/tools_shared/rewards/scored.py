@@ -1,6 +1,6 @@
-"""`scorer:RUN?at=WHERE`: what a run of `tools-scorer train` thinks of a completion's steps, as a reward.
+"""`scorer:RUN?at=WHERE`: the step probabilities that a run of `tools-scorer train` gives a completion, as a reward.
 
-In place of RUN, `model:PATH` asks a whole model, such as a process reward model.
+In place of RUN, `model:PATH` names a whole model, such as a process reward model.
 
 A probe is trained on what a model writes before it is paid for pleasing the probe. What it then learns may please it
 without being right, so it is to be weighed against a reward that sees the answer (`verified`), and watched.
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from tools_shared.scorers.text import TextScorer
 
 PLACES = tuple(place.name for place in fields(TraceScore))
-"""Of a completion's steps: all of them (`mean`, the default), the `last`, the worst (`min`), or a moving average."""
+"""How a completion's steps become one number: their `mean` (the default), the `last`, the lowest (`min`), or an
+exponential moving average (`ema`)."""
 
 
 @dataclass(frozen=True)

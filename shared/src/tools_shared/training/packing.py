@@ -4,8 +4,8 @@ A padded batch computes a prompt once for every completion, and padding besides.
 of each group the prompt without its last token (the prefix), then for each completion the prompt's last token and
 all of the completion but its last. So token j of a segment predicts token j of its completion. For GRPO a group is a
 question's samples; for SFT it is any rows that begin alike, and their "completion" is all that follows. Positions begin
-again with each completion. Linear layers see no padding; attention takes the segments of a group beside each other, as
-rows that share their prefix, and is padded to the longest of them.
+again with each completion. Linear layers see no padding; attention takes the segments of a group as separate rows
+that share their prefix, and is padded to the longest of them.
 """
 
 from __future__ import annotations

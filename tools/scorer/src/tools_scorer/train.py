@@ -49,14 +49,16 @@ def train(config: TrainConfig, invocation: Invocation) -> Manifest:
     """
     if config.data is None:
         raise ToolError("--data is missing: name the folder that `tools-scorer extract` wrote")
+    if config.select and "step-pt" in config.export:
+        raise ToolError(
+            "--export step-pt cannot hold every read-out that --select may choose; leave out --select, or export onnx"
+        )
     settings = recipe(config)
     output_dir = Path(config.output_dir or default_output_dir("scorer"))
     done = finished(output_dir, config)
     hidden = _states(config, output_dir, invocation)
     if done:
         return check_unchanged(done, hidden)
-    if config.select and "step-pt" in config.export:
-        raise ToolError("--export step-pt holds one read-out alone; leave out --select, or export onnx")
     for format_ in config.export:
         check_exportable(_facts(hidden.manifest, settings, {}, int(settings.calibration == "isotonic")), format_)
     hidden.verify()
@@ -70,13 +72,14 @@ def train(config: TrainConfig, invocation: Invocation) -> Manifest:
 
 
 def _states(config: TrainConfig, output_dir: Path, invocation: Invocation) -> Hidden:
-    """The hidden states of `--data`. Of rows they are made now, in OUT-data and OUT-hidden beside the run; what is
-    finished there is used again."""
+    """The hidden states of `--data`. For rows they are extracted now, into OUT-data and OUT-hidden beside the run; what
+    is finished there is used again."""
     if Path(config.data).is_dir():
         return open_states(config.data, output_dir)
     if config.model is None:
         raise ToolError(
-            f"{config.data}: no folder of hidden states; where it is rows, name the model that reads them with --model"
+            f"{config.data}: is no folder of hidden states; if it is a file of rows, name the model that reads them "
+            "with --model"
         )
     made = output_dir.with_name(f"{output_dir.name}-data")
     rows = preprocess(PreprocessConfig(data=config.data, model=config.model, output_dir=str(made)), invocation)
@@ -87,7 +90,7 @@ def _states(config: TrainConfig, output_dir: Path, invocation: Invocation) -> Hi
 
 
 def _spread(model: str) -> str:
-    """A third of the way, two thirds, and the last layer."""
+    """The value of `--layers` for --select: a third of the way, two thirds, and the last layer."""
     from tools_shared.models import resolve
     from tools_shared.models.load import load_config
 

@@ -18,14 +18,15 @@ from tools_shared.training.packing import PackedRow, Tree, alike, forward_option
 from tools_shared.training.schedule import Scheduled
 
 WIDE = 128
-"""Numbers that are added up for one of a product's, from which on the product is worth keeping: LoRA's second factor,
-whose result is as large as the layer's and takes a rank's worth of work, is not."""
+"""Inner dimension from which a matrix product is worth keeping: LoRA's second factor is not, as its result is as large
+as the layer's and takes little work (its inner dimension is the rank)."""
 PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
 
 
 class SftTrainer(Scheduled, SFTTrainer):
-    """Multiplies by the vocabulary only the hidden states that predict a learned token, and where that is exact for
-    the model computes no padding, and once what rows of a batch begin with alike, such as the profile's instruction.
+    """Multiplies by the vocabulary only the hidden states that predict a learned token. Where that is exact for the
+    model, it computes no padding, and only once what rows of a batch share at their beginning, such as the profile's
+    instruction.
 
     TRL's fused head leaves out what is not learned on GPUs; elsewhere it takes all positions. The losses are the same
     up to the order in which they are summed.

@@ -7,7 +7,7 @@ import torch
 from tools_shared.engines.types import SamplingParams, draw_key
 
 _BLOCK = 64
-"""Logits whose largest is looked for first where the largest of a row are."""
+"""Size of the blocks whose maxima are compared first in the search for the largest values of a row."""
 
 
 def uniforms(params: SamplingParams, keys: list[tuple[str, int]]) -> torch.Tensor:

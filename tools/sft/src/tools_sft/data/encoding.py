@@ -92,9 +92,9 @@ def _within(turns: Sequence[Example], limit: int, cut: bool) -> list[Example]:
 
 
 def _joined(turns: Sequence[Example]) -> list[Example]:
-    """One example for turns of which each goes on where the one before it ended, token for token, as templates have it
-    that render a turn that lies behind as it was written: its tokens are then computed once, not with each later turn.
-    A turn that lies behind otherwise stays an example of its own.
+    """One example for turns that each begin with all tokens of the one before, as from templates that render an earlier
+    turn as it was written: its tokens are then computed once, and not again with each later turn. A turn that the
+    template renders differently later on stays an example of its own.
     """
     joined = list(turns[:1])
     for turn in turns[1:]:
@@ -122,8 +122,8 @@ def encode_record(
 ) -> list[Example]:
     """A problem through the profile, or a conversation as it stands: its last turn is what is learned.
 
-    With `loss_on` `assistant` each of its assistant turns is an example behind the prompt that it had: some templates
-    render a turn that lies behind otherwise (Qwen3's drop its reasoning), and a model never writes it so.
+    With `loss_on` `assistant` each of its assistant turns is an example after the prompt that it had: some templates
+    render an earlier turn differently (Qwen3's drop its reasoning), in a form that a model never writes.
     """
     if isinstance(record, Problem):
         prompt = render_question(tokenizer, profile, record.question)

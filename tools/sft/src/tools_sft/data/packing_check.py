@@ -1,9 +1,9 @@
 """Whether a model keeps packed examples apart: tried once, on the model itself, before training begins.
 
-Two questions, as rounding answers them differently. What stands before a text must not change it: with other tokens
-there the same kernels run over the same shapes, so what is masked adds exactly nothing in any number format. And a text
-must be read at its own positions: it has the log-probabilities that it has by itself, up to rounding, which in bf16 is
-some hundredths of their spread, and is measured by what padding alone does to them.
+There are two checks, because rounding affects them differently. The text before another must not change it: with other
+tokens there the same kernels run over the same shapes, so what is masked adds exactly nothing in any number format. And
+a text must be read at its own positions: its log-probabilities are those that it has by itself, up to rounding. In bf16
+rounding is some hundredths of their spread; here it is measured by what padding alone does to them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEAK = 1e-3
 ROUNDING = 4.0
 """Largest difference of a text packed and by itself, in units of what padding does to it."""
 MOST = 3.0
-"""Largest limit in units of the format's tolerance: positions that depend on a row's length are no rounding."""
+"""Largest limit in units of the format's tolerance: positions that depend on a row's length differ by more."""
 
 
 def contaminates(loaded: Loaded) -> bool:

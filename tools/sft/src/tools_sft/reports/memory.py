@@ -40,7 +40,7 @@ def _reckoned(config: SftConfig, ref: ModelRef, encoded: Encoded) -> Memory:
 
 
 def _most_tokens(config: SftConfig, ref: ModelRef, rows: Sequence[Sequence[Example]]) -> int:
-    """Tokens that the layers see of the largest of BATCHES batches drawn at random, as training draws them."""
+    """Tokens of the largest of BATCHES random batches, as the layers see them in training."""
     from tools_shared.training.packing import alike, n_tokens, shares
 
     draw = random.Random(config.seed)

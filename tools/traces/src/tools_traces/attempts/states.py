@@ -53,9 +53,9 @@ Grade = Callable[[Problem, Prompt, Draw, Completion], Attempt]
 def layers_of(config: TracesConfig, ref: ModelRef) -> tuple[int, ...]:
     """Indices of the asked hidden states.
 
-    Raises ToolError for one that the model has not, and for what an engine cannot keep: transformers the states of
-    layers with a window or a state of their own, vLLM those of an adapter, and on a CPU any above temperature 0, where
-    its speculative decoding loses the temperature and samples other tokens.
+    Raises ToolError for one that the model does not have, and for what an engine cannot keep: transformers the states
+    of layers with a window or a state of their own; vLLM those of an adapter, and on a CPU those of any temperature
+    above 0, where its speculative decoding loses the temperature and samples other tokens.
     """
     from tools_shared.models.load import load_config
 
@@ -64,13 +64,13 @@ def layers_of(config: TracesConfig, ref: ModelRef) -> tuple[int, ...]:
         _check_slots(ref, shape)
     elif ref.adapter is not None:
         raise ToolError(
-            f"{ref.spec}: --engine vllm --record-hidden reads full weights; merge this adapter (--merge), or take "
+            f"{ref.spec}: --engine vllm --record-hidden reads full weights; merge this adapter (--merge), or use "
             "--engine transformers"
         )
     elif config.temperature and pick_device(config.device) == "cpu":
         raise ToolError(
             f"--temperature {config.temperature}: on a CPU vLLM 0.31 records states at temperature 0 alone "
-            "(else it draws wrong tokens); take --engine transformers, or a GPU"
+            "(otherwise it samples wrong tokens); use --engine transformers, or a GPU"
         )
     return layer_indices(config.layer_numbers, shape.get_text_config(), "--hidden-layers")
 
