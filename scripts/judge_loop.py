@@ -72,7 +72,7 @@ def judged(out: Path, name: str, model: object) -> dict[str, tuple[bool, bool]]:
     measured = out / f"{name}_agreement"
     call("tools-bench", "agreement", out / "right.yaml", "--data", path, "--output-dir", measured)
     print((measured / "agreement.txt").read_text(), flush=True)
-    rows = map(json.loads, (measured / "verdicts.jsonl").read_text().splitlines())
+    rows = map(json.loads, (measured / "verdicts.jsonl").read_bytes().splitlines())
     return {row["id"]: (row["verdict"]["right"], row["labels"]["right"]) for row in rows}
 
 

@@ -326,6 +326,26 @@ def test_replies_are_found_by_their_bytes_whatever_is_in_them(tmp_path_factory, 
     assert len(list(csv.reader(io.StringIO(path.read_bytes().decode(), newline="")))) == len(cells) + 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("first", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_a_client_whose_headers_never_end_is_disconnected(tmp_path, first):
+    """With a whole request before, and without; each second it sends one more header line."""
+    with viewer(tmp_path) as view, socket.create_connection(("127.0.0.1", view.port), timeout=1.0) as client:
+        client.sendall(first + b"GET / HTTP/1.1\r\n")
+        for number in range(120):
+            try:
+                client.sendall(b"X-%d: more\r\n" % number)
+                while client.recv(2**16):
+                    pass
+                break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+        else:
+            pytest.fail("it is still connected after 120 header lines, one a second")
+
+
 def logged(path, rows):
     with path.open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)

@@ -59,7 +59,8 @@ def serve_chat(config: ServeChatConfig) -> None:
 
 
 async def _run(tutor: Tutor, config: ServeChatConfig, web: Any) -> None:
-    runner = web.AppRunner(application(tutor, config), access_log=None, shutdown_timeout=5.0)
+    # A connection that sends no whole request is closed after 30 s; aiohttp's own limit is an hour.
+    runner = web.AppRunner(application(tutor, config), access_log=None, shutdown_timeout=5.0, keepalive_timeout=30.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, config.host, config.port).start()

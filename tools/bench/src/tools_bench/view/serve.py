@@ -44,6 +44,8 @@ MOST_AT_ONCE = 32
 """Requests that are answered or wait at a time; more are refused (503)."""
 MOST_CONNECTIONS = 256
 """Open connections; with more of them the oldest are closed, so that a new client is always heard."""
+CLIENT_SECONDS = 30.0
+"""How long a connection may be open without a whole request, however slowly its bytes come."""
 MOST_BYTES = 1024
 """Of a request's body, which none needs."""
 GRACE = 2.0
@@ -76,7 +78,9 @@ def is_this_machine(host: str) -> bool:
     try:
         found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except (OSError, UnicodeError) as error:
-        raise ToolError(f"--host {host}: is no address of this machine; such as 127.0.0.1 or 0.0.0.0") from error
+        raise ToolError(
+            f"--host {host}: not an address of this machine; give one such as 127.0.0.1 or 0.0.0.0"
+        ) from error
     return all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in found)
 
 
@@ -93,7 +97,7 @@ async def _run(api: ViewApi, config: ViewConfig, token: str | None, watcher: thr
 
     with ThreadPoolExecutor(THREADS) as pool:
         app = application(api, (config.host, *config.allowed_host), token, pool)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE, keepalive_timeout=30)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE, keepalive_timeout=CLIENT_SECONDS)
         await runner.setup()
         try:
             await web.TCPSite(runner, config.host, config.port).start()

@@ -138,7 +138,7 @@ def _brief(match: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rejected(path: Path) -> list[dict[str, Any]]:
     """The first rows that could not be used, those of test sets before the others."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    rows = [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
     return sorted(rows, key=lambda row: row["set"] is None)[:MOST_REJECTED]
 
 

@@ -102,7 +102,8 @@ class GroupBatches:
         """The rollouts of a step that are on the disk; None where there are none."""
         if not path.exists():
             return None
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        with path.open(encoding="utf-8") as file:  # not splitlines: JSON does not escape U+2028 in a completion
+            return [json.loads(line) for line in file]
 
     def _batch(self, rollouts: Sequence[dict[str, Any]], done: int) -> Batch:
         by_prompt = {row["prompt"]: row for row in self.rows}
