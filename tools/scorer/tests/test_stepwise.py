@@ -123,3 +123,11 @@ def test_rows_need_a_model_that_reads_them(tmp_path):
     )
     assert done.exit_code != 0
     assert "name the model that reads them with --model" in done.output
+
+
+def test_an_export_that_a_selection_cannot_make_is_refused_before_rows_are_read(tmp_path):
+    words = ["train", "--data", str(tmp_path / "none.jsonl"), "--model", "demo", "--select", "--export", "step-pt"]
+    done = CliRunner().invoke(main, [*words, "--output-dir", str(tmp_path / "run")])
+    assert done.exit_code == 1
+    assert "--export step-pt cannot hold every read-out" in done.output
+    assert not any(tmp_path.iterdir())
