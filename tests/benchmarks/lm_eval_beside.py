@@ -73,7 +73,7 @@ def lm_eval_program() -> Path | None:
 def choice_rows(n: int, seed: int = 0, n_examples: int = 0) -> Iterator[dict[str, Any]]:
     """Rows in MMLU's shape: 20 to 300 tokens of question, four options of which one is right, a subject.
 
-    With `n_examples`, each question follows so many solved ones of its subject, as MMLU is usually asked.
+    With `n_examples`, each question follows that many solved ones of its subject, as MMLU is usually asked.
     """
     rng = random.Random(seed)
     problems = read_problems(f"demo://problems?split=test&size={2 * n}&seed={seed}").items

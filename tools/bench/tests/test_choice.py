@@ -62,7 +62,7 @@ def test_the_layouts_of_rows(row, right):
         ({"choices": METALS, "answer": 4}, "'4', which is no option"),
         ({"choices": METALS, "answer": "gold"}, "'gold', which is no option"),
         ({"choices": [1, 0], "answer": 0}, "and the text of another"),
-        ({"choices": ["iron", "iron"], "answer": 0}, "stands there twice"),
+        ({"choices": ["iron", "iron"], "answer": 0}, "occurs twice"),
         ({"choices": ["iron"], "answer": 0}, "1 options"),
         ({"choices": ["iron", "", "zinc"], "answer": 0}, "option B is empty"),
         ({"choices": ["iron", None, "zinc"], "answer": 0}, "option B is empty"),

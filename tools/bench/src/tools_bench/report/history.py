@@ -19,7 +19,7 @@ MOST_KEYS = 200
 
 
 class History:
-    """The curves of one file. Each `read` takes up what has been appended since, and begins again where the file has
+    """The curves of one file. Each `read` reads what has been appended since, and starts over where the file has
     been replaced, as it is in a run that resumes from an earlier step. Threads may share one."""
 
     def __init__(self, path: Path) -> None:
@@ -35,7 +35,7 @@ class History:
         self._times: list[tuple[float, float]] = []
 
     def read(self) -> None:
-        """Take up what is new; nothing where there is no file."""
+        """Read what is new; nothing where there is no file."""
         if self.path.is_symlink() or not self.path.is_file():
             return
         try:

@@ -72,7 +72,7 @@ def options_of(data: Mapping[str, Any], answer_key: str | None = None) -> Option
     if right >= len(texts):
         raise ValueError("the right option is empty")
     if texts.count(texts[right]) > 1:
-        raise ValueError("the right option stands there twice")
+        raise ValueError("the right option occurs twice")
     return texts, right
 
 
@@ -156,7 +156,7 @@ def _given(data: Mapping[str, Any], key: str | None) -> Any:
 
 
 def _place(given: Any, texts: Sequence[str], labels: Sequence[str] | None) -> int:
-    """Where the right option stands: by the row's own label, its letter, its number from 0, or its text; ValueError
+    """The place of the right option: by the row's own label, its letter, its number from 0, or its text; ValueError
     where these are at odds (a label of the row is that of one option, whatever the texts are)."""
     if isinstance(given, list | tuple) and len(given) == 1:
         given = given[0]

@@ -1,6 +1,6 @@
 """The index of a root: an SQLite file that can be thrown away at any time, and is whenever it is not as we made it.
 
-It lies in the root as `.tools-bench-view.sqlite`, or in the cache folder where the root cannot be written to or is a
+It is in the root as `.tools-bench-view.sqlite`, or in the cache folder where the root cannot be written to or is a
 run itself. Nothing in it is shown unchecked: a run's figures hold while its files have the stamps that they were read
 with, and a reply is read from the run.
 """

@@ -27,7 +27,7 @@ SHOWN = (
     "n_right", "n_wrong", "outcomes", "problem",
 )  # fmt: skip
 SEARCH_SECONDS = 2.0
-"""How long one request looks through the texts of replies; the next one goes on from there."""
+"""How long one request searches the texts of replies; the next one continues from there."""
 BATCH = 200
 """Replies that a search reads at a time."""
 RIGHT = {"all": "1", "right": "is_right = 1", "wrong": "is_right = 0"}
@@ -111,7 +111,7 @@ class Page:
 
 
 def replies(index: Index, run: str, page: Page) -> dict[str, Any]:
-    """The replies after a number that match: `rows`, and `next`, the number to go on from, None at the end. With a
+    """The replies after a number that match: `rows`, and `next`, the number to continue from, None at the end. With a
     search `n_searched` says how many were looked through, which may be before the page is full."""
     where = RIGHT.get(page.show, "outcome = ?")
     values = () if page.show in RIGHT else (page.show.removeprefix("outcome:"),)
