@@ -138,7 +138,7 @@ def test_others_need_the_token(root):
     assert [is_this_machine(host) for host in ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::")] == [True] * 3 + [
         False
     ] * 2
-    with pytest.raises(ToolError, match="no address"):
+    with pytest.raises(ToolError, match="not an address"):
         is_this_machine("no.such.name.invalid")
 
 
