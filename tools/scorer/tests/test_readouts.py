@@ -1,4 +1,4 @@
-"""Read-outs: which part of the states is read, how the best is chosen, and what so many questions can show."""
+"""Read-outs: which part of the states is read, how the best is chosen, and what a number of questions can show."""
 
 import json
 
